@@ -1,0 +1,97 @@
+//! The seam to where records go.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{digest::Digest, failure::Failure};
+
+/// Whether what is written can be found again by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// Objects have names derived from the range, are created once and never changed: effectively
+    /// exactly-once.
+    Named,
+    /// Writes can't be found again: at-least-once, and the pipeline says so at its start.
+    Unnamed,
+}
+
+/// What one range, or a part of it, is for one destination.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Its name: relative, `/`-separated, percent-encoded where values of fields stand in it.
+    pub key: String,
+    /// Its content.
+    pub content: Bytes,
+    /// The content's digest.
+    pub digest: Digest,
+}
+
+/// Somewhere to write to. Called by the pipeline only; objects of one partition in order,
+/// objects of different partitions concurrently.
+///
+/// A sink never sleeps, never loops and never buffers past a return: the pipeline backs off.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Its name in config, metrics and records.
+    fn name(&self) -> &str;
+
+    /// Whether its objects can be named.
+    fn naming(&self) -> Naming;
+
+    /// Writes an object. Returning `Ok` means that it is durable under its key with exactly this
+    /// content, whether this call or an earlier one made it so; other content under the key is
+    /// [`SinkErrorKind::Occupied`].
+    async fn write(&self, object: &Object) -> Result<(), SinkError>;
+
+    /// The digest of what lies under a key; for named sinks, after a crash.
+    async fn find(&self, key: &str) -> Result<Option<Digest>, SinkError>;
+}
+
+/// What kind of thing went wrong with a sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkErrorKind {
+    /// It may work later.
+    Unavailable {
+        /// The delay that the far side asked for.
+        after: Option<std::time::Duration>,
+    },
+    /// Other bytes lie under the key.
+    Occupied {
+        /// Their digest.
+        found: Digest,
+    },
+    /// It will not work without a person: no permission, no such place.
+    Broken,
+}
+
+/// A sink failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct SinkError {
+    /// The kind.
+    pub kind: SinkErrorKind,
+    /// What, where, and what to do.
+    pub message: String,
+    /// The cause.
+    #[source]
+    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl SinkError {
+    /// An error with a cause.
+    pub fn new(
+        kind: SinkErrorKind,
+        message: impl Into<String>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        SinkError { kind, message: message.into(), cause: Some(cause.into()) }
+    }
+
+    /// What it asks for.
+    pub fn failure(&self) -> Failure {
+        match self.kind {
+            SinkErrorKind::Unavailable { after } => Failure::Retry { after },
+            SinkErrorKind::Occupied { .. } | SinkErrorKind::Broken => Failure::Fatal,
+        }
+    }
+}

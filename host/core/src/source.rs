@@ -1,0 +1,162 @@
+//! The seam to where records come from.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{failure::Failure, position::Position, record::RecordBatch};
+
+/// A partition's name, unique in its source and stable across runs: a file's path, a shard's id.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct PartitionId(pub Arc<str>);
+
+impl std::fmt::Display for PartitionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for PartitionId {
+    fn from(name: &str) -> Self {
+        PartitionId(name.into())
+    }
+}
+
+/// A part of the source that is read in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Its name.
+    pub id: PartitionId,
+    /// Partitions that must be finished before this one is read. One that the source no longer
+    /// lists counts as finished.
+    pub parents: Vec<PartitionId>,
+    /// The keys' hashes that it owns, both ends included; none where the source has no such thing.
+    pub hash_range: Option<(u128, u128)>,
+}
+
+/// Where reading goes on: behind a position, in a source that still holds what it held.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Resume {
+    /// Everything up to and including this is done.
+    pub position: Position,
+    /// What the source wants to see again, to know that the partition is the same: a file's
+    /// fingerprint. Opaque to all but the source.
+    pub token: String,
+}
+
+/// Whether a source can be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// `(start, end]` gives the same records every time.
+    Exact,
+    /// What was read once is gone (stdin): at most once, and the pipeline says so at its start.
+    Never,
+}
+
+/// How much to read.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimit {
+    /// At most this many records.
+    pub records_max: usize,
+    /// About this many bytes: at least one record is returned, however large.
+    pub bytes_max: usize,
+    /// Nothing past this position: a replay reads `(start, end]`.
+    pub until: Option<Position>,
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub enum ReadOutcome {
+    /// Records, at least one.
+    Records(RecordBatch),
+    /// Nothing for now; the reader has waited as long as it finds proper.
+    Idle,
+    /// Nothing ever again, or `until` has been reached.
+    Ended,
+}
+
+/// Something to read records from. Called by the pipeline only, from one task.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Its name in config, metrics and records.
+    fn name(&self) -> &str;
+
+    /// Whether it can be read again.
+    fn replay(&self) -> Replay;
+
+    /// The partitions as of now. Called at the start, and again whenever one ends and at
+    /// intervals: partitions appear, and a finished one may vanish.
+    async fn partitions(&self) -> Result<Vec<Partition>, SourceError>;
+
+    /// Starts reading a partition behind a checkpoint, or from its start. Fails with
+    /// [`SourceErrorKind::Replaced`] where the partition isn't what the token stands for.
+    async fn open(
+        &self,
+        partition: &PartitionId,
+        after: Option<&Resume>,
+    ) -> Result<Box<dyn Reader>, SourceError>;
+}
+
+/// Reads one partition, in order.
+#[async_trait]
+pub trait Reader: Send {
+    /// The next records. Called again after a `Retry` failure, and then goes on behind the last
+    /// record that it returned.
+    async fn read(&mut self, limit: ReadLimit) -> Result<ReadOutcome, SourceError>;
+
+    /// The token that belongs to a position among those returned so far.
+    fn token(&self, position: Position) -> String;
+}
+
+/// What kind of thing went wrong with a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceErrorKind {
+    /// It may work later.
+    Unavailable,
+    /// The partition is not what the checkpoint was taken of: a replaced file.
+    Replaced,
+    /// What the checkpoint points to is gone.
+    Trimmed,
+    /// It will not work without a person.
+    Broken,
+}
+
+/// A source failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct SourceError {
+    /// The kind.
+    pub kind: SourceErrorKind,
+    /// What, where, and what to do.
+    pub message: String,
+    /// The cause.
+    #[source]
+    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl SourceError {
+    /// An error with a cause.
+    pub fn new(
+        kind: SourceErrorKind,
+        message: impl Into<String>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        SourceError { kind, message: message.into(), cause: Some(cause.into()) }
+    }
+
+    /// An error without a cause.
+    pub fn plain(kind: SourceErrorKind, message: impl Into<String>) -> Self {
+        SourceError { kind, message: message.into(), cause: None }
+    }
+
+    /// What it asks for.
+    pub fn failure(&self) -> Failure {
+        match self.kind {
+            SourceErrorKind::Unavailable => Failure::RETRY,
+            _ => Failure::Fatal,
+        }
+    }
+}
