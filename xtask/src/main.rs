@@ -1,1 +1,42 @@
-fn main() {}
+//! All of the project's automation: `cargo xtask <command>`.
+//!
+//! Each command installs or builds what it needs and says what it is doing. Nothing here is part
+//! of the product.
+
+mod bench;
+mod demo;
+mod guests;
+mod shell;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, tests, measures and shows Tidegate.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Generates events, runs the four first-party plugins over them into ./demo, verifies what
+    /// lies on the disk and prints a summary that adds up.
+    Demo(demo::Args),
+    /// Runs every kind of test, the long ones at reduced counts.
+    Test(test::Args),
+    /// Measures the data path against native code and against peers that do the same work.
+    Bench(bench::Args),
+    /// Builds the first-party plugins and the misbehaving test guests into components.
+    Guests,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Args::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Guests => shell::components().map(|_| ()),
+    }
+}

@@ -1,0 +1,30 @@
+//! Measuring: the rows of `docs/performance.md`.
+
+use crate::shell;
+
+/// What the benchmark takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Ends with one JSON object of all rows and ratios.
+    #[arg(long)]
+    json: bool,
+    /// Also batch sizes, record sizes, chain lengths and cores.
+    #[arg(long)]
+    sweep: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    shell::plugins()?;
+    let mut peers = shell::cargo();
+    peers.args(["build", "--release", "--manifest-path", "benches/peers/Cargo.toml"]);
+    peers.arg("--target-dir").arg(shell::target_dir().join("peers"));
+    shell::run(&mut peers)?;
+
+    let mut table = shell::cargo();
+    table.args(["bench", "--package", "tidegate-benches", "--bench", "table", "--"]);
+    table.args(args.json.then_some("--json"));
+    table.args(args.sweep.then_some("--sweep"));
+    table.env("TIDEGATE_PLUGINS", shell::plugins_dir());
+    table.env("TIDEGATE_PEERS", shell::target_dir().join("peers/release/peers"));
+    shell::run(&mut table)
+}

@@ -1,0 +1,116 @@
+//! Every kind of test.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, bail};
+
+use crate::shell;
+
+/// What the tests take.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The long tests at the counts that they are meant for.
+    #[arg(long)]
+    full: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    shell::components()?;
+    let tidegate = shell::tidegate()?;
+
+    let mut summary = Summary::default();
+    let counts: [(&str, &str); 3] = if args.full {
+        [("TIDEGATE_KILLS", "50"), ("TIDEGATE_CASES", "20000"), ("TIDEGATE_SEEDS", "2000")]
+    } else {
+        [("TIDEGATE_KILLS", "10"), ("TIDEGATE_CASES", "256"), ("TIDEGATE_SEEDS", "200")]
+    };
+    let mut host = shell::cargo();
+    host.args(["test", "--release", "--workspace", "--all-features", "--no-fail-fast"]);
+    summary.run("host, SDK and integration", &mut host, &counts, &tidegate)?;
+
+    let mut plugins = shell::cargo();
+    plugins.args(["test", "--release", "--workspace", "--no-fail-fast"]);
+    plugins.args(["--manifest-path", "plugins/Cargo.toml"]);
+    plugins.arg("--target-dir").arg(shell::target_dir().join("wasm"));
+    summary.run("first-party plugins", &mut plugins, &counts, &tidegate)?;
+
+    summary.finish()
+}
+
+/// What came of all test runs together.
+#[derive(Default)]
+struct Summary {
+    passed: u64,
+    failed: u64,
+    skipped: Vec<String>,
+    broken: Vec<String>,
+}
+
+impl Summary {
+    /// Runs one test command, passing its output on and counting results.
+    fn run(
+        &mut self,
+        name: &str,
+        command: &mut Command,
+        counts: &[(&str, &str)],
+        tidegate: &std::path::Path,
+    ) -> anyhow::Result<()> {
+        shell::say(format!("test: {name}"));
+        // Both streams of a test go through libtest's capture; `--show-output` lets the lines of
+        // tests that left something out come through.
+        let mut child = command
+            .args(["--", "--show-output"])
+            .envs(counts.iter().copied())
+            .env("TIDEGATE_BIN", tidegate)
+            .env("TIDEGATE_PLUGINS", shell::plugins_dir())
+            .env("TIDEGATE_GUESTS", shell::guests_dir())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("start cargo test")?;
+        let stdout = child.stdout.take().expect("stdout was asked for");
+        for line in BufReader::new(stdout).lines() {
+            let line = line.context("read what cargo test prints")?;
+            self.read(&line);
+        }
+        if !child.wait().context("wait for cargo test")?.success() {
+            self.broken.push(name.to_owned());
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, line: &str) {
+        if let Some(skipped) = line.trim_start().strip_prefix("SKIPPED: ") {
+            self.skipped.push(skipped.to_owned());
+        }
+        if let Some(result) = line.strip_prefix("test result: ") {
+            let count = |word: &str| {
+                result
+                    .split(['.', ';'])
+                    .find_map(|part| part.trim().strip_suffix(word)?.trim().parse::<u64>().ok())
+                    .unwrap_or(0)
+            };
+            self.passed += count("passed");
+            self.failed += count("failed");
+        }
+        println!("{line}");
+    }
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        self.skipped.sort();
+        self.skipped.dedup();
+        for skipped in &self.skipped {
+            println!("skipped: {skipped}");
+        }
+        println!("\n{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped.len());
+        if !self.broken.is_empty() {
+            bail!("failed: {}", self.broken.join(", "));
+        }
+        if self.passed == 0 {
+            bail!("no test ran");
+        }
+        Ok(())
+    }
+}
