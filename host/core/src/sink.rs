@@ -38,10 +38,12 @@ pub trait Sink: Send + Sync {
     /// Whether its objects can be named.
     fn naming(&self) -> Naming;
 
-    /// Writes an object. Returning `Ok` means that it is durable under its key with exactly this
-    /// content, whether this call or an earlier one made it so; other content under the key is
-    /// [`SinkErrorKind::Occupied`].
-    async fn write(&self, object: &Object) -> Result<(), SinkError>;
+    /// Writes objects of one range, all at once, so that a file tree can make many durable with few
+    /// syncs and a bucket can upload side by side. Returning `Ok` means that each is durable under
+    /// its key with exactly its content, whether this call or an earlier one made it so; other
+    /// content under a key is [`SinkErrorKind::Occupied`]. After any error some of them may be
+    /// there: writing the same objects again is how to go on.
+    async fn write(&self, objects: &[Object]) -> Result<(), SinkError>;
 
     /// The digest of what lies under a key; for named sinks, after a crash.
     async fn find(&self, key: &str) -> Result<Option<Digest>, SinkError>;
@@ -55,8 +57,10 @@ pub enum SinkErrorKind {
         /// The delay that the far side asked for.
         after: Option<std::time::Duration>,
     },
-    /// Other bytes lie under the key.
+    /// Other bytes lie under a key.
     Occupied {
+        /// The key.
+        key: String,
         /// Their digest.
         found: Digest,
     },
