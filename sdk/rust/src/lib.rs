@@ -1,1 +1,28 @@
-//! Being written.
+//! Write Tidegate plugins in Rust.
+
+pub mod batch;
+pub mod config;
+pub mod description;
+pub mod fault;
+pub mod hash;
+pub mod log;
+pub mod path;
+pub mod plugin;
+pub mod reply;
+pub mod time;
+
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod guest;
+
+pub use batch::{Absence, Batch};
+pub use config::ConfigError;
+pub use description::{
+    About, Capability, Description, Dimension, HostValue, Kind, Lookup, Origin, Read, Rule,
+    Severity, TimestampFormat, Write,
+};
+pub use hash::{HashMap, HashSet};
+pub use path::{Path, Segment};
+pub use plugin::{Plugin, config_schema, configure};
+pub use reply::{Field, Findings, Reply, Verdict};
+pub use time::{Date, Timestamp};

@@ -1,1 +1,1 @@
-//! Being written.
+//! The derive and attribute macros of `tidegate-plugin`.
