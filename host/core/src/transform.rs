@@ -4,13 +4,17 @@
 //! plugins linked natively (benchmarks and tests). What follows a failure (a fresh instance,
 //! isolation of the poison record, the breaker) is the pipeline's business and the same for both.
 
+mod check;
+
 use std::time::Duration;
 
+pub use self::check::ReplyLimits;
 use crate::{
     column::{Binary, Column},
     description::{About, Description},
     digest::Digest,
     failure::Failure,
+    time::Timestamp,
 };
 
 /// The states of the distinct keys of a batch.
@@ -31,6 +35,8 @@ pub struct Batch<'a> {
     pub columns: &'a [&'a Column],
     /// The states of the batch's keys.
     pub states: &'a States,
+    /// When the range was opened. A guest that asks its WASI clock is told this.
+    pub batch_time: Timestamp,
 }
 
 /// What the plugin says about rows: row `rows[i]` met rule `rules[i]`.
@@ -95,7 +101,7 @@ pub struct Plugin {
 }
 
 /// One instance of a configured plugin. Serves one partition, and is never called again after an
-/// error that [`TransformError::is_trap`].
+/// error: what a failed call left in its memory would depend on how rows were cut into batches.
 pub trait Transform: Send {
     /// One call a batch, from one thread at a time. The reply has passed [`Reply::check`].
     /// Returning means that nothing of the batch is kept in the instance that matters.
@@ -214,10 +220,5 @@ impl TransformError {
             Breach::Configure => Failure::Fatal,
             _ => Failure::Reject,
         }
-    }
-
-    /// Whether the instance must not be called again.
-    pub fn is_trap(&self) -> bool {
-        !matches!(self.breach, Breach::Reply | Breach::Findings | Breach::StateBytes)
     }
 }
