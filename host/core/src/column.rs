@@ -113,6 +113,18 @@ impl Values {
         self.len() == 0
     }
 
+    /// Forgets all rows and keeps the memory.
+    pub fn clear(&mut self) {
+        match self {
+            Values::Boolean(values) => values.clear(),
+            Values::Int64(values) | Values::Timestamp(values) => values.clear(),
+            Values::Float64(values) => values.clear(),
+            Values::Date(values) => values.clear(),
+            Values::Enumeration(values) => values.clear(),
+            Values::Utf8(values) | Values::Json(values) => values.clear(),
+        }
+    }
+
     /// Whether these are values of a kind.
     pub fn is_of(&self, kind: &Kind) -> bool {
         matches!(
@@ -208,5 +220,67 @@ impl Column {
     /// The presence byte of a row.
     pub fn presence_of(&self, row: usize) -> u8 {
         self.presence.get(row).copied().unwrap_or(0)
+    }
+
+    /// Forgets all rows and keeps the memory.
+    pub fn clear(&mut self) {
+        self.values.clear();
+        self.presence.clear();
+    }
+
+    /// Makes `into`, a column of the same kind, this column's rows at `rows`, in their order:
+    /// what a stage with a `when` is called with.
+    ///
+    /// # Panics
+    /// When this column lacks a row, or `into` is of another kind.
+    pub fn gather(&self, rows: &[u32], into: &mut Column) {
+        into.clear();
+        match (&self.values, &mut into.values) {
+            (Values::Boolean(from), Values::Boolean(to)) => pick(from, rows, to),
+            (Values::Int64(from), Values::Int64(to))
+            | (Values::Timestamp(from), Values::Timestamp(to)) => pick(from, rows, to),
+            (Values::Float64(from), Values::Float64(to)) => pick(from, rows, to),
+            (Values::Date(from), Values::Date(to)) => pick(from, rows, to),
+            (Values::Enumeration(from), Values::Enumeration(to)) => pick(from, rows, to),
+            (Values::Utf8(from), Values::Utf8(to)) | (Values::Json(from), Values::Json(to)) => {
+                to.offsets.reserve(rows.len() + 1);
+                rows.iter().for_each(|row| to.push(from.get(*row as usize)));
+            }
+            _ => panic!("a column is gathered into one of its own kind"),
+        }
+        if !self.presence.is_empty() {
+            pick(&self.presence, rows, &mut into.presence);
+        }
+    }
+}
+
+fn pick<T: Copy>(from: &[T], rows: &[u32], to: &mut Vec<T>) {
+    to.extend(rows.iter().map(|row| from[*row as usize]));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gathering_keeps_rows_and_presence() {
+        let texts: Binary = ["a", "", "ccc", "dd"].into_iter().collect();
+        let column = Column { values: Values::Utf8(texts), presence: vec![0, 1, 0, 2] };
+        let mut into = Column::empty(&Kind::Utf8);
+        for _ in 0..2 {
+            column.gather(&[3, 0, 2], &mut into);
+            let Values::Utf8(texts) = &into.values else { panic!("not text") };
+            assert_eq!(
+                (texts.get(0), texts.get(1), texts.get(2)),
+                (&b"dd"[..], &b"a"[..], &b"ccc"[..])
+            );
+            assert_eq!(into.presence, [2, 0, 0]);
+        }
+        let numbers = Column { values: Values::Int64(vec![5, 6, 7]), presence: Vec::new() };
+        let mut into = Column::empty(&Kind::Int64);
+        numbers.gather(&[2, 1], &mut into);
+        assert_eq!(into, Column { values: Values::Int64(vec![7, 6]), presence: Vec::new() });
+        numbers.gather(&[], &mut into);
+        assert_eq!(into, Column::empty(&Kind::Int64));
     }
 }

@@ -7,17 +7,20 @@
 //! Architecture invariant: no I/O, no task, no clock, no randomness and no WebAssembly in here.
 //! Time and randomness are arguments. Everything is checked by plain unit and model tests.
 
+pub mod batcher;
 pub mod checkpoint;
 pub mod column;
 pub mod description;
 pub mod digest;
 pub mod failure;
+pub mod json;
 pub mod path;
 pub mod position;
 pub mod record;
 pub mod sink;
 pub mod source;
 pub mod time;
+pub mod tracker;
 pub mod transform;
 
 pub use checkpoint::CheckpointStore;

@@ -59,16 +59,44 @@ impl FromStr for Path {
             _ if text.starts_with('[') => format!("${text}"),
             _ => format!("$.{text}"),
         };
-        let parsed = serde_json_path::JsonPath::parse(&query)
-            .map_err(|error| invalid(format!("{}", error.message())))?;
-        segments(&parsed.to_string()).map(Path).map_err(invalid)
+        let parsed = rsonpath_syntax::parse(&query).map_err(|error| invalid(one_line(&error)))?;
+        parsed.segments().iter().map(singular).collect::<Result<_, _>>().map(Path).map_err(invalid)
     }
 }
 
-/// Reads the segments off the library's normalized text: `$['a']['b'][0]`, or refuses a query
-/// that may select more than one node.
-fn segments(_normalized: &str) -> Result<Vec<Segment>, String> {
-    Err("not yet".into())
+/// The one step that a segment of a singular query takes; a segment that may select more than one
+/// node, or counts from an array's end, is refused.
+fn singular(segment: &rsonpath_syntax::Segment) -> Result<Segment, String> {
+    use rsonpath_syntax::{Index, Selector};
+
+    if segment.is_descendant() {
+        return Err("`..` may select more than one field".into());
+    }
+    let selectors = segment.selectors().as_slice();
+    let [selector] = selectors else {
+        return Err("a list of selectors may select more than one field".into());
+    };
+    match selector {
+        Selector::Name(name) => Ok(Segment::Key(name.unquoted().to_owned())),
+        Selector::Index(Index::FromStart(index)) => u32::try_from(index.as_u64())
+            .map(Segment::Index)
+            .map_err(|_| format!("the index {index} is above 4294967295")),
+        Selector::Index(Index::FromEnd(_)) => {
+            Err("an index counts from the start of the array, from 0".into())
+        }
+        Selector::Wildcard => Err("a wildcard may select more than one field".into()),
+        Selector::Slice(_) => Err("a slice may select more than one field".into()),
+        Selector::Filter(_) => Err("a filter may select more than one field".into()),
+    }
+}
+
+/// What the parser has to say, without the drawing around it.
+fn one_line(error: &rsonpath_syntax::error::ParseError) -> String {
+    let text = error.to_string();
+    let words = text.lines().map(str::trim).filter(|line| {
+        line.starts_with("error:") || line.contains("(bytes ") || line.starts_with("note:")
+    });
+    words.map(|line| line.trim_start_matches("error: ")).collect::<Vec<_>>().join("; ")
 }
 
 impl fmt::Display for Path {

@@ -1,0 +1,649 @@
+//! From written values back to bytes: edits are spliced into a record, and everything else of it
+//! stays as it is.
+//!
+//! The rules:
+//! - A field that is there is rewritten in place, at its last occurrence. Earlier duplicates of it
+//!   and of the objects above it are removed, so that nothing that was redacted stays behind.
+//! - A field that is not there joins its parent behind the last member, in the order in which the
+//!   paths were declared. Absent parents are created as objects.
+//! - A parent that is something else than an object (null included), or an array index out of
+//!   range, is a [`WriteConflict`]; so is the removal of an array's element, which would move the
+//!   others, and that of the whole record.
+//! - Removing what is not there changes nothing, but still removes duplicates.
+//! - Edits apply in their order. An edit of a path makes void all earlier ones at or under it.
+
+use std::{ops::Range, sync::Arc};
+
+use super::{
+    Layout, Located, Stamp,
+    project::Plan,
+    time_text,
+    tokens::{self, Tokens},
+    tree::{NONE, NodeId, ROOT},
+    walk::{self, Duplicate, Notes, Span},
+    write,
+};
+use crate::{
+    column::{Column, Values, Write},
+    description::{Kind, TimestampFormat},
+    failure::Failure,
+    path::{Path, Segment},
+};
+
+/// A value to be written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// An integer.
+    Int64(i64),
+    /// A float, which must be finite.
+    Float64(f64),
+    /// Microseconds since the epoch, and how to write them.
+    Timestamp(i64, TimestampFormat),
+    /// Days since the epoch.
+    Date(i32),
+    /// UTF-8 text, unescaped; an enumeration's entry as well.
+    Utf8(&'a [u8]),
+    /// Valid JSON text, written as it is.
+    Json(&'a [u8]),
+}
+
+/// What becomes of a field.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Change<'a> {
+    /// It is set to a value.
+    Set(Value<'a>),
+    /// It is set to null.
+    Null,
+    /// It is removed.
+    Remove,
+}
+
+impl<'a> Change<'a> {
+    /// What a row of a reply's column asks for; nothing where the field is to be left as it is.
+    /// The reply has been checked: the column is of `kind`, and its codes are in the dictionary.
+    pub fn of(column: &'a Column, kind: &'a Kind, row: usize) -> Option<Self> {
+        match Write::from_byte(column.presence_of(row))? {
+            Write::Leave => return None,
+            Write::Null => return Some(Change::Null),
+            Write::Remove => return Some(Change::Remove),
+            Write::Set => {}
+        }
+        Some(Change::Set(match (&column.values, kind) {
+            (Values::Boolean(values), _) => Value::Boolean(values[row] != 0),
+            (Values::Int64(values), _) => Value::Int64(values[row]),
+            (Values::Float64(values), _) => Value::Float64(values[row]),
+            (Values::Timestamp(values), Kind::Timestamp(format)) => {
+                Value::Timestamp(values[row], *format)
+            }
+            (Values::Timestamp(values), _) => {
+                Value::Timestamp(values[row], TimestampFormat::Rfc3339)
+            }
+            (Values::Date(values), _) => Value::Date(values[row]),
+            (Values::Enumeration(codes), Kind::Enumeration(dictionary)) => {
+                Value::Utf8(dictionary.get(codes[row] as usize)?.as_bytes())
+            }
+            (Values::Enumeration(_), _) => return None,
+            (Values::Utf8(values), _) => Value::Utf8(values.get(row)),
+            (Values::Json(values), _) => Value::Json(values.get(row)),
+        }))
+    }
+
+    /// Why the value has no text, if it has none.
+    fn conflict(&self) -> Option<Conflict> {
+        let has_text = match *self {
+            Change::Set(Value::Float64(value)) => value.is_finite(),
+            Change::Set(Value::Timestamp(micros, TimestampFormat::Rfc3339)) => {
+                time_text::timestamp_has_text(micros)
+            }
+            Change::Set(Value::Date(days)) => time_text::date_has_text(days),
+            _ => true,
+        };
+        (!has_text).then_some(Conflict::NoText)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match *self {
+            Change::Null => out.extend_from_slice(b"null"),
+            Change::Set(Value::Boolean(true)) => out.extend_from_slice(b"true"),
+            Change::Set(Value::Boolean(false)) => out.extend_from_slice(b"false"),
+            Change::Set(Value::Int64(value)) => write::write_int64(value, out),
+            Change::Set(Value::Float64(value)) => write::write_float64(value, out),
+            Change::Set(Value::Timestamp(value, format)) => {
+                write::write_timestamp(value, format, out)
+            }
+            Change::Set(Value::Date(value)) => write::write_date(value, out),
+            Change::Set(Value::Utf8(text)) => write::write_string(text, out),
+            Change::Set(Value::Json(text)) => out.extend_from_slice(text),
+            Change::Remove => {}
+        }
+    }
+}
+
+/// A change of one path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Edit<'a> {
+    /// The path's place in the projector's writes.
+    pub path: usize,
+    /// What becomes of it.
+    pub change: Change<'a>,
+}
+
+/// A row can't take what was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("can't write `{path}`: {reason}")]
+pub struct WriteConflict {
+    /// The path that was to be written.
+    pub path: Path,
+    /// What is in the way.
+    pub reason: Conflict,
+}
+
+impl WriteConflict {
+    /// The stable code in dead letters, metrics and docs.
+    pub const CODE: &'static str = "write-conflict";
+
+    /// What it asks for: the record is at fault, always.
+    pub fn failure(&self) -> Failure {
+        Failure::Reject
+    }
+}
+
+/// What is in the way of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The record is no object.
+    #[error("the record is not an object")]
+    NotAnObject,
+    /// Something above the path is of another type than the path needs.
+    #[error("a parent is of another type")]
+    ParentType,
+    /// The array is shorter.
+    #[error("the array has no such element")]
+    IndexOutOfRange,
+    /// It would move the other elements.
+    #[error("an array's element can't be removed, only set or set to null")]
+    RemovesElement,
+    /// Nothing would be left.
+    #[error("the whole record can't be removed: drop it instead")]
+    RemovesRecord,
+    /// A float that is not finite, or a year outside 0 to 9999.
+    #[error("the value has no text form")]
+    NoText,
+    /// An earlier edit's JSON text is no JSON, or too deep.
+    #[error("what was written above it is not valid JSON")]
+    InvalidJson,
+}
+
+/// Splices edits into records. Keeps its memory from one record to the next.
+#[derive(Debug)]
+pub struct Splicer {
+    plan: Arc<Plan>,
+    /// One a node.
+    pending: Vec<Pending>,
+    /// The nodes whose `pending` is set.
+    touched: Vec<NodeId>,
+    operations: Vec<Operation>,
+    removals: Vec<(u32, u32)>,
+}
+
+/// What is to be done at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pending {
+    Nothing,
+    /// There may be something further down.
+    Below,
+    /// The edit with this index.
+    Edit(u32),
+}
+
+/// A stretch of the record that something else takes the place of.
+#[derive(Clone, Debug)]
+struct Operation {
+    at: Range<u32>,
+    with: With,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum With {
+    Nothing,
+    /// The value of an edit.
+    Value(u32),
+    /// The members that an object lacks.
+    Members(NodeId),
+}
+
+impl Splicer {
+    pub(super) fn new(plan: Arc<Plan>) -> Self {
+        Splicer {
+            pending: vec![Pending::Nothing; plan.tree.len()],
+            touched: Vec::new(),
+            operations: Vec::new(),
+            removals: Vec::new(),
+            plan,
+        }
+    }
+
+    /// Appends the record with its edits to `out`, in the projector's layout. On a conflict `out`
+    /// is left as it was.
+    ///
+    /// `located` is what the same projector found in the same bytes.
+    pub fn splice(
+        &mut self,
+        record: &[u8],
+        located: Located<'_>,
+        edits: &[Edit<'_>],
+        stamp: Stamp<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WriteConflict> {
+        let before = out.len();
+        let plan = Arc::clone(&self.plan);
+        let spliced = match &plan.layout {
+            Layout::Flat | Layout::Nested { .. } => self.join(record, located, edits, out),
+            Layout::Envelope(envelope) => {
+                out.extend_from_slice(b"{\"original_data\":");
+                out.extend_from_slice(record);
+                out.extend_from_slice(b",\"enriched_data\":");
+                let enriched = self.join_to_nothing(edits, out);
+                out.extend_from_slice(b",\"record_id\":");
+                write::write_string(stamp.record_id.as_bytes(), out);
+                out.extend_from_slice(b",\"processed_timestamp\":");
+                write::write_timestamp(stamp.processed.0, TimestampFormat::Rfc3339, out);
+                out.extend_from_slice(b",\"metadata\":{\"source\":");
+                write::write_string(envelope.source.as_bytes(), out);
+                out.extend_from_slice(b",\"processing_stage\":");
+                write::write_string(envelope.processing_stage.as_bytes(), out);
+                out.extend_from_slice(b",\"version\":");
+                write::write_string(envelope.version.as_bytes(), out);
+                out.extend_from_slice(b"}}");
+                enriched
+            }
+        };
+        if spliced.is_err() {
+            out.truncate(before);
+        }
+        spliced
+    }
+
+    /// Appends an object of the edits.
+    fn join_to_nothing(
+        &mut self,
+        edits: &[Edit<'_>],
+        out: &mut Vec<u8>,
+    ) -> Result<(), WriteConflict> {
+        let mut spans = vec![Span::default(); self.plan.tree.len()];
+        spans[ROOT as usize] = Span { member: 0, start: 0, end: 2 };
+        self.join(b"{}", Located { spans: &spans, duplicates: &[] }, edits, out)
+    }
+
+    /// Appends the record with its edits joined to it.
+    fn join(
+        &mut self,
+        record: &[u8],
+        located: Located<'_>,
+        edits: &[Edit<'_>],
+        out: &mut Vec<u8>,
+    ) -> Result<(), WriteConflict> {
+        if edits.is_empty() {
+            out.extend_from_slice(record);
+            return Ok(());
+        }
+        let (now, later) = edits.split_at(self.schedule(edits));
+        let mut job = Job { splicer: self, record, located, edits: now };
+        let planned = job.plan();
+        if planned.is_ok() && later.is_empty() {
+            job.emit(out);
+        }
+        let staged = (planned.is_ok() && !later.is_empty()).then(|| {
+            let mut text = Vec::new();
+            job.emit(&mut text);
+            text
+        });
+        self.reset();
+        planned?;
+        match staged {
+            // An edit under an earlier one: what that wrote has to be read first.
+            Some(text) => self.join_again(&text, later, out),
+            None => Ok(()),
+        }
+    }
+
+    /// Joins edits to a text that earlier edits of the same record made.
+    #[cold]
+    fn join_again(
+        &mut self,
+        text: &[u8],
+        edits: &[Edit<'_>],
+        out: &mut Vec<u8>,
+    ) -> Result<(), WriteConflict> {
+        let plan = Arc::clone(&self.plan);
+        let mut tokens = Tokens::default();
+        let mut spans = vec![Span::default(); plan.tree.len()];
+        let mut duplicates: Vec<Duplicate> = Vec::new();
+        let mut notes = Notes { spans: &mut spans, duplicates: &mut duplicates, row: 0 };
+        if !tokens::index(text, &mut tokens) || !walk::walk(&tokens, &plan.tree, &mut notes) {
+            let path = plan.tree.path(plan.writes[edits[0].path].node);
+            return Err(WriteConflict { path, reason: Conflict::InvalidJson });
+        }
+        self.join(text, Located { spans: &spans, duplicates: &duplicates }, edits, out)
+    }
+
+    /// Notes at the nodes what is to be done there. Stops before the first edit that lies under
+    /// an earlier one, and says how many edits are before it.
+    fn schedule(&mut self, edits: &[Edit<'_>]) -> usize {
+        let plan = Arc::clone(&self.plan);
+        for (i, edit) in edits.iter().enumerate() {
+            let target = &plan.writes[edit.path];
+            let removed = matches!(edit.change, Change::Remove).then_some(target.own).flatten();
+            let nodes = [Some(target.node), removed];
+            if nodes.iter().flatten().any(|node| self.is_under_an_edit(*node)) {
+                return i;
+            }
+            for node in nodes.into_iter().flatten() {
+                let below = node as usize + 1..plan.tree.node(node).end as usize;
+                self.pending[below].fill(Pending::Nothing);
+                self.set(node, Pending::Edit(i as u32));
+                let mut above = plan.tree.node(node).parent;
+                while above != NONE && self.pending[above as usize] == Pending::Nothing {
+                    self.set(above, Pending::Below);
+                    above = plan.tree.node(above).parent;
+                }
+            }
+        }
+        edits.len()
+    }
+
+    fn set(&mut self, node: NodeId, pending: Pending) {
+        self.pending[node as usize] = pending;
+        self.touched.push(node);
+    }
+
+    fn is_under_an_edit(&self, mut node: NodeId) -> bool {
+        while node != ROOT {
+            node = self.plan.tree.node(node).parent;
+            if matches!(self.pending[node as usize], Pending::Edit(_)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn reset(&mut self) {
+        for node in self.touched.drain(..) {
+            self.pending[node as usize] = Pending::Nothing;
+        }
+        self.operations.clear();
+        self.removals.clear();
+    }
+}
+
+/// The splicing of one record.
+struct Job<'a> {
+    splicer: &'a mut Splicer,
+    record: &'a [u8],
+    located: Located<'a>,
+    edits: &'a [Edit<'a>],
+}
+
+impl Job<'_> {
+    /// Works out the operations, in order.
+    fn plan(&mut self) -> Result<(), WriteConflict> {
+        let root = self.located.spans[ROOT as usize];
+        match self.splicer.pending[ROOT as usize] {
+            Pending::Edit(edit) => {
+                let change = &self.edits[edit as usize].change;
+                if *change == Change::Remove {
+                    return Err(self.conflict(ROOT, Conflict::RemovesRecord));
+                }
+                self.check(ROOT, change)?;
+                self.push(root.start..root.end, With::Value(edit));
+            }
+            _ if self.record[root.start as usize] == b'{' => self.plan_object(ROOT)?,
+            _ => {
+                if let Some(node) = self.first_set(ROOT) {
+                    return Err(self.conflict(node, Conflict::NotAnObject));
+                }
+            }
+        }
+        self.plan_removals();
+        self.splicer.operations.sort_unstable_by_key(|operation| operation.at.start);
+        Ok(())
+    }
+
+    /// Plans the children of a node whose value is an object.
+    fn plan_object(&mut self, node: NodeId) -> Result<(), WriteConflict> {
+        let mut lacking = false;
+        let end = self.splicer.plan.tree.node(node).end;
+        let mut child = node + 1;
+        while child < end {
+            lacking |= self.plan_child(child, true)?;
+            child = self.splicer.plan.tree.node(child).end;
+        }
+        if lacking {
+            let last = self.located.spans[node as usize].end as usize - 1;
+            let at = self.before_space(last) as u32;
+            self.push(at..at, With::Members(node));
+        }
+        Ok(())
+    }
+
+    /// Plans the children of a node whose value is an array.
+    fn plan_array(&mut self, node: NodeId) -> Result<(), WriteConflict> {
+        let end = self.splicer.plan.tree.node(node).end;
+        let mut child = node + 1;
+        while child < end {
+            self.plan_child(child, false)?;
+            child = self.splicer.plan.tree.node(child).end;
+        }
+        Ok(())
+    }
+
+    /// Plans a child of an object or array. Says whether it is a member that has to be added.
+    fn plan_child(&mut self, node: NodeId, of_object: bool) -> Result<bool, WriteConflict> {
+        let pending = self.splicer.pending[node as usize];
+        if pending == Pending::Nothing {
+            return Ok(false);
+        }
+        let span = self.located.spans[node as usize];
+        self.remove_duplicates(node);
+        let is_key = matches!(self.splicer.plan.tree.node(node).segment, Segment::Key(_));
+        match pending {
+            Pending::Edit(edit) if span.is_found() => {
+                let change = &self.edits[edit as usize].change;
+                match change {
+                    Change::Remove if is_key => {
+                        self.splicer.removals.push((span.member, span.end));
+                    }
+                    Change::Remove => return Err(self.conflict(node, Conflict::RemovesElement)),
+                    change => {
+                        self.check(node, change)?;
+                        self.push(span.start..span.end, With::Value(edit));
+                    }
+                }
+                return Ok(false);
+            }
+            _ if span.is_found() => match self.record[span.start as usize] {
+                b'{' => return self.plan_object(node).map(|()| false),
+                b'[' => return self.plan_array(node).map(|()| false),
+                _ => {}
+            },
+            _ => {}
+        }
+        // It is not there, or what is there can't have anything under it.
+        let Some(set) = self.first_set(node) else { return Ok(false) };
+        let reason = match (span.is_found(), of_object, is_key) {
+            (true, ..) => Conflict::ParentType,
+            (false, true, true) => return self.check_new(node).map(|()| true),
+            (false, false, false) => Conflict::IndexOutOfRange,
+            (false, ..) => Conflict::ParentType,
+        };
+        Err(self.conflict(set, reason))
+    }
+
+    /// Checks what is to be written at and under a node that is not there.
+    fn check_new(&self, node: NodeId) -> Result<(), WriteConflict> {
+        let tree = &self.splicer.plan.tree;
+        for below in node..tree.node(node).end {
+            let Pending::Edit(edit) = self.splicer.pending[below as usize] else { continue };
+            let change = &self.edits[edit as usize].change;
+            if *change == Change::Remove {
+                continue;
+            }
+            self.check(below, change)?;
+            let mut above = below;
+            while above != node {
+                if matches!(tree.node(above).segment, Segment::Index(_)) {
+                    return Err(self.conflict(below, Conflict::IndexOutOfRange));
+                }
+                above = tree.node(above).parent;
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, node: NodeId, change: &Change<'_>) -> Result<(), WriteConflict> {
+        match change.conflict() {
+            Some(reason) => Err(self.conflict(node, reason)),
+            None => Ok(()),
+        }
+    }
+
+    fn conflict(&self, node: NodeId, reason: Conflict) -> WriteConflict {
+        WriteConflict { path: self.splicer.plan.tree.path(node), reason }
+    }
+
+    /// The first node at or under `node` that an edit gives a value or null.
+    fn first_set(&self, node: NodeId) -> Option<NodeId> {
+        (node..self.splicer.plan.tree.node(node).end).find(|below| {
+            match self.splicer.pending[*below as usize] {
+                Pending::Edit(edit) => self.edits[edit as usize].change != Change::Remove,
+                _ => false,
+            }
+        })
+    }
+
+    fn push(&mut self, at: Range<u32>, with: With) {
+        self.splicer.operations.push(Operation { at, with });
+    }
+
+    fn remove_duplicates(&mut self, node: NodeId) {
+        let duplicates = self.located.duplicates.iter().filter(|d| d.node == node);
+        self.splicer.removals.extend(duplicates.map(|d| (d.member, d.end)));
+    }
+
+    /// Turns the members that are to be removed into operations that leave the right commas.
+    fn plan_removals(&mut self) {
+        if self.splicer.removals.is_empty() {
+            return;
+        }
+        let mut removals = std::mem::take(&mut self.splicer.removals);
+        // Outer ones first, so that what lies inside them can be passed over.
+        removals.sort_unstable_by_key(|(start, end)| (*start, std::cmp::Reverse(*end)));
+        let mut next = 0;
+        while next < removals.len() {
+            let (first, mut end) = removals[next];
+            next += 1;
+            // Neighbours go in one stretch; `behind` is where the next member begins, if any.
+            let mut behind = self.next_member(end as usize);
+            while let Some((start, its_end)) = removals.get(next) {
+                if *start >= end && behind != Some(*start as usize) {
+                    break;
+                }
+                if *start >= end {
+                    end = *its_end;
+                    behind = self.next_member(end as usize);
+                }
+                next += 1;
+            }
+            let at = match behind {
+                Some(behind) => first..behind as u32,
+                None => self.previous_end(first as usize) as u32..end,
+            };
+            self.push(at, With::Nothing);
+        }
+        self.splicer.removals = removals;
+    }
+
+    /// Where the member behind the value that ends at `end` begins, if it is not the last.
+    fn next_member(&self, end: usize) -> Option<usize> {
+        let comma = self.behind_space(end);
+        (self.record[comma] == b',').then(|| self.behind_space(comma + 1))
+    }
+
+    /// Where the value before the member at `start` ends; `start` itself if it is the first.
+    fn previous_end(&self, start: usize) -> usize {
+        let before = self.before_space(start);
+        if self.record[before - 1] == b',' { self.before_space(before - 1) } else { start }
+    }
+
+    fn behind_space(&self, mut at: usize) -> usize {
+        while matches!(self.record[at], b' ' | b'\t' | b'\n' | b'\r') {
+            at += 1;
+        }
+        at
+    }
+
+    /// The first place such that only white space lies between it and `at`.
+    fn before_space(&self, mut at: usize) -> usize {
+        while matches!(self.record[at - 1], b' ' | b'\t' | b'\n' | b'\r') {
+            at -= 1;
+        }
+        at
+    }
+
+    /// Appends the record with its operations.
+    fn emit(&mut self, out: &mut Vec<u8>) {
+        let mut copied = 0;
+        let mut last_removal = 0..0;
+        for operation in &self.splicer.operations {
+            let (start, end) = (operation.at.start as usize, operation.at.end as usize);
+            out.extend_from_slice(&self.record[copied..start]);
+            copied = end;
+            match operation.with {
+                With::Nothing => last_removal = start..end,
+                With::Value(edit) => self.edits[edit as usize].change.write(out),
+                With::Members(node) => {
+                    // The first byte before this place that stays says whether a member stays.
+                    let stays = if last_removal.end == start && !last_removal.is_empty() {
+                        self.before_space(last_removal.start)
+                    } else {
+                        start
+                    };
+                    self.write_members(node, self.record[stays - 1] == b'{', out);
+                }
+            }
+        }
+        out.extend_from_slice(&self.record[copied..]);
+    }
+
+    /// Appends the members that the object at a node lacks, each behind a comma except maybe the
+    /// first.
+    fn write_members(&self, node: NodeId, mut first: bool, out: &mut Vec<u8>) {
+        let tree = &self.splicer.plan.tree;
+        for child in tree.children(node) {
+            let pending = self.splicer.pending[child as usize];
+            let there = self.located.spans[child as usize].is_found();
+            let written = match pending {
+                Pending::Nothing => false,
+                Pending::Edit(edit) => self.edits[edit as usize].change != Change::Remove,
+                Pending::Below => self.first_set(child).is_some(),
+            };
+            if there || !written {
+                continue;
+            }
+            if !std::mem::take(&mut first) {
+                out.push(b',');
+            }
+            out.extend_from_slice(&tree.node(child).member);
+            match pending {
+                Pending::Edit(edit) => self.edits[edit as usize].change.write(out),
+                _ => {
+                    out.push(b'{');
+                    self.write_members(child, true, out);
+                    out.push(b'}');
+                }
+            }
+        }
+    }
+}
