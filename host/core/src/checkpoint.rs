@@ -69,6 +69,8 @@ pub struct Manifest {
     pub exclusions: Vec<Exclusion>,
     /// The objects that hold it, dead letters included.
     pub objects: Vec<ManifestObject>,
+    /// Objects of earlier revisions: their keys are occupied by empty ones before COMMIT.
+    pub superseded: Vec<ManifestObject>,
     /// What became of its records.
     pub counts: Counts,
     /// What became of its shares, a destination each.

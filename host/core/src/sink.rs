@@ -45,8 +45,20 @@ pub trait Sink: Send + Sync {
     /// there: writing the same objects again is how to go on.
     async fn write(&self, objects: &[Object]) -> Result<(), SinkError>;
 
-    /// The digest of what lies under a key; for named sinks, after a crash.
+    /// The digest of what lies under a key; for named sinks, after a crash. What it finds is
+    /// durable when it returns: the checkpoint moves past it without another write.
     async fn find(&self, key: &str) -> Result<Option<Digest>, SinkError>;
+
+    /// Puts an empty object under the key of one that a later revision supersedes: in the place of
+    /// `superseded` if that lies there, else where a delayed write of a dead host would bring it
+    /// back. Superseded keys are never deleted. Returning `Ok` means that the empty object is
+    /// durable under the key; other content there is [`SinkErrorKind::Occupied`]. For named sinks,
+    /// after a replay that could not make the same bytes.
+    async fn occupy(&self, empty: &Object, superseded: Digest) -> Result<(), SinkError> {
+        let _ = superseded;
+        let message = format!("sink `{}` can't supersede object `{}`", self.name(), empty.key);
+        Err(SinkError::plain(SinkErrorKind::Broken, message))
+    }
 }
 
 /// What kind of thing went wrong with a sink.
@@ -82,6 +94,11 @@ pub struct SinkError {
 }
 
 impl SinkError {
+    /// An error without a cause.
+    pub fn plain(kind: SinkErrorKind, message: impl Into<String>) -> Self {
+        SinkError { kind, message: message.into(), cause: None }
+    }
+
     /// An error with a cause.
     pub fn new(
         kind: SinkErrorKind,
