@@ -181,3 +181,6 @@ impl Labels {
         Labels { codes, distinct }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -229,6 +229,17 @@ impl Absence {
         matches!(self, Absence::Missing | Absence::Null)
     }
 
+    /// The word for it, for a finding's detail.
+    pub fn name(self) -> &'static str {
+        match self {
+            Absence::Missing => "missing",
+            Absence::Null => "null",
+            Absence::OtherType => "of another type",
+            Absence::OutOfRange => "out of range",
+            Absence::Malformed => "malformed",
+        }
+    }
+
     #[inline]
     fn check(presence: &[u8], row: usize) -> Result<(), Absence> {
         if presence.is_empty() {
@@ -247,13 +258,7 @@ impl Absence {
 
 impl fmt::Display for Absence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Absence::Missing => "missing",
-            Absence::Null => "null",
-            Absence::OtherType => "of another type",
-            Absence::OutOfRange => "out of range",
-            Absence::Malformed => "malformed",
-        })
+        f.write_str(self.name())
     }
 }
 

@@ -9,6 +9,8 @@ pub mod log;
 pub mod path;
 pub mod plugin;
 pub mod reply;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 pub mod time;
 
 #[cfg(target_arch = "wasm32")]
