@@ -10,6 +10,8 @@
 pub mod batcher;
 pub mod checkpoint;
 pub mod column;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod description;
 pub mod digest;
 pub mod failure;
