@@ -70,7 +70,8 @@ pub enum Check {
     /// It is text of so many characters (Unicode scalar values).
     Length(Length),
     /// It is text that a regular expression finds a match in: begin with `^` and end with `$` to
-    /// match all of it. `\d`, `\w` and `\s` are ASCII; `.` is any character but a line feed.
+    /// match all of it. `\d`, `\w`, `\s` and `\b` are ASCII; `.` is any character but a line feed;
+    /// `(?i-u)` ignores the case of ASCII letters.
     Pattern(String),
     /// It is one of these texts.
     OneOf(Vec<String>),

@@ -4,6 +4,7 @@
 //! over one column and not a decision a row.
 
 mod config;
+mod pattern;
 mod plan;
 
 use tidegate_plugin::{

@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
-use regex_lite::Regex;
 use tidegate_plugin::{
     ConfigError, Description, HostValue, Kind, Origin, Path, Read, Rule as DescribedRule, Severity,
 };
 
-use crate::config::{ByType, Check, Comparable, Config, Operator, Range, Rule, Scalar, Type, When};
+use crate::{
+    config::{ByType, Check, Comparable, Config, Operator, Range, Rule, Scalar, Type, When},
+    pattern::Pattern,
+};
 
 /// What to do with a batch.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ pub(crate) enum Test {
     BeginsWith { read: usize, brace: u8 },
     InRange { read: usize, range: Range },
     OfLength { read: usize, at_least: usize, at_most: usize },
-    Matches { read: usize, pattern: Regex },
+    Matches { read: usize, pattern: Pattern },
     OneOf { read: usize },
     Compares { read: usize, operator: Operator, to: usize, kind: Comparable },
     Recent { read: usize, now: usize, older_max: i64, ahead_max: i64 },
@@ -184,9 +186,9 @@ impl Planner {
                 }
                 Test::OfLength { read: self.read(field, Kind::Utf8), at_least, at_most }
             }
-            Check::Pattern(pattern) => match Regex::new(&pattern) {
+            Check::Pattern(pattern) => match Pattern::new(&pattern) {
                 Ok(pattern) => Test::Matches { read: self.read(field, Kind::Utf8), pattern },
-                Err(error) => return refuse("pattern", &error.to_string()),
+                Err(error) => return refuse("pattern", &error),
             },
             Check::OneOf(texts) if texts.is_empty() => return refuse("one_of", "there is no text"),
             Check::OneOf(texts) => Test::OneOf { read: self.dictionary(field, texts) },

@@ -9,6 +9,7 @@ pub mod log;
 pub mod path;
 pub mod plugin;
 pub mod reply;
+pub mod state;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod time;
@@ -27,4 +28,5 @@ pub use hash::{HashMap, HashSet};
 pub use path::{Path, Segment};
 pub use plugin::{Plugin, config_schema, configure};
 pub use reply::{Field, Findings, Reply, Verdict};
+pub use state::State;
 pub use time::{Date, Timestamp};
