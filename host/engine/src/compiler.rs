@@ -1,0 +1,83 @@
+//! Compiles on one thread of low priority, off the data path: a component of several megabytes
+//! takes ten seconds, and records flow meanwhile.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    thread,
+};
+
+use tidegate_core::Digest;
+use wasmtime::{Engine, component::Component};
+
+use crate::{cache::Cache, error::LoadError};
+
+/// Components that may wait: more than a host has plugins.
+const QUEUE_JOBS_MAX: usize = 64;
+
+/// The lowest priority: compiling takes what the data path leaves.
+const NICENESS: i32 = 19;
+
+/// A handle to the thread, which ends with it.
+pub(crate) struct Compiler {
+    queue: SyncSender<Job>,
+}
+
+struct Job {
+    bytes: Vec<u8>,
+    digest: Digest,
+    done: SyncSender<Result<Component, LoadError>>,
+}
+
+impl Compiler {
+    pub(crate) fn start(engine: Engine, cache: Option<Cache>) -> io::Result<Self> {
+        let (queue, jobs) = sync_channel(QUEUE_JOBS_MAX);
+        thread::Builder::new()
+            .name("wasm-compiler".into())
+            // Cranelift recurses over deeply nested code.
+            .stack_size(8 << 20)
+            .spawn(move || run(&engine, cache.as_ref(), &jobs))?;
+        Ok(Compiler { queue })
+    }
+
+    /// Waits in the queue, then for the compiler.
+    pub(crate) fn compile(&self, bytes: &[u8], digest: Digest) -> Result<Component, LoadError> {
+        let (done, answer) = sync_channel(1);
+        self.queue.try_send(Job { bytes: bytes.to_vec(), digest, done }).map_err(|error| {
+            match error {
+                TrySendError::Full(_) => LoadError::Busy,
+                TrySendError::Disconnected(_) => stopped(),
+            }
+        })?;
+        answer.recv().map_err(|_| stopped())?
+    }
+}
+
+fn stopped() -> LoadError {
+    LoadError::Compile("the compiler's thread has stopped".into())
+}
+
+fn run(engine: &Engine, cache: Option<&Cache>, jobs: &Receiver<Job>) {
+    // On Linux a priority is a thread's own. Without the right to lower it, it stays as it was.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICENESS);
+    while let Ok(job) = jobs.recv() {
+        // Whoever asked may have gone; the next job is no worse off.
+        let _ = job.done.send(compile(engine, cache, &job));
+    }
+}
+
+fn compile(engine: &Engine, cache: Option<&Cache>, job: &Job) -> Result<Component, LoadError> {
+    if let Some(component) = cache.and_then(|cache| cache.find(engine, job.digest)) {
+        return Ok(component);
+    }
+    // The bytes are anybody's: a fault of the compiler costs this component and not the thread.
+    let compiled = catch_unwind(AssertUnwindSafe(|| Component::new(engine, &job.bytes)))
+        .map_err(|_| LoadError::Compile("the compiler panicked".into()))?
+        .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+    if let Some(cache) = cache {
+        cache.keep(job.digest, &compiled);
+    }
+    Ok(compiled)
+}

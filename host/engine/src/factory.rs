@@ -1,0 +1,163 @@
+//! A configured plugin: what it reads and writes is known, and instances of it can be had.
+
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use tidegate_core::{
+    About, Description, Digest, Transform, TransformFactory,
+    description::Capability,
+    transform::{Breach, Plugin, TransformError},
+};
+
+use crate::{
+    component::{Loaded, new_store, random_seed},
+    description,
+    error::ConfigureError,
+    guest::{Guest, LogBudget, LogSink},
+    instance::Instance,
+    limits::Limits,
+    trap::classify,
+    wasi::Wasi,
+};
+
+/// How a stage uses a component.
+#[derive(Clone, Debug)]
+pub struct ConfigureOptions {
+    /// The stage's config, as JSON text.
+    pub config_json: String,
+    /// What it may use up.
+    pub limits: Limits,
+    /// What the operator grants it, of what it asks for.
+    pub grants: BTreeSet<Capability>,
+    /// Where its log lines go.
+    pub log: LogSink,
+}
+
+impl Default for ConfigureOptions {
+    /// An empty config, default limits, no grants, the host's own log.
+    fn default() -> Self {
+        ConfigureOptions {
+            config_json: "{}".into(),
+            limits: Limits::default(),
+            grants: BTreeSet::new(),
+            log: LogSink::default(),
+        }
+    }
+}
+
+/// Makes instances of one configured plugin. Cheap to clone.
+#[derive(Clone)]
+pub struct Factory(Arc<Configured>);
+
+pub(crate) struct Configured {
+    component: Arc<Loaded>,
+    config_json: String,
+    pub(crate) limits: Limits,
+    log: LogSink,
+    name: Arc<str>,
+    pub(crate) plugin: Plugin,
+}
+
+impl Factory {
+    pub(crate) fn configure(
+        component: Arc<Loaded>,
+        options: ConfigureOptions,
+    ) -> Result<Self, ConfigureError> {
+        let ConfigureOptions { config_json, limits, grants, log } = options;
+        let about = component.about.clone();
+        check_grants(&about, &grants)?;
+        let max = component.runtime.memory_bytes_max();
+        if limits.memory_bytes > max {
+            return Err(ConfigureError::Memory { asked: limits.memory_bytes, max });
+        }
+        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&config_json) {
+            return Err(ConfigureError::NotJson(error.to_string()));
+        }
+        let plugin = Plugin {
+            component: component.digest,
+            config: Digest::of(config_json.as_bytes()),
+            description: Description::default(),
+            about,
+        };
+        let name = plugin.about.name.as_str().into();
+        let mut configured = Configured { component, config_json, limits, log, name, plugin };
+        let (_, answer) = configured.instantiate(1).map_err(ConfigureError::Failed)?;
+        let name = configured.plugin.about.name.clone();
+        let description = answer.map_err(|(pointer, message)| ConfigureError::Refused {
+            plugin: name,
+            pointer,
+            message,
+        })?;
+        description::check(&configured.plugin.about, &description)?;
+        configured.plugin.description = description;
+        Ok(Factory(Arc::new(configured)))
+    }
+
+    fn instantiate_for(&self, factor: u32) -> Result<Box<dyn Transform>, TransformError> {
+        let configure = |message: String| TransformError::new(Breach::Configure, message);
+        let (parts, answer) = self.0.instantiate(factor)?;
+        let description = answer.map_err(|(pointer, message)| {
+            configure(format!("refuses the config that it took before, at `{pointer}`: {message}"))
+        })?;
+        if description != self.0.plugin.description {
+            return Err(configure("describes itself in another way than before".into()));
+        }
+        let (store, exports) = parts;
+        Ok(Box::new(Instance::new(Arc::clone(&self.0), store, exports, factor)))
+    }
+}
+
+type Parts = (wasmtime::Store<Guest>, crate::contract::v0_1::Exports);
+
+impl Configured {
+    /// A fresh instance, and what it says to its config.
+    fn instantiate(
+        &self,
+        factor: u32,
+    ) -> Result<(Parts, Result<Description, (String, String)>), TransformError> {
+        let logs = LogBudget::new(Arc::clone(&self.name), self.log.clone(), self.limits.log_lines);
+        let wasi = Wasi::new(random_seed(self.plugin.component));
+        let guest = Guest::new(self.limits.memory_bytes, logs, wasi);
+        let limits = Limits { time: self.limits.time.saturating_mul(factor), ..self.limits };
+        let mut store = new_store(&self.component.runtime, guest, &limits);
+        let called = self.component.linked.instantiate(&mut store).and_then(|exports| {
+            exports.configure(&mut store, &self.config_json).map(|answer| (exports, answer))
+        });
+        store.data_mut().logs.end();
+        match called {
+            Ok((exports, answer)) => Ok(((store, exports), answer)),
+            Err(error) => Err(classify(&error, store.data_mut())),
+        }
+    }
+}
+
+impl TransformFactory for Factory {
+    fn plugin(&self) -> &Plugin {
+        &self.0.plugin
+    }
+
+    fn instantiate(&self) -> Result<Box<dyn Transform>, TransformError> {
+        self.instantiate_for(1)
+    }
+
+    fn instantiate_patient(&self, factor: u32) -> Result<Box<dyn Transform>, TransformError> {
+        self.instantiate_for(factor)
+    }
+}
+
+impl fmt::Debug for Factory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let About { name, version, .. } = &self.0.plugin.about;
+        write!(f, "Factory({name} {version}, config {})", self.0.plugin.config.short())
+    }
+}
+
+/// Everything that it asks for must be granted: a plugin with half of it would fail later, on
+/// some record.
+fn check_grants(about: &About, grants: &BTreeSet<Capability>) -> Result<(), ConfigureError> {
+    match about.capabilities.iter().find(|capability| !grants.contains(capability)) {
+        None => Ok(()),
+        Some(&capability) => {
+            Err(ConfigureError::NotGranted { plugin: about.name.clone(), capability })
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The engine that all components share: its configuration, the thread that ticks its epochs, the
+//! thread that compiles, and the cache of what was compiled.
+
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::{
+    cache::Cache, compiler::Compiler, component::Component, error::LoadError, error::RuntimeError,
+    guest::TABLE_ELEMENTS_MAX,
+};
+
+/// How often the epoch moves, and so how exactly a deadline is kept.
+const EPOCH_TICK: Duration = Duration::from_millis(10);
+
+/// The stack of a guest. Worker threads have 2 MiB, and the host needs some of it below.
+const STACK_BYTES_MAX: usize = 512 << 10;
+
+/// Frames of a backtrace: the innermost say what happened.
+const BACKTRACE_FRAMES_MAX: usize = 32;
+
+/// What one component may be made of. CPython and its libraries are some twenty core modules with
+/// one memory and one table; most plugins are three with one each.
+const CORE_INSTANCES_MAX: u32 = 64;
+const MEMORIES_MAX: u32 = 4;
+const TABLES_MAX: u32 = 8;
+
+/// The host's own record of an instance, which grows with its functions and globals.
+const INSTANCE_BYTES_MAX: usize = 4 << 20;
+
+/// How the engine is set up.
+#[derive(Clone, Debug)]
+pub struct RuntimeOptions {
+    /// Instances at the same time: stages × partitions, and some for isolation and purity runs.
+    /// Each reserves 4 GiB of address space, which costs no memory.
+    pub instances_max: u32,
+    /// The most that any plugin's memory limit may be.
+    pub memory_bytes_max: u64,
+    /// Where compiled components are kept: a directory of this user's alone. None: compile anew.
+    pub cache: Option<PathBuf>,
+}
+
+impl Default for RuntimeOptions {
+    fn default() -> Self {
+        RuntimeOptions {
+            // Eight stages of sixteen partitions, and as many again. It is 1 TiB of the 128 TiB
+            // that a process may reserve.
+            instances_max: 256,
+            // Four times the default limit of a plugin.
+            memory_bytes_max: 256 << 20,
+            cache: None,
+        }
+    }
+}
+
+/// Compiles and runs components. Cheap to clone; the threads end with the last clone.
+#[derive(Clone)]
+pub struct Runtime(Arc<Shared>);
+
+struct Shared {
+    engine: Engine,
+    compiler: Compiler,
+    memory_bytes_max: u64,
+    _ticker: Ticker,
+}
+
+impl Runtime {
+    /// Starts the engine and its two threads.
+    pub fn new(options: RuntimeOptions) -> Result<Self, RuntimeError> {
+        let engine = new_engine(&options)?;
+        let cache = options.cache.map(|path| Cache::open(path, &engine)).transpose()?;
+        let shared = Shared {
+            compiler: Compiler::start(engine.clone(), cache).map_err(RuntimeError::Thread)?,
+            _ticker: Ticker::start(engine.clone()).map_err(RuntimeError::Thread)?,
+            memory_bytes_max: options.memory_bytes_max,
+            engine,
+        };
+        Ok(Runtime(Arc::new(shared)))
+    }
+
+    /// Makes a component of its bytes: reads which contract it is built for, compiles it (or finds
+    /// it compiled), and asks it who it is. Blocks for as long as the compiler takes, up to some
+    /// seconds for a large one: call it off the data path.
+    pub fn load(&self, bytes: &[u8]) -> Result<Component, LoadError> {
+        Component::load(self, bytes)
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(crate) fn compiler(&self) -> &Compiler {
+        &self.0.compiler
+    }
+
+    pub(crate) fn memory_bytes_max(&self) -> u64 {
+        self.0.memory_bytes_max
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Runtime")
+    }
+}
+
+/// How many ticks of the epoch a call may live through. One more than fit: the first may come at
+/// once.
+pub(crate) fn epoch_ticks(time: Duration) -> u64 {
+    let ticks = time.as_nanos().div_ceil(EPOCH_TICK.as_nanos());
+    u64::try_from(ticks).unwrap_or(u64::MAX / 2).saturating_add(1).min(u64::MAX / 2)
+}
+
+fn new_engine(options: &RuntimeOptions) -> Result<Engine, RuntimeError> {
+    // 4 GiB a memory makes every access of a 32-bit memory safe without a check. Where the
+    // process may not reserve that much (`ulimit -v`), the memories are as large as their limit
+    // and every access is checked: slower, and the same otherwise.
+    let full = config(options);
+    Engine::new(&full).or_else(|_| {
+        let mut small = config(options);
+        small.memory_reservation(options.memory_bytes_max).memory_guard_size(64 << 10);
+        Engine::new(&small).map_err(|error| RuntimeError::Engine(format!("{error:#}")))
+    })
+}
+
+fn config(options: &RuntimeOptions) -> Config {
+    let instances = options.instances_max;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_MAX))
+        .total_memories(instances)
+        .total_tables(instances.saturating_mul(2))
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .max_component_instance_size(INSTANCE_BYTES_MAX)
+        .max_core_instance_size(INSTANCE_BYTES_MAX)
+        .max_memory_size(usize::try_from(options.memory_bytes_max).unwrap_or(usize::MAX));
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        // Support for async guests triples the cost of a call.
+        .concurrency_support(false)
+        // A NaN has the same bits everywhere, and a relaxed operation one result.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .max_wasm_stack(STACK_BYTES_MAX)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX));
+    config
+}
+
+/// Moves the engine's epoch, without which no deadline passes.
+struct Ticker {
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: Engine) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new().name("wasm-epochs".into()).spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                thread::park_timeout(EPOCH_TICK);
+                engine.increment_epoch();
+            }
+        })?;
+        Ok(Ticker { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // It holds nothing that could panic.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Turns what wasmtime says about a failed call into the breach that it was.
+
+use std::time::Duration;
+
+use tidegate_core::transform::{Breach, TransformError};
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+
+use crate::guest::Guest;
+
+/// How long the pipeline should wait for a slot of the pool: about the length of a batch.
+const EXHAUSTED_DELAY: Duration = Duration::from_millis(50);
+
+/// The error of a call that failed.
+pub(crate) fn classify(error: &wasmtime::Error, guest: &mut Guest) -> TransformError {
+    let backtrace = error.downcast_ref::<WasmBacktrace>();
+    let (breach, cause) = match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => (Breach::Fuel, "used up its fuel".to_owned()),
+        Some(Trap::Interrupt) => (Breach::Time, "ran past its deadline".to_owned()),
+        Some(Trap::StackOverflow) => (Breach::Stack, "recursed too deeply".to_owned()),
+        Some(trap) => (Breach::Trap, trap.to_string()),
+        None if error.is::<PoolConcurrencyLimitError>() => {
+            let message = "the pool of instances is used up";
+            let error = TransformError::new(Breach::Exhausted, message);
+            return TransformError { after: Some(EXHAUSTED_DELAY), ..error };
+        }
+        None if is_hostcall_fuel(error) => {
+            (Breach::ReplyBytes, "copies more to the host than it may".to_owned())
+        }
+        // Without guest frames the guest had returned: its answer could not be lifted.
+        None if backtrace.is_none() => (Breach::Reply, root_cause(error)),
+        None => (Breach::Trap, root_cause(error)),
+    };
+    let fault = guest.fault.take();
+    let row = fault.as_ref().and_then(|fault| fault.row);
+    // What a guest printed is the next best thing to what its SDK tells.
+    let said = fault
+        .map(|fault| fault.message)
+        .filter(|said| !said.is_empty())
+        .or_else(|| guest.wasi.complaint().map(str::to_owned));
+    // A guest that was refused memory aborts, panics or throws, as its language has it.
+    let (breach, message) = match guest.memory.refused() {
+        Some(wanted) if breach == Breach::Trap => {
+            let max = guest.memory.bytes_max();
+            let refused = format!("wanted {wanted} bytes of memory of {max} allowed");
+            let message = match said {
+                Some(said) => format!("{refused}: {said}"),
+                None => refused,
+            };
+            (Breach::Memory, message)
+        }
+        _ => (breach, said.unwrap_or(cause)),
+    };
+    let backtrace = backtrace.map(frames).unwrap_or_default();
+    TransformError { row, backtrace, ..TransformError::new(breach, message) }
+}
+
+/// The functions on the guest's stack, innermost first, without what a panic adds.
+fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
+    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+        // `{:#}` leaves out the hash, which differs from build to build.
+        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        None => format!("function {}", frame.func_index()),
+    };
+    backtrace.frames().iter().map(name).collect()
+}
+
+/// wasmtime keeps the type of this error to itself; a test with a guest whose reply is too large
+/// says when its text changes.
+fn is_hostcall_fuel(error: &wasmtime::Error) -> bool {
+    error.root_cause().to_string().contains("fuel allocated for hostcalls has been exhausted")
+}
+
+fn root_cause(error: &wasmtime::Error) -> String {
+    error.root_cause().to_string()
+}
