@@ -1,1 +1,14 @@
-//! Being written.
+//! The `tidegate` program.
+//!
+//! This crate owns what is between a person and a pipeline: the config and everything that can be
+//! wrong with it, the command line, what is printed, the health endpoints and metrics. It puts the
+//! parts together: Config → Plan → Pipeline.
+//!
+//! Architecture invariant: no record passes through this crate. It builds sources, sinks, plugins
+//! and the store, hands them to the pipeline, and waits.
+
+pub mod config;
+pub mod finding;
+
+/// The sink name of the dead letters.
+pub const DEAD_LETTERS: &str = "dead-letters";

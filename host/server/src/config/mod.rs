@@ -1,0 +1,218 @@
+//! A pipeline's config: from a file to checked types, with everything that is wrong found at once.
+//!
+//! ```text
+//! text ─► tree with places ─► variables ─► shape, by the schema ─► types ─► rules
+//!         a syntax error      all unset    unknown keys, missing            choices, names,
+//!         ends it here        ones         keys, wrong types                what must fit
+//! ```
+//!
+//! Each step runs only over what the ones before left whole, and gives all that it finds.
+
+mod field;
+mod interpolate;
+mod model;
+pub mod reference;
+mod rules;
+mod shape;
+mod sink;
+mod source;
+mod tree;
+mod units;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+pub use field::{FieldPath, Operand};
+pub use interpolate::Variables;
+pub use model::{
+    Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, PluginLimits, Range,
+    Retry, Scope, Stage, State,
+};
+pub use sink::{
+    Compression, DeadLetters, Directory, Layout, Level as TreeLevel, NestedLayout, Nothing,
+    Rotation, Sink, TimeFormat, TimePart, Unrouted,
+};
+pub use source::{Generator, InputCompression, Ndjson, Source, Stdin, Weights, WholeFile};
+pub use units::{ByteSize, TimeSpan};
+
+use tidegate_core::Condition;
+
+use self::{shape::Shape, tree::Node};
+use crate::finding::{Finding, SourceFile, has_errors};
+
+/// The config's JSON Schema, made from its types.
+static SCHEMA: LazyLock<serde_json::Value> =
+    LazyLock::new(|| schemars::schema_for!(Config).to_value());
+
+/// A config and the file that it was read from, so that later checks can point into it too.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The config; its paths are resolved against the file's directory.
+    pub config: Config,
+    /// The text.
+    pub file: SourceFile,
+    tree: Node,
+}
+
+/// A config can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file can't be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// It is read and wrong.
+    #[error("{} problems in the config", .0.len())]
+    Invalid(Vec<Finding>),
+}
+
+impl Loaded {
+    /// A finding about a place in the config.
+    pub fn finding(&self, code: &'static str, pointer: &str, message: String) -> Finding {
+        Finding::error(code, &self.file, self.tree.place_of(pointer), pointer, message)
+    }
+}
+
+/// Reads and checks a config. Plugins' config files are read too and stand in `config` afterwards.
+pub fn load(path: &Path, variables: Variables<'_>) -> Result<Loaded, ConfigError> {
+    let file = read(path)?;
+    let mut loaded = parse(file, variables).map_err(ConfigError::Invalid)?;
+    let base = path.parent().unwrap_or(Path::new("")).to_owned();
+    resolve_paths(&mut loaded.config, &base);
+    let mut findings = Vec::new();
+    for i in 0..loaded.config.stages.len() {
+        let Some(path) = loaded.config.stages[i].config_file.clone() else { continue };
+        match read(&path) {
+            Ok(file) => match plugin_config(&file, variables) {
+                Ok(config) => loaded.config.stages[i].config = Some(config),
+                Err(found) => findings.extend(found),
+            },
+            Err(error) => {
+                let pointer = format!("/stages/{i}/config_file");
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                let message = format!("{error}: {}", cause.unwrap_or_default());
+                findings.push(loaded.finding("unreadable-file", &pointer, message));
+            }
+        }
+    }
+    match has_errors(&findings) {
+        true => Err(ConfigError::Invalid(findings)),
+        false => Ok(loaded),
+    }
+}
+
+/// Checks a config's text. Its paths stay as they are written.
+pub fn parse(file: SourceFile, variables: Variables<'_>) -> Result<Loaded, Vec<Finding>> {
+    let mut tree = Node::parse(&file).map_err(|finding| vec![*finding])?;
+    let mut findings = Vec::new();
+    interpolate::interpolate(&mut tree, &file, variables, &mut findings);
+    findings.extend(Shape::check(&SCHEMA, &file, &mut tree));
+    conditions(&tree, &file, &mut findings);
+    if has_errors(&findings) {
+        return Err(in_order(findings));
+    }
+    let config: Config = serde_path_to_error::deserialize(tree.to_json()).map_err(|error| {
+        let pointer = pointer_of(error.path());
+        let place = tree.place_of(&pointer);
+        let message = error.into_inner().to_string();
+        vec![Finding::error("invalid-value", &file, place, pointer, message)]
+    })?;
+    findings.extend(rules::check(&config, &tree, &file));
+    match has_errors(&findings) {
+        true => Err(in_order(findings)),
+        false => Ok(Loaded { config, file, tree }),
+    }
+}
+
+/// Reads each condition by itself, so that all that are none are found. Where the shape has
+/// findings already, there is nothing to add.
+fn conditions(tree: &Node, file: &SourceFile, findings: &mut Vec<Finding>) {
+    let mut places = vec!["/filter".to_owned()];
+    for list in ["stages", "sinks"] {
+        let entries = tree.get(list).map_or(0, Node::len);
+        places.extend((0..entries).map(|i| format!("/{list}/{i}/when")));
+    }
+    for pointer in places {
+        let Some(node) = tree.pointer(&pointer) else { continue };
+        if findings.iter().any(|finding| finding.pointer.starts_with(&pointer)) {
+            continue;
+        }
+        if let Err(error) = serde_path_to_error::deserialize::<_, Option<Condition>>(node.to_json())
+        {
+            let below = pointer_of(error.path());
+            let place = node.place_of(&below);
+            let message = error.into_inner().to_string();
+            let pointer = format!("{pointer}{below}");
+            findings.push(Finding::error("invalid-condition", file, place, pointer, message));
+        }
+    }
+}
+
+/// As people read: from the top of the file to its end.
+fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by_key(|finding| (finding.line, finding.column));
+    findings
+}
+
+fn plugin_config(
+    file: &SourceFile,
+    variables: Variables<'_>,
+) -> Result<serde_json::Value, Vec<Finding>> {
+    let mut tree = Node::parse(file).map_err(|finding| vec![*finding])?;
+    let mut findings = Vec::new();
+    interpolate::interpolate(&mut tree, file, variables, &mut findings);
+    match findings.is_empty() {
+        true => Ok(tree.to_json()),
+        false => Err(findings),
+    }
+}
+
+/// A plugin's config out of a file of its own, YAML or JSON.
+pub fn load_plugin_config(
+    path: &Path,
+    variables: Variables<'_>,
+) -> Result<serde_json::Value, ConfigError> {
+    plugin_config(&read(path)?, variables).map_err(ConfigError::Invalid)
+}
+
+fn read(path: &Path) -> Result<SourceFile, ConfigError> {
+    let text = fs::read_to_string(path)
+        .map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
+    Ok(SourceFile { path: path.to_owned(), text: text.into() })
+}
+
+/// Paths are relative to the file that they stand in, wherever the process was started.
+fn resolve_paths(config: &mut Config, base: &Path) {
+    let resolve = |path: &mut PathBuf| *path = base.join(&*path);
+    resolve(&mut config.data_dir);
+    resolve(&mut config.dead_letters.directory);
+    for stage in &mut config.stages {
+        resolve(&mut stage.plugin);
+        stage.config_file.iter_mut().for_each(resolve);
+    }
+    for directory in config.sinks.iter_mut().filter_map(|sink| sink.directory.as_mut()) {
+        resolve(&mut directory.path);
+    }
+    for path in config.source.paths_mut().into_iter().flatten() {
+        *path = base.join(&*path).to_string_lossy().into_owned();
+    }
+}
+
+fn pointer_of(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter().fold(String::new(), |pointer, segment| match segment {
+        Segment::Seq { index } => tree::step(&pointer, index),
+        Segment::Map { key } => tree::step(&pointer, key),
+        // A variant is a key too: all enums here are written `{variant: …}`.
+        Segment::Enum { variant } => tree::step(&pointer, variant),
+        Segment::Unknown => pointer,
+    })
+}

@@ -1,0 +1,328 @@
+//! A pipeline as an operator writes it. The doc comments are the manual's text and the editors'.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidegate_core::{Condition, description::Capability};
+
+use super::{
+    sink::{DeadLetters, Sink, Unrouted},
+    source::Source,
+    units::{ByteSize, TimeSpan},
+};
+
+/// A pipeline: one source, a chain of plugins, and sinks.
+///
+/// Every text may hold variables: `${NAME}`, `${NAME:-default}`, `${NAME:?hint}`. A literal `${`
+/// is written `$${`. Paths are relative to the file that they stand in.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The pipeline's name, in metrics, dead letters and records.
+    pub pipeline: String,
+    /// The pipeline's version, in the metadata of envelopes. For people: a change of anything
+    /// below makes another generation by itself.
+    #[serde(default = "first_version")]
+    pub version: String,
+    /// Where progress, state and the catalogue are kept. One process at a time.
+    #[serde(default = "data_dir")]
+    pub data_dir: PathBuf,
+    /// Where records come from.
+    pub source: Source,
+    /// Which records are taken at all; the others count as filtered.
+    #[serde(default)]
+    pub filter: Option<Condition>,
+    /// The chain of plugins, in order.
+    #[serde(default)]
+    pub stages: Vec<Stage>,
+    /// Where records go.
+    pub sinks: Vec<Sink>,
+    /// Where records go that a plugin rejects, that are no JSON, or that no sink can take.
+    pub dead_letters: DeadLetters,
+    /// What becomes of a record that no sink takes.
+    #[serde(default)]
+    pub unrouted: Unrouted,
+    /// When a range ends: the records of one partition that become visible and durable together.
+    #[serde(default)]
+    pub range: Range,
+    /// How many records a plugin is handed at once.
+    #[serde(default)]
+    pub batch: Batch,
+    /// Threads for parsing, plugins, encoding and compression; one a core, where this is left out.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 1024))]
+    pub workers: Option<u32>,
+    /// Bytes of records and objects that all ranges together hold in memory.
+    #[serde(default = "memory")]
+    pub memory: ByteSize,
+    /// What is done when a source, a sink or a store is unavailable.
+    #[serde(default)]
+    pub retry: Retry,
+    /// How the running pipeline can be observed.
+    #[serde(default)]
+    pub observability: Observability,
+}
+
+fn first_version() -> String {
+    "1".to_owned()
+}
+
+fn data_dir() -> PathBuf {
+    // Beside the pipeline's file, hidden: nobody edits it.
+    PathBuf::from(".tidegate")
+}
+
+fn memory() -> ByteSize {
+    // Some ranges of the default size, and half of what the demo may take in all.
+    ByteSize::mib(64)
+}
+
+/// One plugin of the chain.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// The stage's name in metrics, dead letters and stored state. Don't change it between runs
+    /// over one data directory.
+    pub name: String,
+    /// The plugin's component, a `.wasm` file.
+    pub plugin: PathBuf,
+    /// Which records the plugin is handed; all, where this is left out. The others pass it by.
+    #[serde(default)]
+    pub when: Option<Condition>,
+    /// The plugin's config: what it may hold, `tidegate plugin inspect` shows.
+    #[serde(default)]
+    pub config: Option<serde_json::Value>,
+    /// The plugin's config in a file of its own, YAML or JSON.
+    #[serde(default)]
+    pub config_file: Option<PathBuf>,
+    /// What the plugin may ask of the host. What is not granted is refused.
+    #[serde(default)]
+    pub grants: Vec<Grant>,
+    /// What the plugin may use up.
+    #[serde(default)]
+    pub limits: PluginLimits,
+    /// What is done when the plugin breaks on more than a share of the records.
+    #[serde(default)]
+    pub on_poison: OnPoison,
+    /// How many records must break before `on_poison` is done.
+    #[serde(default)]
+    pub breaker: Breaker,
+    /// How the plugin's state is kept.
+    #[serde(default)]
+    pub state: State,
+}
+
+/// Something that a plugin may ask of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grant {
+    /// Keep state per key.
+    State,
+    /// Answer with more than one row for a row.
+    FanOut,
+    /// Read or replace the whole record.
+    Document,
+    /// Read from look-up tables.
+    Lookups,
+}
+
+impl From<Grant> for Capability {
+    fn from(grant: Grant) -> Self {
+        match grant {
+            Grant::State => Capability::State,
+            Grant::FanOut => Capability::FanOut,
+            Grant::Document => Capability::Document,
+            Grant::Lookups => Capability::Lookups,
+        }
+    }
+}
+
+/// What a plugin may use up in one call. What is left out has the engine's default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PluginLimits {
+    /// Linear memory of an instance.
+    pub memory: Option<ByteSize>,
+    /// Fuel for any batch: about one unit an instruction.
+    #[schemars(range(min = 1))]
+    pub fuel: Option<u64>,
+    /// More fuel for each row.
+    pub fuel_per_row: Option<u64>,
+    /// Time for any batch. It protects the host: a plugin that is too slow by its own doing runs
+    /// out of fuel first.
+    pub time: Option<TimeSpan>,
+    /// More time for each row.
+    pub time_per_row: Option<TimeSpan>,
+    /// Bytes of a reply, for any batch.
+    pub reply: Option<ByteSize>,
+    /// More bytes of a reply for each row.
+    pub reply_per_row: Option<ByteSize>,
+    /// Findings of a reply, for any batch.
+    pub findings: Option<u64>,
+    /// More findings for each row.
+    pub findings_per_row: Option<u64>,
+    /// Log lines of a call; more are counted and suppressed.
+    pub log_lines: Option<u32>,
+    /// The state of one key.
+    pub state: Option<ByteSize>,
+}
+
+/// What is done when a plugin breaks on more than a share of the records. Each single record that
+/// breaks it is a dead letter in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnPoison {
+    /// Nothing more: each is a dead letter.
+    Dlq,
+    /// The partition stops before its range is visible, until a person has looked: many broken
+    /// records mean a broken plugin, and dead letters are the wrong place for a whole stream.
+    #[default]
+    Halt,
+    /// Records pass the plugin by. Only for plugins that say that nothing relies on them; one that
+    /// validates or redacts never says so.
+    Passthrough,
+}
+
+/// How many records must break a plugin before `on_poison` is done.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Breaker {
+    /// The last so many records of the range are looked at.
+    #[schemars(range(min = 1))]
+    pub window: u32,
+    /// The share of them, from 0 to 1, above which it opens.
+    #[schemars(range(min = 0, max = 1))]
+    pub share: f64,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        // A tenth of a thousand: by then the plugin is wrong and not the records.
+        Breaker { window: 1_000, share: 0.1 }
+    }
+}
+
+/// How a plugin's state is kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct State {
+    /// A key's state is forgotten so long after it last changed, on batch time; never, where this
+    /// is left out.
+    pub ttl: Option<TimeSpan>,
+    /// What a key's state belongs to.
+    pub scope: Scope,
+    /// The plugin's key follows the source's partition key although it is another field: records
+    /// with the same key of the plugin always have the same partition key.
+    pub follows_partition_key: bool,
+}
+
+/// What a key's state belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// The key, wherever its records are. The key must follow the source's partition key, or
+    /// its records would be spread over partitions that don't see each other.
+    #[default]
+    Key,
+    /// The key within its partition: each partition has a state of its own for it.
+    Partition,
+}
+
+/// When a range ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Range {
+    /// After this many records.
+    #[schemars(range(min = 1))]
+    pub records: u64,
+    /// After this many bytes of records.
+    pub bytes: ByteSize,
+    /// So long after it was opened. Where ranges end then depends on how fast the machine is;
+    /// where this is left out, two runs over one input write the same files.
+    pub age: Option<TimeSpan>,
+    /// After this many open objects: a wide tree has an encoder for each of its leaves.
+    #[schemars(range(min = 1))]
+    pub objects: u32,
+}
+
+impl Default for Range {
+    fn default() -> Self {
+        Range {
+            // A commit costs some milliseconds of syncing: once in tens of thousands of records it
+            // can't be seen, and a killed process repeats less than a second of work.
+            records: 50_000,
+            bytes: ByteSize::mib(16),
+            // Files end by themselves, and bytes that depend on nothing but the input are worth
+            // more than seconds.
+            age: None,
+            // An encoder with compression holds some hundred KiB.
+            objects: 128,
+        }
+    }
+}
+
+/// How many records a plugin is handed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Batch {
+    /// At most this many.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub records: u64,
+    /// With the record that reaches this many bytes.
+    pub bytes: ByteSize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        // From 500 rows on, what a call costs by itself can't be measured any more; columns of
+        // that size still fit the processor's caches.
+        Batch { records: 500, bytes: ByteSize::mib(1) }
+    }
+}
+
+/// What is done when a source, a sink or a store is unavailable: wait, ever longer, with full
+/// jitter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retry {
+    /// The first wait is up to this long, each next one up to twice the one before.
+    pub base: TimeSpan,
+    /// No wait is longer.
+    pub max: TimeSpan,
+    /// How long an outage may last before `on_exhausted` is done.
+    pub give_up_after: TimeSpan,
+    /// What is done then.
+    pub on_exhausted: OnExhausted,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Retry {
+            base: TimeSpan::milliseconds(100),
+            max: TimeSpan::seconds(30),
+            give_up_after: TimeSpan::seconds(300),
+            on_exhausted: OnExhausted::Wait,
+        }
+    }
+}
+
+/// What is done when an outage lasts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExhausted {
+    /// The pipeline waits on and says so: an outage must not become dead letters.
+    #[default]
+    Wait,
+    /// The pipeline stops with its checkpoint.
+    Stop,
+}
+
+/// How the running pipeline can be observed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Observability {
+    /// Where `/livez`, `/readyz` and `/metrics` are served, such as `127.0.0.1:9464`; nowhere,
+    /// where this is left out.
+    pub listen: Option<String>,
+}

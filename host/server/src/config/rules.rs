@@ -1,0 +1,190 @@
+//! What a config's types can't say: choices of which exactly one must be made, names that must
+//! differ, values that must fit each other. Everything that needs no plugin and no file.
+
+use std::collections::BTreeMap;
+
+use super::{
+    model::Config,
+    sink::{Compression, Level, Sink},
+    source::Source,
+    tree::{Node, step},
+};
+use crate::finding::{Finding, SourceFile};
+
+/// Checks a config and gives all findings. `node` is the tree that it was read from.
+pub(super) fn check(config: &Config, node: &Node, file: &SourceFile) -> Vec<Finding> {
+    let mut rules = Rules { node, file, findings: Vec::new() };
+    rules.source(&config.source);
+    rules.names("/stages", config.stages.iter().map(|stage| stage.name.as_str()));
+    for (i, stage) in config.stages.iter().enumerate() {
+        let pointer = step("/stages", i);
+        if stage.config.is_some() && stage.config_file.is_some() {
+            let message = "`config` and `config_file` can't both be given";
+            rules.find("one-of", &step(&pointer, "config_file"), message);
+        }
+    }
+    rules.names("/sinks", config.sinks.iter().map(|sink| sink.name.as_str()));
+    if config.sinks.is_empty() {
+        rules.find("empty", "/sinks", "a pipeline has at least one sink");
+    }
+    for (i, sink) in config.sinks.iter().enumerate() {
+        rules.sink(sink, &step("/sinks", i));
+    }
+    let dead = &config.dead_letters;
+    rules.level(dead.compression, dead.compression_level, "/dead_letters/compression_level");
+    rules.directories(config);
+    if config.retry.base > config.retry.max {
+        rules.find("out-of-range", "/retry/base", "`base` is longer than `max`");
+    }
+    if let Some(listen) = &config.observability.listen
+        && listen.parse::<std::net::SocketAddr>().is_err()
+    {
+        rules.find(
+            "invalid-value",
+            "/observability/listen",
+            format!("`{listen}` is not an address and a port, such as `127.0.0.1:9464`"),
+        );
+    }
+    rules.findings
+}
+
+struct Rules<'a> {
+    node: &'a Node,
+    file: &'a SourceFile,
+    findings: Vec<Finding>,
+}
+
+impl Rules<'_> {
+    fn find(&mut self, code: &'static str, pointer: &str, message: impl Into<String>) {
+        let place = self.node.place_of(pointer);
+        self.findings.push(Finding::error(code, self.file, place, pointer, message));
+    }
+
+    /// Names are directories, metric labels and keys of stored state.
+    fn names<'n>(&mut self, list: &str, names: impl Iterator<Item = &'n str>) {
+        let mut seen = BTreeMap::new();
+        for (i, name) in names.enumerate() {
+            let pointer = step(&step(list, i), "name");
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            if name.is_empty() || !name.chars().all(plain) {
+                let message = format!("`{name}` is not a name: letters, digits, `-` and `_`");
+                self.find("invalid-name", &pointer, message);
+            }
+            if let Some(first) = seen.insert(name, i) {
+                let message = format!("`{name}` is also the name of entry {}", first + 1);
+                self.find("duplicate-name", &pointer, message);
+            }
+        }
+    }
+
+    fn exactly_one(&mut self, pointer: &str, given: &[(&str, bool)]) {
+        let names: Vec<String> = given.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let count = given.iter().filter(|(_, given)| *given).count();
+        if count != 1 {
+            let message = format!("expected exactly one of {}, found {count}", names.join(", "));
+            self.find("one-of", pointer, message);
+        }
+    }
+
+    fn source(&mut self, source: &Source) {
+        self.exactly_one(
+            "/source",
+            &[
+                ("ndjson", source.ndjson.is_some()),
+                ("whole_file", source.whole_file.is_some()),
+                ("stdin", source.stdin.is_some()),
+                ("generator", source.generator.is_some()),
+            ],
+        );
+        let files = [
+            ("/source/ndjson/paths", source.ndjson.as_ref().map(|it| &it.paths)),
+            ("/source/whole_file/paths", source.whole_file.as_ref().map(|it| &it.paths)),
+        ];
+        for (pointer, paths) in files {
+            if paths.is_some_and(Vec::is_empty) {
+                self.find("empty", pointer, "a source of files has at least one path");
+            }
+        }
+        if let Some(generator) = &source.generator {
+            if generator.start.parse::<jiff::Timestamp>().is_err() {
+                let message = format!("`{}` is not a time by RFC 3339", generator.start);
+                self.find("invalid-value", "/source/generator/start", message);
+            }
+            let weights = &generator.weights;
+            if weights.user_action + weights.transaction + weights.metric + weights.system_event
+                == 0
+            {
+                let message = "at least one event type needs a weight above 0";
+                self.find("out-of-range", "/source/generator/weights", message);
+            }
+        }
+    }
+
+    fn sink(&mut self, sink: &Sink, pointer: &str) {
+        self.exactly_one(
+            pointer,
+            &[
+                ("directory", sink.directory.is_some()),
+                ("stdout", sink.stdout.is_some()),
+                ("blackhole", sink.blackhole.is_some()),
+            ],
+        );
+        self.level(sink.compression, sink.compression_level, &step(pointer, "compression_level"));
+        let tree = sink.directory.iter().flat_map(|directory| &directory.tree).enumerate();
+        for (i, level) in tree {
+            self.tree_level(level, &format!("{pointer}/directory/tree/{i}"));
+        }
+        if sink.name == crate::DEAD_LETTERS {
+            let message = format!("`{}` is the name of the dead letters", sink.name);
+            self.find("duplicate-name", &step(pointer, "name"), message);
+        }
+    }
+
+    fn tree_level(&mut self, level: &Level, pointer: &str) {
+        self.exactly_one(
+            pointer,
+            &[("field", level.field.is_some()), ("time", level.time.is_some())],
+        );
+        match (&level.time, level.parts.is_empty()) {
+            (Some(_), true) => {
+                self.find("missing-key", pointer, "a level by time says which `parts` of it");
+            }
+            (None, false) => {
+                let message = "only a level by time has parts";
+                self.find("one-of", &step(pointer, "parts"), message);
+            }
+            _ => {}
+        }
+    }
+
+    fn level(&mut self, compression: Compression, level: Option<u32>, pointer: &str) {
+        let Some(level) = level else { return };
+        match compression.levels() {
+            None => self.find("one-of", pointer, "without a compression there is no level"),
+            Some((levels, _)) if !levels.contains(&level) => {
+                let message = format!("from {} to {}", levels.start(), levels.end());
+                self.find("out-of-range", pointer, message);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Two sinks in one directory would take each other's files for foreign ones.
+    fn directories(&mut self, config: &Config) {
+        let sinks = config.sinks.iter().enumerate().filter_map(|(i, sink)| {
+            let directory = sink.directory.as_ref()?;
+            Some((format!("/sinks/{i}/directory/path"), directory.path.as_path()))
+        });
+        let dead = ("/dead_letters/directory".to_owned(), config.dead_letters.directory.as_path());
+        let data = ("/data_dir".to_owned(), config.data_dir.as_path());
+        let all: Vec<_> = [data].into_iter().chain(sinks).chain([dead]).collect();
+        for (i, (pointer, path)) in all.iter().enumerate() {
+            for (other, before) in &all[..i] {
+                if path.starts_with(before) || before.starts_with(path) {
+                    let message = format!("lies in the same place as `{other}`");
+                    self.find("shared-directory", pointer, message);
+                }
+            }
+        }
+    }
+}

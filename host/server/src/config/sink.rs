@@ -1,0 +1,195 @@
+//! Where records go, as an operator writes it.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidegate_core::Condition;
+
+use super::{field::Operand, units::ByteSize};
+
+/// Where records go: exactly one of `directory`, `stdout` and `blackhole`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sink {
+    /// The sink's name in metrics, dead letters and the catalogue. Don't change it between runs
+    /// over one data directory.
+    pub name: String,
+    /// Which records it takes; all, where this is left out. A record goes to every sink that
+    /// takes it.
+    #[serde(default)]
+    pub when: Option<Condition>,
+    /// A tree of files.
+    #[serde(default)]
+    pub directory: Option<Directory>,
+    /// Standard output, record by record. It can't be looked up afterwards: a record may come
+    /// twice when a run is killed.
+    #[serde(default)]
+    pub stdout: Option<Nothing>,
+    /// Nowhere: for measuring.
+    #[serde(default)]
+    pub blackhole: Option<Nothing>,
+    /// How new fields join the record.
+    #[serde(default)]
+    pub layout: Layout,
+    /// How objects are compressed.
+    #[serde(default)]
+    pub compression: Compression,
+    /// How hard it tries: 1, fast, to 9 for gzip and 19 for zstd, small. 6 and 3 where this is
+    /// left out.
+    #[serde(default)]
+    pub compression_level: Option<u32>,
+    /// When the next object is begun. It is also begun at the end of each range.
+    #[serde(default)]
+    pub rotation: Rotation,
+}
+
+/// Something without settings: write `{}`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// A tree of files, each written once under a name derived from its range.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Directory {
+    /// The directory, relative to this file. Nothing else may write there.
+    pub path: PathBuf,
+    /// The levels of directories below it, from the outermost: `event_type=…/year=…/`.
+    #[serde(default)]
+    pub tree: Vec<Level>,
+}
+
+/// Levels of a tree: exactly one of `field` and `time`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Level {
+    /// One level, by a field's value.
+    pub field: Option<Operand>,
+    /// The level's name; the field's own, where this is left out.
+    pub name: Option<String>,
+    /// One level a part, by a field's time, in UTC.
+    pub time: Option<Operand>,
+    /// How the time stands in the record.
+    pub format: TimeFormat,
+    /// The parts of the time.
+    pub parts: Vec<TimePart>,
+}
+
+/// How a time stands in JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimeFormat {
+    /// A text by RFC 3339: `2026-03-01T12:00:00Z`.
+    #[default]
+    Rfc3339,
+    /// A number of seconds since 1970.
+    UnixSeconds,
+    /// A number of milliseconds since 1970.
+    UnixMilliseconds,
+    /// A number of microseconds since 1970.
+    UnixMicroseconds,
+}
+
+/// A part of a time: a level of the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TimePart {
+    /// `year=2026`
+    Year,
+    /// `month=03`
+    Month,
+    /// `day=01`
+    Day,
+    /// `hour=12`
+    Hour,
+}
+
+/// How new fields join the record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Layout {
+    /// Each at its own path of the record; what no plugin wrote stays byte for byte.
+    #[default]
+    Flat,
+    /// All under one key of the record, which is an object.
+    Nested(NestedLayout),
+    /// Beside the original record: `{"original_data": …, "enriched_data": …, …}`.
+    Envelope,
+}
+
+/// New fields under one key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NestedLayout {
+    /// The key.
+    pub key: String,
+}
+
+/// How objects are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not at all: `.jsonl`.
+    #[default]
+    None,
+    /// `.jsonl.gz`
+    Gzip,
+    /// `.jsonl.zst`
+    Zstd,
+}
+
+impl Compression {
+    /// The levels that there are, and the one where nothing is said: the library's own.
+    pub(crate) fn levels(self) -> Option<(std::ops::RangeInclusive<u32>, u32)> {
+        match self {
+            Compression::None => None,
+            Compression::Gzip => Some((1..=9, 6)),
+            Compression::Zstd => Some((1..=19, 3)),
+        }
+    }
+}
+
+/// When the next object is begun, within a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rotation {
+    /// After this many records.
+    #[schemars(range(min = 1))]
+    pub records: Option<u64>,
+    /// After this many bytes before compression.
+    pub bytes: ByteSize,
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        // What engines that query such files like best, and far below what a range holds.
+        Rotation { records: None, bytes: ByteSize::mib(128) }
+    }
+}
+
+/// Where dead letters go.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetters {
+    /// The directory, relative to this file. Nothing else may write there.
+    pub directory: PathBuf,
+    /// How its files are compressed.
+    #[serde(default)]
+    pub compression: Compression,
+    /// How hard it tries: 1, fast, to 9 for gzip and 19 for zstd, small. 6 and 3 where this is
+    /// left out.
+    #[serde(default)]
+    pub compression_level: Option<u32>,
+}
+
+/// What becomes of a record that no sink takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unrouted {
+    /// It is a dead letter: a record without a place is a mistake until somebody says otherwise.
+    #[default]
+    DeadLetter,
+    /// It counts as filtered.
+    Drop,
+}

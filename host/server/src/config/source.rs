@@ -1,0 +1,183 @@
+//! Where records come from, as an operator writes it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    field::FieldPath,
+    units::{ByteSize, TimeSpan},
+};
+
+/// Where records come from: exactly one of `ndjson`, `whole_file`, `stdin` and `generator`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Source {
+    /// The source's name in records (`@source`), dead letters and metrics.
+    pub name: String,
+    /// JSON Lines out of files.
+    pub ndjson: Option<Ndjson>,
+    /// One record a file.
+    pub whole_file: Option<WholeFile>,
+    /// JSON Lines from standard input. It can't be read twice: each record is delivered at most
+    /// once, and a run that is killed loses what it had read.
+    pub stdin: Option<Stdin>,
+    /// Generated events, for trying things out.
+    pub generator: Option<Generator>,
+    /// A longer record is a dead letter.
+    pub record_bytes_max: ByteSize,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Source {
+            name: "source".to_owned(),
+            ndjson: None,
+            whole_file: None,
+            stdin: None,
+            generator: None,
+            // Kinesis takes 10 MiB since 2025 and Kafka 1 MiB unless told otherwise.
+            record_bytes_max: ByteSize::mib(16),
+        }
+    }
+}
+
+/// How input is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum InputCompression {
+    /// By the file's extension: `.gz`, `.zst`, else none.
+    #[default]
+    Auto,
+    /// Not at all.
+    None,
+    /// gzip, also several members back to back.
+    Gzip,
+    /// Zstandard, also several frames back to back.
+    Zstd,
+}
+
+/// JSON Lines out of files. Each file is a partition, read from its start to its end.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ndjson {
+    /// Files, or patterns such as `input/**/*.jsonl`, relative to this file.
+    pub paths: Vec<String>,
+    /// How they are compressed.
+    pub compression: InputCompression,
+    /// The field that records of one file have in common or are ordered by. State that is kept by
+    /// this field is whole: no two files hold records of the same key.
+    pub partition_key: Option<FieldPath>,
+}
+
+/// One record a file: each file is a partition with one record.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WholeFile {
+    /// Files, or patterns such as `input/*.json`, relative to this file.
+    pub paths: Vec<String>,
+    /// How they are compressed.
+    pub compression: InputCompression,
+}
+
+/// JSON Lines from standard input.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stdin {
+    /// How they are compressed; `auto` means not at all.
+    pub compression: InputCompression,
+    /// The field that records are keyed by.
+    pub partition_key: Option<FieldPath>,
+}
+
+/// Events of four types: `user_action`, `transaction`, `metric` and `system_event`. The same seed
+/// gives the same events.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Generator {
+    /// How many events, over all partitions; without it they never end.
+    pub records: Option<u64>,
+    /// What the events are drawn from.
+    pub seed: u64,
+    /// How many partitions they are spread over, by their key.
+    #[schemars(range(min = 1, max = 1024))]
+    pub partitions: u32,
+    /// Events a second, over all partitions; without it as fast as they are taken.
+    #[schemars(range(min = 1))]
+    pub rate: Option<u64>,
+    /// The time of the first event, by RFC 3339: a fixed one, so that a seed's events never change.
+    pub start: String,
+    /// The time from one event to the next, over all partitions.
+    pub step: TimeSpan,
+    /// The event types and how often each comes, relative to the others.
+    pub weights: Weights,
+    /// The share of events that break a rule, from 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
+    pub invalid: f64,
+    /// The share of events that come twice.
+    #[schemars(range(min = 0, max = 1))]
+    pub duplicate: f64,
+    /// The share of events whose time lies well before their neighbours'.
+    #[schemars(range(min = 0, max = 1))]
+    pub late: f64,
+    /// The share of events with a value far from the usual.
+    #[schemars(range(min = 0, max = 1))]
+    pub anomalous: f64,
+}
+
+impl Default for Generator {
+    fn default() -> Self {
+        Generator {
+            records: None,
+            seed: 1,
+            // One a core of a laptop keeps workers busy and files few.
+            partitions: 4,
+            rate: None,
+            start: "2026-01-01T00:00:00Z".to_owned(),
+            step: TimeSpan::milliseconds(10),
+            weights: Weights::default(),
+            // Enough of each to be seen in a thousand events, too few to hide the others.
+            invalid: 0.02,
+            duplicate: 0.01,
+            late: 0.01,
+            anomalous: 0.01,
+        }
+    }
+}
+
+/// How often each event type comes, relative to the others.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Weights {
+    /// What a user did on a page.
+    pub user_action: u32,
+    /// A payment.
+    pub transaction: u32,
+    /// A measurement.
+    pub metric: u32,
+    /// Something that a system says of itself.
+    pub system_event: u32,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        // As a shop would see it: many clicks and measurements a payment.
+        Weights { user_action: 4, transaction: 3, metric: 2, system_event: 1 }
+    }
+}
+
+impl Source {
+    /// The path patterns of files, where the source reads files.
+    pub fn paths_mut(&mut self) -> Option<&mut Vec<String>> {
+        match (&mut self.ndjson, &mut self.whole_file) {
+            (Some(ndjson), _) => Some(&mut ndjson.paths),
+            (_, Some(whole)) => Some(&mut whole.paths),
+            _ => None,
+        }
+    }
+
+    /// The field that the source's partition key is, where it has one.
+    pub fn partition_key(&self) -> Option<&FieldPath> {
+        let ndjson = self.ndjson.as_ref().and_then(|it| it.partition_key.as_ref());
+        ndjson.or_else(|| self.stdin.as_ref().and_then(|it| it.partition_key.as_ref()))
+    }
+}
