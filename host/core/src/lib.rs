@@ -10,6 +10,7 @@
 pub mod batcher;
 pub mod checkpoint;
 pub mod column;
+pub mod condition;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod description;
@@ -26,6 +27,7 @@ pub mod tracker;
 pub mod transform;
 
 pub use checkpoint::CheckpointStore;
+pub use condition::Condition;
 pub use column::{Binary, Column, Presence, Values, Write};
 pub use description::{About, Description, Kind, Origin, Read, Rule};
 pub use digest::Digest;

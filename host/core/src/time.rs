@@ -24,6 +24,11 @@ impl Timestamp {
     pub const fn plus_seconds(self, seconds: i64) -> Self {
         Timestamp(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
     }
+
+    /// The time that an RFC 3339 text with an offset stands for.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|time| Timestamp(time.as_microsecond()))
+    }
 }
 
 impl fmt::Display for Timestamp {
