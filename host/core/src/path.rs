@@ -150,3 +150,74 @@ impl<'de> serde::Deserialize<'de> for Path {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Vec<Segment> {
+        text.parse::<Path>().unwrap_or_else(|error| panic!("{error}")).0
+    }
+
+    fn key(text: &str) -> Segment {
+        Segment::Key(text.to_owned())
+    }
+
+    #[test]
+    fn singular_queries_are_paths() {
+        assert_eq!(parsed("$"), []);
+        assert_eq!(parsed("merchant.id"), [key("merchant"), key("id")]);
+        assert_eq!(parsed("$.merchant['id']"), [key("merchant"), key("id")]);
+        assert_eq!(parsed("items[0].sku"), [key("items"), Segment::Index(0), key("sku")]);
+        assert_eq!(parsed("['a.b'].c"), [key("a.b"), key("c")]);
+        assert_eq!(parsed("$[7]"), [Segment::Index(7)]);
+        assert_eq!(parsed(r"['it\'s']"), [key("it's")]);
+        assert_eq!(parsed(r#"["a\"b\\\u00e9\n"]"#), [key("a\"b\\é\n")]);
+        assert_eq!(parsed("['']"), [key("")]);
+        assert_eq!(parsed("größe"), [key("größe")]);
+        assert_eq!(parsed("['x]['].y"), [key("x]["), key("y")]);
+    }
+
+    #[test]
+    fn what_may_select_more_than_one_field_is_refused() {
+        for (text, reason) in [
+            ("", "it is empty"),
+            ("a.*", "a wildcard"),
+            ("a[*]", "a wildcard"),
+            ("a[1:2]", "a slice"),
+            ("a..b", "`..`"),
+            ("a[0,1]", "a list of selectors"),
+            ("a[?@.b]", "a filter"),
+            ("a[-1]", "counts from the start"),
+            ("a[4294967296]", "above 4294967295"),
+            ("a b", ""),
+            ("a-b", ""),
+            ("a.", ""),
+            ("1a", ""),
+            ("a['b", ""),
+        ] {
+            let error = text.parse::<Path>().expect_err(text);
+            assert!(error.reason.starts_with(reason) || error.reason.contains(reason), "{error}");
+            assert!(!error.reason.is_empty() && !error.reason.contains('\n'), "{error}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn text_round_trips(
+            segments in proptest::collection::vec(
+                proptest::prop_oneof![
+                    ".{0,8}".prop_map(Segment::Key),
+                    "[a-z_]{1,8}".prop_map(Segment::Key),
+                    proptest::prelude::any::<u32>().prop_map(Segment::Index),
+                ],
+                0..5,
+            ),
+        ) {
+            let path = Path(segments);
+            proptest::prop_assert_eq!(path.to_string().parse::<Path>(), Ok(path));
+        }
+    }
+
+    use proptest::strategy::Strategy as _;
+}

@@ -8,7 +8,7 @@
 //!   paths were declared. Absent parents are created as objects.
 //! - A parent that is something else than an object (null included), or an array index out of
 //!   range, is a [`WriteConflict`]; so is the removal of an array's element, which would move the
-//!   others, and that of the whole record.
+//!   others, and that of the whole record; so is any edit of a record that is no object.
 //! - Removing what is not there changes nothing, but still removes duplicates.
 //! - Edits apply in their order. An edit of a path makes void all earlier ones at or under it.
 
@@ -289,7 +289,15 @@ impl Splicer {
             out.extend_from_slice(record);
             return Ok(());
         }
-        let (now, later) = edits.split_at(self.schedule(edits));
+        let scheduled = self.schedule(edits);
+        if scheduled < edits.len() {
+            let effective = self.effective(edits);
+            if effective.len() < edits.len() {
+                self.reset();
+                return self.join(record, located, &effective, out);
+            }
+        }
+        let (now, later) = edits.split_at(scheduled);
         let mut job = Job { splicer: self, record, located, edits: now };
         let planned = job.plan();
         if planned.is_ok() && later.is_empty() {
@@ -354,6 +362,18 @@ impl Splicer {
         edits.len()
     }
 
+    /// The edits without those that a later one makes void.
+    #[cold]
+    fn effective<'e>(&self, edits: &[Edit<'e>]) -> Vec<Edit<'e>> {
+        let node = |edit: &Edit<'_>| self.plan.writes[edit.path].node;
+        let voids = |later: &Edit<'_>, edit: &Edit<'_>| {
+            let above = node(later);
+            (above..self.plan.tree.node(above).end).contains(&node(edit))
+        };
+        let is_effective = |i: &usize| !edits[*i + 1..].iter().any(|e| voids(e, &edits[*i]));
+        (0..edits.len()).filter(is_effective).map(|i| edits[i]).collect()
+    }
+
     fn set(&mut self, node: NodeId, pending: Pending) {
         self.pending[node as usize] = pending;
         self.touched.push(node);
@@ -401,9 +421,10 @@ impl Job<'_> {
             }
             _ if self.record[root.start as usize] == b'{' => self.plan_object(ROOT)?,
             _ => {
-                if let Some(node) = self.first_set(ROOT) {
-                    return Err(self.conflict(node, Conflict::NotAnObject));
-                }
+                let pending = &self.splicer.pending;
+                let edited = pending.iter().position(|p| matches!(p, Pending::Edit(_)));
+                let node = edited.map_or(ROOT, |node| node as NodeId);
+                return Err(self.conflict(node, Conflict::NotAnObject));
             }
         }
         self.plan_removals();

@@ -40,7 +40,7 @@ pub(super) fn write_int64(value: i64, out: &mut Vec<u8>) {
 }
 
 /// Appends a float: the shortest decimal that reads back as the same float, always with a
-/// fraction or an exponent (`3.0`, `1e21`, `-0.0`). JSON has no text for what is not finite:
+/// fraction or an exponent (`3.0`, `1e+21`, `-0.0`). JSON has no text for what is not finite:
 /// such a value is written as `null`, and refused before it comes here.
 pub fn write_float64(value: f64, out: &mut Vec<u8>) {
     if value.is_finite() {
