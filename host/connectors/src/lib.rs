@@ -1,1 +1,14 @@
-//! Being written.
+//! Tidegate's edges: where records come from, where they go, and where progress is kept.
+//!
+//! This crate owns the members of the seams that `tidegate-core` defines: sources (files, standard
+//! input, generated events), sinks (a directory tree, standard output, a blackhole) and the
+//! embedded checkpoint store. A module each.
+//!
+//! Architecture invariant: an edge never retries, never backs off and never decides what a failure
+//! means for a record. It says what kind of failure it was, and the pipeline acts. No edge knows
+//! another, a plugin, or JSON beyond what its own format is made of.
+
+mod blocking;
+pub mod files;
+pub mod sinks;
+pub mod sources;

@@ -1,0 +1,342 @@
+//! A directory tree as a sink: objects are files, created once and never changed.
+//!
+//! An object is written under a temporary name and synced, then moved to its own name, which
+//! nothing may have; then its directory is synced. So a name is there with all of its content or
+//! not at all, before and after a power cut, and whoever lists the tree sees whole files only.
+//!
+//! A directory's own name is durable once its parent is synced. A process that was killed may have
+//! left directories, and files, whose names are not: so each directory is made durable once by
+//! every process that relies on it, whether it had to create it or not.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+use tidegate_core::{
+    Digest, Sink,
+    sink::{Naming, Object, SinkError, SinkErrorKind},
+};
+
+use crate::{blocking::off_task, files::Files};
+
+/// Directories that a process remembers as durable. Beyond it, it forgets and syncs them again.
+const DURABLE_DIRECTORIES_MAX: usize = 16_384;
+
+/// What a file system takes as one name.
+const NAME_BYTES_MAX: usize = 255;
+
+/// Keeps objects as files under a root directory.
+///
+/// A full disk is [`SinkErrorKind::Unavailable`], for somebody can make room while the pipeline
+/// waits. A denied permission, a read-only file system or an I/O error is
+/// [`SinkErrorKind::Broken`]: after a failed sync only a restart knows what is on the disk.
+pub struct DirectorySink {
+    name: String,
+    tree: Arc<Tree>,
+}
+
+impl DirectorySink {
+    /// A sink over a root directory, which is created where it is missing. Removes what an earlier
+    /// process left under temporary names. Blocks.
+    ///
+    /// Two sinks may share a root if they have different names and write different keys.
+    pub fn open(
+        name: impl Into<String>,
+        root: &Path,
+        files: Arc<dyn Files>,
+    ) -> Result<Self, SinkError> {
+        let name = name.into();
+        let root = std::path::absolute(root)
+            .map_err(|error| failed("failed to resolve the directory", root, error))?;
+        let temporary = root.join(format!(".tmp-{}", name.replace(|c| !is_plain(c), "_")));
+        let tree = Tree {
+            root,
+            temporary,
+            files,
+            next_temporary: AtomicU64::new(0),
+            durable: Mutex::default(),
+        };
+        tree.prepare()?;
+        Ok(DirectorySink { name, tree: Arc::new(tree) })
+    }
+
+    async fn off_task<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Tree) -> Result<T, SinkError> + Send + 'static,
+    ) -> Result<T, SinkError> {
+        let tree = self.tree.clone();
+        off_task(self.tree.files.blocks(), move || Ok(call(&tree)))
+            .await
+            .map_err(|error| failed("failed to write below", &self.tree.root, error))?
+    }
+}
+
+#[async_trait]
+impl Sink for DirectorySink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn naming(&self) -> Naming {
+        Naming::Named
+    }
+
+    async fn write(&self, objects: &[Object]) -> Result<(), SinkError> {
+        let objects = objects.to_vec();
+        self.off_task(move |tree| tree.write(&objects)).await
+    }
+
+    async fn find(&self, key: &str) -> Result<Option<Digest>, SinkError> {
+        let key = key.to_owned();
+        self.off_task(move |tree| tree.find(&key)).await
+    }
+}
+
+struct Tree {
+    root: PathBuf,
+    /// Where objects are before they have their names. One directory for the whole tree, so that
+    /// what a killed process left is found without a walk.
+    temporary: PathBuf,
+    files: Arc<dyn Files>,
+    next_temporary: AtomicU64,
+    /// Directories whose own names this process knows to be durable.
+    durable: Mutex<HashSet<PathBuf>>,
+}
+
+impl Tree {
+    fn prepare(&self) -> Result<(), SinkError> {
+        self.ensure_directory(&self.temporary)?;
+        let orphans = self
+            .files
+            .list(&self.temporary)
+            .map_err(|error| failed("failed to list", &self.temporary, error))?;
+        for orphan in orphans {
+            let path = self.temporary.join(orphan);
+            self.files.remove(&path).map_err(|error| failed("failed to remove", &path, error))?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, objects: &[Object]) -> Result<(), SinkError> {
+        let mut staged = Vec::with_capacity(objects.len());
+        let result = self.publish(objects, &mut staged);
+        if result.is_err() {
+            // Best effort: what is left is removed at the next start. Room, above all, is given
+            // back at once. And nothing is taken for durable that may have been removed meanwhile.
+            staged.iter().for_each(|temporary| drop(self.files.remove(temporary)));
+            self.lock_durable().clear();
+        }
+        result
+    }
+
+    fn publish(&self, objects: &[Object], staged: &mut Vec<PathBuf>) -> Result<(), SinkError> {
+        let paths = objects
+            .iter()
+            .map(|object| self.path_of(&object.key))
+            .collect::<Result<Vec<_>, _>>()?;
+        let directories: BTreeSet<&Path> = paths.iter().map(|path| directory_of(path)).collect();
+        for directory in
+            std::iter::once(self.temporary.as_path()).chain(directories.iter().copied())
+        {
+            self.ensure_directory(directory)?;
+        }
+
+        let mut missing = Vec::with_capacity(objects.len());
+        for (object, path) in objects.iter().zip(&paths) {
+            match self.digest_at(path)? {
+                Some(found) => same_or_occupied(object, found)?,
+                None => missing.push((object, path)),
+            }
+        }
+        for (object, _) in &missing {
+            staged.push(self.stage(object)?);
+        }
+        for ((object, path), temporary) in missing.iter().zip(staged.iter()) {
+            self.publish_one(object, temporary, path)?;
+        }
+
+        // Also where nothing was missing: who published it may have been killed before its sync.
+        directories.into_iter().try_for_each(|directory| self.sync_directory(directory))
+    }
+
+    fn publish_one(&self, object: &Object, temporary: &Path, path: &Path) -> Result<(), SinkError> {
+        match self.files.rename_noreplace(temporary, path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // Somebody was faster; what they wrote decides.
+                let _ = self.files.remove(temporary);
+                match self.digest_at(path)? {
+                    Some(found) => same_or_occupied(object, found),
+                    None => Err(failed("failed to publish", path, io::ErrorKind::NotFound.into())),
+                }
+            }
+            Err(error) => Err(failed("failed to publish", path, error)),
+        }
+    }
+
+    /// Writes an object under a temporary name and makes its content durable.
+    fn stage(&self, object: &Object) -> Result<PathBuf, SinkError> {
+        let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
+        let path = self.temporary.join(format!("{}-{number}", std::process::id()));
+        let written = self.files.create_new(&path).and_then(|mut file| {
+            file.write_all(&object.content)?;
+            file.sync()
+        });
+        match written {
+            Ok(()) => Ok(path),
+            Err(error) => {
+                let _ = self.files.remove(&path);
+                Err(failed("failed to write", &path, error))
+            }
+        }
+    }
+
+    /// What lies under a key. Once this has answered, it is durable: a checkpoint may rely on it,
+    /// even if the process that published it was killed before its last sync.
+    fn find(&self, key: &str) -> Result<Option<Digest>, SinkError> {
+        let path = self.path_of(key)?;
+        let found = self.digest_at(&path)?;
+        if found.is_some() {
+            self.ensure_directory(directory_of(&path))?;
+            self.sync_directory(directory_of(&path))?;
+        }
+        Ok(found)
+    }
+
+    fn digest_at(&self, path: &Path) -> Result<Option<Digest>, SinkError> {
+        let mut file = match self.files.open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed("failed to open", path, error)),
+        };
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok(Some(Digest(hasher.finalize().into()))),
+                Ok(n) => hasher.update(&buffer[..n]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed("failed to read", path, error)),
+            }
+        }
+    }
+
+    /// Makes a directory be there and its name be durable, and so for all above it.
+    fn ensure_directory(&self, path: &Path) -> Result<(), SinkError> {
+        let Some(parent) = path.parent() else { return Ok(()) };
+        if self.lock_durable().contains(path) {
+            return Ok(());
+        }
+        self.ensure_directory(parent)?;
+        let created = match self.files.create_directory(path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            // Directories far above may not even say that they are there.
+            Err(_) if self.is_above(path) && matches!(self.files.exists(path), Ok(true)) => false,
+            Err(error) => return Err(failed("failed to create the directory", path, error)),
+        };
+        match self.files.sync_directory(parent) {
+            Ok(()) => {}
+            // Above the root stand directories that are not ours, and that may not be opened.
+            // Nothing of ours is in them, unless we have just created it.
+            Err(error)
+                if !created
+                    && self.is_above(path)
+                    && error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(failed("failed to sync the directory", parent, error)),
+        }
+        let mut durable = self.lock_durable();
+        if durable.len() >= DURABLE_DIRECTORIES_MAX {
+            durable.clear();
+        }
+        durable.insert(path.to_owned());
+        Ok(())
+    }
+
+    /// Whether a directory is the root or contains it.
+    fn is_above(&self, path: &Path) -> bool {
+        self.root.starts_with(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> Result<(), SinkError> {
+        self.files
+            .sync_directory(path)
+            .map_err(|error| failed("failed to sync the directory", path, error))
+    }
+
+    fn lock_durable(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a key's file lies. Never outside the root, and never among the temporary files.
+    fn path_of(&self, key: &str) -> Result<PathBuf, SinkError> {
+        let refused = |why: &str| {
+            let message = format!("`{key}` can't be the name of an object: {why}");
+            Err(SinkError { kind: SinkErrorKind::Broken, message, cause: None })
+        };
+        let mut path = self.root.clone();
+        for name in key.split('/') {
+            match name {
+                "" => return refused("it has an empty part"),
+                "." | ".." => return refused("it has a part that is not a name"),
+                _ if name.contains('\0') => return refused("it contains a zero byte"),
+                _ if name.starts_with(".tmp-") => return refused("it looks like a temporary file"),
+                _ if name.len() > NAME_BYTES_MAX => {
+                    return refused("a part of it is longer than 255 bytes");
+                }
+                _ => path.push(name),
+            }
+        }
+        Ok(path)
+    }
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-' || c == '_'
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().expect("a path of an object is longer than the root")
+}
+
+fn same_or_occupied(object: &Object, found: Digest) -> Result<(), SinkError> {
+    if found == object.digest {
+        return Ok(());
+    }
+    let key = object.key.clone();
+    let message = format!("other bytes ({}…) lie under `{key}`", found.short());
+    Err(SinkError { kind: SinkErrorKind::Occupied { key, found }, message, cause: None })
+}
+
+fn failed(action: &str, path: &Path, error: io::Error) -> SinkError {
+    use io::ErrorKind::*;
+    let kind = match error.kind() {
+        StorageFull
+        | QuotaExceeded
+        | Interrupted
+        | WouldBlock
+        | TimedOut
+        | ResourceBusy
+        | OutOfMemory
+        | NotFound
+        | StaleNetworkFileHandle
+        | HostUnreachable
+        | NetworkUnreachable => SinkErrorKind::Unavailable { after: None },
+        _ if is_out_of_descriptors(&error) => SinkErrorKind::Unavailable { after: None },
+        _ => SinkErrorKind::Broken,
+    };
+    SinkError::new(kind, format!("{action} `{}`", path.display()), error)
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}

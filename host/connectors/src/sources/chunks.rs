@@ -1,0 +1,268 @@
+//! Cutting a stream of bytes into chunks of whole lines. Blocking; runs off the tasks' threads.
+
+use std::io::{self, Read};
+
+use bytes::{Bytes, BytesMut};
+use memchr::{memchr, memrchr};
+
+/// The usual size of a chunk: with what is made of it, it stays in the second-level cache.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Whole lines, back to back: the last one ends with its line feed, or with the stream.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    /// Where the first byte stands in the stream.
+    pub(super) offset: u64,
+    /// The bytes.
+    pub(super) bytes: Bytes,
+    /// Set where this is a single line that was too large to keep: its length without the line
+    /// feed. `bytes` holds how it begins, without one.
+    pub(super) cut_off: Option<CutOff>,
+}
+
+/// A line of which only the beginning was kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CutOff {
+    /// How long it is, without its line feed.
+    pub(super) line_bytes: u64,
+    /// Where the next line starts in the stream.
+    pub(super) end: u64,
+}
+
+/// Reads chunks from a stream.
+pub(super) struct ChunkLoader {
+    stream: Box<dyn Read + Send>,
+    /// Where the carry starts in the stream.
+    offset: u64,
+    /// The beginning of a line whose end has not been read yet.
+    carry: Vec<u8>,
+    /// A line is kept whole up to here.
+    line_bytes_max: usize,
+    /// Whether to return as soon as there is a line, rather than a full chunk: for a stream that
+    /// somebody writes to while it is read.
+    prompt: bool,
+    ended: bool,
+    /// What stopped the stream, to be told once all lines before it have been returned.
+    failed: Option<io::Error>,
+    /// Buffers of earlier chunks. One is used again once nobody holds any of its bytes.
+    retired: Vec<Bytes>,
+}
+
+/// More buffers than these are given back to the allocator.
+const RETIRED_MAX: usize = 4;
+
+impl ChunkLoader {
+    /// Reads a stream whose next byte stands at `offset`, at the start of a line.
+    pub(super) fn new(
+        stream: Box<dyn Read + Send>,
+        offset: u64,
+        line_bytes_max: usize,
+        prompt: bool,
+    ) -> Self {
+        ChunkLoader {
+            stream,
+            offset,
+            carry: Vec::new(),
+            line_bytes_max,
+            prompt,
+            ended: false,
+            failed: None,
+            retired: Vec::new(),
+        }
+    }
+
+    /// Takes back the buffer of a chunk that has been used up.
+    pub(super) fn retire(&mut self, bytes: Bytes) {
+        if self.retired.len() < RETIRED_MAX && bytes.len() >= CHUNK_BYTES / 2 {
+            self.retired.push(bytes);
+        }
+    }
+
+    /// The next lines; none at the end of the stream.
+    pub(super) fn load(&mut self) -> io::Result<Option<Chunk>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        if self.ended && self.carry.is_empty() {
+            return Ok(None);
+        }
+        let mut buffer = self.buffer();
+        let mut filled = self.carry.len();
+        buffer[..filled].copy_from_slice(&self.carry);
+        // The end of the last whole line. No line feed lies between it and `searched`.
+        let mut whole = 0;
+        let mut searched = 0;
+        loop {
+            let stopped = self.ended || self.failed.is_some();
+            if stopped || self.prompt || filled == buffer.len() {
+                if let Some(line_feed) = memrchr(b'\n', &buffer[searched..filled]) {
+                    whole = searched + line_feed + 1;
+                }
+                searched = filled;
+                if stopped || whole > 0 {
+                    break;
+                }
+            }
+            if filled == buffer.len() {
+                if filled >= self.line_bytes_max {
+                    return self.cut_off(buffer, filled);
+                }
+                buffer.resize(buffer.len().saturating_mul(2).min(self.line_bytes_max), 0);
+            }
+            match self.stream.read(&mut buffer[filled..]) {
+                Ok(0) => self.ended = true,
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.failed = Some(error),
+            }
+        }
+        if self.ended {
+            whole = filled;
+        }
+        self.carry.clear();
+        self.carry.extend_from_slice(&buffer[whole..filled]);
+        if whole == 0 {
+            return self.failed.take().map_or(Ok(None), Err);
+        }
+        buffer.truncate(whole);
+        let chunk = Chunk { offset: self.offset, bytes: buffer.freeze(), cut_off: None };
+        self.offset += whole as u64;
+        Ok(Some(chunk))
+    }
+
+    /// Reads to the end of a line that is too large, and keeps its beginning.
+    fn cut_off(&mut self, buffer: BytesMut, filled: usize) -> io::Result<Option<Chunk>> {
+        let mut line_bytes = filled as u64;
+        let mut rest = vec![0; CHUNK_BYTES];
+        self.carry.clear();
+        let line_feed = loop {
+            match self.stream.read(&mut rest) {
+                Ok(0) => {
+                    self.ended = true;
+                    break 0;
+                }
+                Ok(n) => match memchr(b'\n', &rest[..n]) {
+                    Some(i) => {
+                        line_bytes += i as u64;
+                        self.carry.extend_from_slice(&rest[i + 1..n]);
+                        break 1;
+                    }
+                    None => line_bytes += n as u64,
+                },
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        };
+        let end = self.offset + line_bytes + line_feed;
+        let cut_off = Some(CutOff { line_bytes, end });
+        let chunk = Chunk { offset: self.offset, bytes: buffer.freeze(), cut_off };
+        self.offset = end;
+        Ok(Some(chunk))
+    }
+
+    /// A buffer with room for the carry and more, all of it initialized.
+    fn buffer(&mut self) -> BytesMut {
+        let least = (self.carry.len() + 1).max(CHUNK_BYTES).min(
+            // Never larger than a line may be, unless the carry already is.
+            self.line_bytes_max.max(self.carry.len() + 1),
+        );
+        let unused = self.retired.iter().position(Bytes::is_unique);
+        let recycled = unused.and_then(|i| self.retired.swap_remove(i).try_into_mut().ok());
+        match recycled {
+            Some(mut buffer) => {
+                // What a truncated buffer lacks to its full size is a little: it was cut at a line.
+                buffer.resize(least, 0);
+                buffer
+            }
+            None => BytesMut::zeroed(least),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream that gives its bytes in pieces of a size.
+    struct Pieces(Vec<u8>, usize, usize);
+
+    impl Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let n = self.2.min(buffer.len()).min(self.0.len() - self.1);
+            buffer[..n].copy_from_slice(&self.0[self.1..self.1 + n]);
+            self.1 += n;
+            Ok(n)
+        }
+    }
+
+    fn check(content: &[u8], piece: usize, prompt: bool) {
+        let stream = Box::new(Pieces(content.to_vec(), 0, piece));
+        let mut loader = ChunkLoader::new(stream, 0, 1 << 20, prompt);
+        let mut together = Vec::new();
+        while let Some(chunk) = loader.load().unwrap() {
+            assert_eq!(chunk.offset, together.len() as u64);
+            assert!(!chunk.bytes.is_empty() && chunk.cut_off.is_none());
+            together.extend_from_slice(&chunk.bytes);
+            assert!(chunk.bytes.ends_with(b"\n") || together.len() == content.len());
+            loader.retire(chunk.bytes);
+        }
+        assert_eq!(together, content);
+    }
+
+    #[test]
+    fn chunks_are_whole_lines_and_together_the_stream() {
+        let long = "x".repeat(400_000);
+        let many = "some line of a usual size\n".repeat(60_000);
+        for content in ["", "\n", "a", "a\n", "a\nb", "\n\na\n", &long, &many] {
+            for piece in [1, 7, 4096, 1 << 20] {
+                if content.len() / piece < 500_000 {
+                    check(content.as_bytes(), piece, false);
+                    check(content.as_bytes(), piece, true);
+                }
+            }
+        }
+        check(format!("a\n{long}\nb\n{long}").as_bytes(), 1 << 20, false);
+    }
+
+    #[test]
+    fn a_prompt_loader_does_not_wait_for_more_than_a_line() {
+        let stream = Box::new(Pieces(b"one\ntwo\nthr".to_vec(), 0, 5));
+        let mut loader = ChunkLoader::new(stream, 0, 1 << 20, true);
+        assert_eq!(loader.load().unwrap().unwrap().bytes, "one\n");
+        assert_eq!(loader.load().unwrap().unwrap().bytes, "two\n");
+        assert_eq!(loader.load().unwrap().unwrap().bytes, "thr");
+        assert!(loader.load().unwrap().is_none());
+    }
+
+    #[test]
+    fn of_a_line_that_is_too_large_the_beginning_is_kept() {
+        let mut content = b"a\n".to_vec();
+        content.extend(vec![b'x'; 2 << 20]);
+        content.extend(b"\nb\n");
+        let mut loader = ChunkLoader::new(Box::new(io::Cursor::new(content)), 0, 300_000, false);
+        assert_eq!(loader.load().unwrap().unwrap().bytes, "a\n");
+        let large = loader.load().unwrap().unwrap();
+        assert_eq!(large.bytes.len(), 300_000);
+        let cut_off = large.cut_off.unwrap();
+        assert_eq!((cut_off.line_bytes, cut_off.end), (2 << 20, 2 + (2 << 20) + 1));
+        let last = loader.load().unwrap().unwrap();
+        assert_eq!((last.offset, &last.bytes[..]), (cut_off.end, &b"b\n"[..]));
+    }
+
+    #[test]
+    fn lines_before_a_failure_come_first() {
+        struct Failing(bool);
+        impl Read for Failing {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                if std::mem::replace(&mut self.0, true) {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                buffer[..5].copy_from_slice(b"a\nb\nc");
+                Ok(5)
+            }
+        }
+        let mut loader = ChunkLoader::new(Box::new(Failing(false)), 0, 1 << 20, false);
+        assert_eq!(loader.load().unwrap().unwrap().bytes, "a\nb\n");
+        assert_eq!(loader.load().unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -1,0 +1,272 @@
+//! Lines as records: splitting chunks into batches without copying a byte.
+
+use std::{io, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use memchr::memchr_iter;
+use tidegate_core::{
+    Position, RecordBatch,
+    record::Defect,
+    source::{ReadLimit, ReadOutcome, Reader, SourceError, SourceErrorKind},
+};
+use tokio::task::JoinHandle;
+
+use super::{
+    chunks::{Chunk, ChunkLoader},
+    fingerprint::Head,
+};
+
+/// How large a record may be.
+#[derive(Clone, Copy, Debug)]
+pub struct LineLimits {
+    /// A record with more bytes is a dead letter, `record-too-large`. 10 MiB by default: far above
+    /// what streams carry (a Kinesis record has at most 10 MiB).
+    pub record_bytes_max: usize,
+    /// Such a dead letter has its whole payload up to this many bytes. 64 MiB by default: somebody
+    /// has to hold it in memory.
+    pub payload_bytes_max: usize,
+}
+
+impl Default for LineLimits {
+    fn default() -> Self {
+        LineLimits { record_bytes_max: 10 << 20, payload_bytes_max: 64 << 20 }
+    }
+}
+
+impl LineLimits {
+    /// Spans are 32 bits wide, a batch may be a line more than was asked for, and a fingerprint
+    /// wants its head: outside of this, limits are moved to the nearest that work.
+    pub(super) fn clamped(self) -> Self {
+        let payload_bytes_max = self.payload_bytes_max.clamp(64 << 10, 1 << 30);
+        LineLimits {
+            record_bytes_max: self.record_bytes_max.clamp(1, payload_bytes_max),
+            payload_bytes_max,
+        }
+    }
+
+    pub(super) fn defect(&self, row: usize, record_bytes: u64, kept: usize) -> Option<Defect> {
+        if record_bytes <= self.record_bytes_max as u64 {
+            return None;
+        }
+        let mut message = format!(
+            "the record has {record_bytes} bytes, and a record may have {}: raise \
+             `record_bytes_max`, or make smaller records",
+            self.record_bytes_max,
+        );
+        if (kept as u64) < record_bytes {
+            message.push_str(&format!("; only its first {kept} bytes are kept here"));
+        }
+        Some(Defect { row: row as u32, code: "record-too-large", message })
+    }
+}
+
+/// Where a reader's bytes come from.
+pub(super) trait Stream: Send + Sync + 'static {
+    /// Opens it behind an offset, where it is what the token stands for. Blocks.
+    fn open(&self, after: Option<(u64, &str)>) -> Result<(ChunkLoader, Head), SourceError>;
+
+    /// What kind of failure an error of a read is.
+    fn failed(&self, offset: u64, error: io::Error) -> SourceError;
+
+    /// Runs a call that blocks, and never ends while nobody writes to the stream.
+    fn run(&self, load: impl FnOnce() -> Loaded + Send + 'static) -> JoinHandle<Loaded> {
+        tokio::task::spawn_blocking(load)
+    }
+}
+
+/// A loader, and what it has loaded.
+pub(super) type Loaded = (ChunkLoader, io::Result<Option<Chunk>>);
+
+/// Reads the lines of a stream.
+pub(super) struct LineReader<S> {
+    stream: Arc<S>,
+    limits: LineLimits,
+    /// The end of the last record that was returned.
+    offset: u64,
+    head: Head,
+    chunk: Option<Cursor>,
+    loading: Loading,
+}
+
+enum Loading {
+    /// Nothing is open: at the start, and after a failure.
+    Closed,
+    Ready(ChunkLoader),
+    /// The next chunk is read while the last one is being processed. Kept here, so that a read
+    /// that is given up half way loses nothing.
+    Underway(JoinHandle<Loaded>),
+}
+
+/// A chunk and how far it has been returned.
+struct Cursor {
+    chunk: Chunk,
+    done: usize,
+}
+
+impl<S: Stream> LineReader<S> {
+    pub(super) fn new(
+        stream: S,
+        limits: LineLimits,
+        offset: u64,
+        (loader, head): (ChunkLoader, Head),
+    ) -> Self {
+        LineReader {
+            stream: Arc::new(stream),
+            limits,
+            offset,
+            head,
+            chunk: None,
+            loading: Loading::Ready(loader),
+        }
+    }
+
+    /// The next chunk, and sets out for the one after it.
+    async fn load(&mut self) -> Result<Option<Chunk>, SourceError> {
+        if let Loading::Closed = self.loading {
+            self.loading = Loading::Ready(self.reopen().await?);
+        }
+        let spent = self.chunk.take().map(|cursor| cursor.chunk.bytes);
+        self.start_loading(spent);
+        let Loading::Underway(handle) = &mut self.loading else { return Ok(None) };
+        let (loader, loaded) = match handle.await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                self.loading = Loading::Closed;
+                return Err(self.stream.failed(self.offset, io::Error::other(error)));
+            }
+        };
+        match loaded {
+            Ok(Some(chunk)) => {
+                self.loading = Loading::Ready(loader);
+                self.start_loading(None);
+                self.head.extend(chunk.offset, &chunk.bytes);
+                Ok(Some(chunk))
+            }
+            Ok(None) => {
+                self.loading = Loading::Ready(loader);
+                Ok(None)
+            }
+            Err(error) => {
+                self.loading = Loading::Closed;
+                Err(self.stream.failed(self.offset, error))
+            }
+        }
+    }
+
+    fn start_loading(&mut self, spent: Option<Bytes>) {
+        self.loading = match std::mem::replace(&mut self.loading, Loading::Closed) {
+            Loading::Ready(mut loader) => {
+                let load = move || {
+                    spent.into_iter().for_each(|bytes| loader.retire(bytes));
+                    let loaded = loader.load();
+                    (loader, loaded)
+                };
+                Loading::Underway(self.stream.run(load))
+            }
+            other => other,
+        };
+    }
+
+    async fn reopen(&mut self) -> Result<ChunkLoader, SourceError> {
+        let (stream, offset) = (self.stream.clone(), self.offset);
+        let token = (offset > 0).then(|| self.head.token(offset));
+        let opened = tokio::task::spawn_blocking(move || {
+            stream.open(token.as_deref().map(|token| (offset, token)))
+        });
+        match opened.await {
+            Ok(opened) => opened.map(|(loader, _)| loader),
+            Err(error) => Err(self.stream.failed(offset, io::Error::other(error))),
+        }
+    }
+}
+
+#[async_trait]
+impl<S: Stream> Reader for LineReader<S> {
+    async fn read(&mut self, limit: ReadLimit) -> Result<ReadOutcome, SourceError> {
+        let until = limit.until.map_or(u64::MAX, Position::offset);
+        loop {
+            if self.offset >= until {
+                return Ok(ReadOutcome::Ended);
+            }
+            if let Some(cursor) = &mut self.chunk {
+                let (batch, beyond) = cursor.split(&limit, until, &self.limits);
+                if let Some(last) = batch.last_position() {
+                    self.offset = last.offset();
+                    return Ok(ReadOutcome::Records(batch));
+                }
+                if beyond {
+                    return Ok(ReadOutcome::Ended);
+                }
+            }
+            match self.load().await? {
+                Some(chunk) => self.chunk = Some(Cursor { chunk, done: 0 }),
+                None => return Ok(ReadOutcome::Ended),
+            }
+        }
+    }
+
+    fn token(&self, position: Position) -> String {
+        self.head.token(position.offset())
+    }
+}
+
+impl Cursor {
+    /// The next records, as far as the limits go. Says whether the next one lies beyond `until`.
+    fn split(&mut self, limit: &ReadLimit, until: u64, limits: &LineLimits) -> (RecordBatch, bool) {
+        let chunk = &self.chunk;
+        let mut batch = RecordBatch::default();
+        if let Some(cut_off) = chunk.cut_off {
+            if self.done == 0 && cut_off.end <= until {
+                let kept = chunk.bytes.len();
+                batch.spans.push((0, kept as u32));
+                batch.positions.push(Position::from_offset(cut_off.end));
+                batch.defects.extend(limits.defect(0, cut_off.line_bytes, kept));
+                batch.bytes = chunk.bytes.clone();
+                self.done = kept;
+            }
+            return (batch, cut_off.end > until);
+        }
+
+        let rest = &chunk.bytes[self.done..];
+        let start = chunk.offset + self.done as u64;
+        // Behind the last line feed a line ends with the stream.
+        let tail = (!rest.is_empty() && rest.last() != Some(&b'\n')).then_some(rest.len());
+        let mut line_start = 0;
+        let mut beyond = false;
+        for line_end in memchr_iter(b'\n', rest).chain(tail) {
+            let behind = (line_end + 1).min(rest.len());
+            let with_return = line_end > line_start && rest[line_end - 1] == b'\r';
+            let record_end = line_end - usize::from(with_return);
+            let record_start = std::mem::replace(&mut line_start, behind);
+            // A line without anything on it is no record.
+            if record_end == record_start {
+                continue;
+            }
+            let full = batch.len() >= limit.records_max.max(1)
+                || (!batch.is_empty() && record_end > limit.bytes_max);
+            beyond = start + behind as u64 > until;
+            if full || beyond {
+                line_start = record_start;
+                break;
+            }
+            let row = batch.len();
+            batch.defects.extend(limits.defect(
+                row,
+                (record_end - record_start) as u64,
+                record_end - record_start,
+            ));
+            batch.spans.push((record_start as u32, record_end as u32));
+            batch.positions.push(Position::from_offset(start + behind as u64));
+        }
+        batch.bytes = chunk.bytes.slice(self.done..self.done + line_start);
+        self.done += line_start;
+        (batch, beyond)
+    }
+}
+
+/// An error for what a stream holds, and not for its device.
+pub(super) fn broken(message: String, cause: Option<io::Error>) -> SourceError {
+    let cause = cause.map(Into::into);
+    SourceError { kind: SourceErrorKind::Broken, message, cause }
+}

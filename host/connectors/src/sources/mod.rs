@@ -1,0 +1,18 @@
+//! Where records come from: lines of files, whole files, standard input.
+//!
+//! A file is a partition. Its name is the path as it was asked for, relative to the source's base,
+//! so that a tree may be moved. Files are read to the end that they have when it is reached: a
+//! file should be whole when it appears (write it elsewhere, then rename it).
+
+mod chunks;
+mod compression;
+mod files;
+mod fingerprint;
+mod lines;
+mod stdin;
+mod whole;
+
+pub use compression::Compression;
+pub use files::{FileSource, FileSourceConfig, Framing};
+pub use lines::LineLimits;
+pub use stdin::{StandardInput, StandardInputConfig};
