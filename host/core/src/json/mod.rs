@@ -27,6 +27,8 @@ mod convert;
 mod fault;
 mod layout;
 mod project;
+#[cfg(target_arch = "x86_64")]
+mod simd;
 mod splice;
 mod time_text;
 mod tokens;

@@ -128,7 +128,7 @@ pub(super) fn walk(tokens: &Tokens, tree: &Tree, notes: &mut Notes<'_>) -> bool 
         // A value is behind us.
         loop {
             if depth == 0 {
-                return at + 2 == starts.len();
+                return at == tokens.count;
             }
             let frame = &mut stack[depth - 1];
             let place = starts[at];
