@@ -9,7 +9,7 @@ use tidegate_plugin::{
     About, Batch, ConfigError, Description, Kind, Plugin, Read, Reply, Write,
     batch::{Absence, Cells},
     export,
-    reply::{Column, ColumnBuilder, Values},
+    reply::{Column, ColumnBuilder, LEAVE, SET, Values},
 };
 
 pub use config::{Band, Bands, Config, Flag, Mapping};
@@ -113,21 +113,27 @@ impl Plugin for Categorize {
 
 impl BandColumn {
     fn fill(&self, amounts: Cells<'_, f64>) -> Column {
-        // Bands are few, so that comparing with all of them beats a search and does not branch.
-        let band = |amount: f64| self.limits.iter().filter(|limit| amount >= **limit).count();
-        if self.codes.len() > self.limits.len() {
-            let codes = amounts.values.iter().map(|amount| self.codes[band(*amount)]).collect();
-            return Column {
-                values: Values::Enumeration(codes),
-                presence: unless_absent(&amounts),
-            };
+        // Limit by limit, so that a loop has no branch: bands are few, and a search would cost more.
+        let mut bands = vec![0_u32; amounts.values.len()];
+        for limit in &self.limits {
+            for (band, amount) in bands.iter_mut().zip(amounts.values) {
+                *band += u32::from(amount >= limit);
+            }
         }
-        let mut column = ColumnBuilder::with_capacity(amounts.values.len());
-        for row in 0..amounts.values.len() {
-            let code = amounts.get(row).ok().and_then(|amount| self.codes.get(band(amount)));
-            column.push(code.copied().into());
+        let mut presence = unless_absent(&amounts);
+        if self.codes.len() == self.limits.len() {
+            let above = self.limits.len() as u32;
+            presence.resize(bands.len(), SET);
+            for (action, band) in presence.iter_mut().zip(&bands) {
+                if *band == above {
+                    *action = LEAVE;
+                }
+            }
         }
-        column.finish(Values::Enumeration)
+        for band in &mut bands {
+            *band = self.codes.get(*band as usize).copied().unwrap_or_default();
+        }
+        Column { values: Values::Enumeration(bands), presence }
     }
 }
 
@@ -156,7 +162,8 @@ impl FlagColumn {
 
 /// The presence of a column that leaves its path where the one it was made from has no value.
 fn unless_absent(from: &Cells<'_, f64>) -> Vec<u8> {
-    from.presence.iter().map(|absence| u8::from(*absence != 0)).collect()
+    let action = |absence: &u8| if *absence == 0 { SET } else { LEAVE };
+    from.presence.iter().map(action).collect()
 }
 
 /// Labels, each a code into the distinct ones.

@@ -1,1 +1,92 @@
-//! Stub.
+//! Computes new fields: dates from times, arithmetic, constants, text functions, hashes.
+//!
+//! Three steps, a module each: [`Config`] is what an operator writes, the plan is the same with
+//! its types settled, and evaluation runs the plan over columns.
+
+mod cells;
+mod config;
+mod evaluate;
+mod plan;
+
+use tidegate_plugin::{
+    About, Batch, ConfigError, Description, Dimension, Findings, Plugin, Reply, Rule,
+    Severity, Write, export,
+    reply::{Column, Values},
+};
+
+pub use config::{Config, Constant, Expression, Field, Replace, Round, Split, Substring};
+use plan::{Planner, Text, Typed};
+
+export!(Enrich);
+
+/// The plugin under one config.
+#[derive(Debug)]
+pub struct Enrich {
+    fields: Vec<Typed>,
+}
+
+impl Plugin for Enrich {
+    type Config = Config;
+
+    fn about() -> About {
+        About {
+            name: "enrich",
+            version: env!("CARGO_PKG_VERSION"),
+            summary: env!("CARGO_PKG_DESCRIPTION"),
+            capabilities: Vec::new(),
+            state_version: 0,
+            may_be_passed_by: true,
+        }
+    }
+
+    fn configure(config: Config) -> Result<(Self, Description), ConfigError> {
+        let mut description = Description::default();
+        let mut fields = Vec::new();
+        for (i, Field { write, value }) in config.fields.into_iter().enumerate() {
+            let mut planner = Planner { description: &mut description };
+            let typed = planner.typed(value, &format!("/fields/{i}/value"))?;
+            if description.writes.iter().any(|known| known.path == write) {
+                let why = format!("`{write}` is written twice");
+                return Err(ConfigError::at(format!("/fields/{i}/write"), why));
+            }
+            description.rule(Rule {
+                id: format!("computable:{write}"),
+                dimension: Dimension::Validity,
+                severity: Severity::Warn,
+                text: format!("`{write}` can be computed from its operands"),
+                field: Some(write.clone()),
+            });
+            description.writes.push(Write { path: write, kind: typed.kind() });
+            fields.push(typed);
+        }
+        Ok((Enrich { fields }, description))
+    }
+
+    fn transform(&self, batch: &Batch<'_>) -> Reply {
+        let mut reply = Reply::default();
+        for (field, typed) in self.fields.iter().enumerate() {
+            // A field's rule has the field's index.
+            reply.columns.push(typed.column(batch, field as u32, &mut reply.findings));
+        }
+        reply
+    }
+}
+
+impl Typed {
+    fn column(&self, batch: &Batch<'_>, rule: u32, findings: &mut Findings) -> Column {
+        match self {
+            Typed::Number(number) => number.eval(batch).finish(Values::Float64, rule, findings),
+            Typed::Integer(integer) => integer.eval(batch).finish(Values::Int64, rule, findings),
+            Typed::Text(Text::Constant(_)) => {
+                Column { values: Values::Enumeration(vec![0; batch.rows]), presence: Vec::new() }
+            }
+            Typed::Text(text) => text.eval(batch).finish(rule, findings),
+            Typed::Boolean(boolean) => boolean.eval(batch).finish(Values::Boolean, rule, findings),
+            Typed::Time(time) => time.eval(batch).finish(Values::Timestamp, rule, findings),
+            Typed::Date(date) => date.eval(batch).finish(Values::Date, rule, findings),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

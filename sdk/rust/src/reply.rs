@@ -162,7 +162,7 @@ impl Binary {
 pub struct Column {
     /// One value a row; where none is set, an arbitrary one of the kind.
     pub values: Values,
-    /// Empty when every row sets its value, else one byte a row: 0 set, 1 leave, 2 null, 3 remove.
+    /// Empty when every row sets its value, else [`SET`], [`LEAVE`], [`NULL`] or [`REMOVE`] a row.
     pub presence: Vec<u8>,
 }
 
@@ -326,9 +326,14 @@ impl TextBuilder {
     }
 }
 
-const LEAVE: u8 = 1;
-const NULL: u8 = 2;
-const REMOVE: u8 = 3;
+/// The presence byte of a row that sets its value.
+pub const SET: u8 = 0;
+/// The presence byte of a row that leaves its path as it is.
+pub const LEAVE: u8 = 1;
+/// The presence byte of a row that sets its path to null.
+pub const NULL: u8 = 2;
+/// The presence byte of a row that removes its path.
+pub const REMOVE: u8 = 3;
 
 /// Presence bytes that stay empty as long as every row sets its value.
 #[derive(Clone, Debug, Default)]
@@ -340,14 +345,14 @@ impl Presence {
     #[inline]
     fn set(&mut self) {
         if !self.bytes.is_empty() {
-            self.bytes.push(0);
+            self.bytes.push(SET);
         }
     }
 
     #[inline]
     fn without(&mut self, action: u8, rows_before: usize) {
         if self.bytes.is_empty() {
-            self.bytes.resize(rows_before, 0);
+            self.bytes.resize(rows_before, SET);
         }
         self.bytes.push(action);
     }
