@@ -1,0 +1,30 @@
+//! Returns strings that reach past their bytes.
+
+use guests::{
+    Batch, Behave, Binary, ConfigError, Description, Kind, Reply, Values, binary, column, guest,
+    poison, read, reply, write,
+};
+
+struct LieAboutEnds;
+
+impl Behave for LieAboutEnds {
+    fn configure(_config: &str) -> Result<Description, ConfigError> {
+        Ok(Description {
+            reads: vec![read("amount", Kind::Float64)],
+            writes: vec![write("text", Kind::Utf8)],
+            rules: vec![],
+            state: None,
+        })
+    }
+
+    /// A test gives it two rows.
+    fn transform(batch: Batch) -> Reply {
+        let text = match poison(&batch) {
+            Some(_) => Binary { offsets: vec![0, 2, 400], bytes: b"text".to_vec() },
+            None => binary(vec!["fine"; batch.rows as usize]),
+        };
+        reply(vec![column(Values::Utf8(text))])
+    }
+}
+
+guest!(LieAboutEnds);
