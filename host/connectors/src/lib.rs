@@ -12,3 +12,5 @@ mod blocking;
 pub mod files;
 pub mod sinks;
 pub mod sources;
+#[cfg(feature = "sqlite")]
+pub mod store;

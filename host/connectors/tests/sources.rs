@@ -10,6 +10,7 @@ use tidegate_connectors::sources::{
 };
 use tidegate_core::{
     Position, Source,
+    conformance::{self, ExpectedPartition},
     source::{PartitionId, ReadLimit, ReadOutcome, Reader, Replay, Resume, SourceErrorKind},
 };
 
@@ -359,4 +360,30 @@ async fn real_events_come_as_the_lines_that_they_are() {
         let texts: Vec<&str> = all.iter().map(|(text, ..)| text.as_str()).collect();
         assert_eq!(texts, expected, "{name}");
     }
+}
+
+#[tokio::test]
+async fn files_pass_the_suite_of_sources() {
+    let directory = tempfile::tempdir().unwrap();
+    let lines = |count: usize| -> Vec<Vec<u8>> {
+        (0..count).map(|i| format!("line {i} {}", "x".repeat(i % 50)).into_bytes()).collect()
+    };
+    let mut expected = Vec::new();
+    for (name, count) in [("a.ndjson", 5_000), ("b.ndjson.gz", 40), ("empty.ndjson", 0)] {
+        let records = lines(count);
+        let text: Vec<u8> = records.iter().flat_map(|line| [line, &b"\n"[..]].concat()).collect();
+        write(&directory, name, if name.ends_with(".gz") { gzip(&text) } else { text });
+        expected.push(ExpectedPartition { id: PartitionId::from(name), records });
+    }
+    conformance::source(&source_of(&directory, &["*"]), &expected).await;
+
+    let directory = tempfile::tempdir().unwrap();
+    write(&directory, "a.json", "{}");
+    write(&directory, "b.json", "");
+    let whole = |name: &str, content: &[u8]| ExpectedPartition {
+        id: PartitionId::from(name),
+        records: vec![content.to_vec()],
+    };
+    let expected = [whole("a.json", b"{}"), whole("b.json", b"")];
+    conformance::source(&whole_files(&directory, LineLimits::default()), &expected).await;
 }

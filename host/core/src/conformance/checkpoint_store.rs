@@ -100,7 +100,8 @@ fn manifest(range: u64, revision: u32, start: Option<u64>, end: u64) -> Manifest
 fn state(stage: &str, key: u128, text: Option<&str>) -> StateChange {
     let row = |text: &str| StateRow {
         version: 3,
-        expires_at: key.is_multiple_of(2).then_some(Timestamp(77)),
+        // Far ahead: a store may remove what has expired at a range's batch time.
+        expires_at: key.is_multiple_of(2).then_some(Timestamp(4_000_000_000_000_000)),
         bytes: text.as_bytes().to_vec(),
     };
     StateChange { stage: Arc::from(stage), key, state: text.map(row) }

@@ -1,0 +1,155 @@
+//! The embedded store: progress, states and history in one SQLite file.
+//!
+//! A data directory belongs to one process at a time, which holds a lock on it. One thread owns the
+//! connection; what waits for it is done in one transaction, so that partitions share the syncs.
+//! Every answer is given after the transaction is on the disk: WAL, `synchronous=FULL`.
+
+mod inspect;
+mod lock;
+mod operations;
+mod schema;
+mod states;
+mod thread;
+
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use tidegate_core::{
+    CheckpointStore, Digest, Timestamp,
+    checkpoint::{
+        Acquired, Lease, Manifest, OwnerId, StateChange, StateRow, StoreError, StoreErrorKind,
+        WriteId,
+    },
+    source::PartitionId,
+};
+use tokio::sync::oneshot;
+
+pub use inspect::{PartitionRecord, StoreInspector};
+
+use thread::{Event, StoreThread};
+
+/// A generation of a pipeline, as the catalogue keeps it: what served, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// The digest over all components, configs and tables.
+    pub digest: Digest,
+    /// When it was first recorded.
+    pub recorded_at: Timestamp,
+    /// What it is made of, in JSON: the names and digests of its parts.
+    pub contents: String,
+}
+
+/// The embedded checkpoint store. Clones are the same store; it is closed, and its data directory
+/// free, once the last one is dropped.
+#[derive(Clone)]
+pub struct SqliteStore {
+    thread: Arc<StoreThread>,
+}
+
+impl SqliteStore {
+    /// Opens the store in a data directory, and creates either where it is missing. Fails with
+    /// [`StoreErrorKind::Broken`] where another process holds the directory, or where the store
+    /// was written by another version. Blocks.
+    pub fn open(data_directory: &Path) -> Result<Self, StoreError> {
+        let lock = lock::DirectoryLock::take(data_directory)?;
+        let connection = schema::open(&data_directory.join(schema::FILE))?;
+        Ok(SqliteStore { thread: Arc::new(StoreThread::spawn(connection, lock)?) })
+    }
+
+    /// Records a generation in the catalogue; what is recorded already stays as it is.
+    pub async fn record_generation(&self, generation: Generation) -> Result<(), StoreError> {
+        self.ask(|answer| Event::RecordGeneration { generation, answer }).await
+    }
+
+    /// The store that an inspector of the same data sees.
+    async fn ask<T>(
+        &self,
+        event: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Event,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.thread.send(event(answer)).await?;
+        answered.await.unwrap_or_else(|_| {
+            let message = "the store's thread gave no answer";
+            Err(StoreError::plain(StoreErrorKind::Unavailable, message))
+        })
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for SqliteStore {
+    async fn acquire(
+        &self,
+        partition: &PartitionId,
+        owner: &OwnerId,
+        write: WriteId,
+    ) -> Result<Acquired, StoreError> {
+        let (partition, owner) = (partition.clone(), owner.clone());
+        self.ask(|answer| Event::Acquire { partition, owner, write, answer }).await
+    }
+
+    /// There is no other host, so that nobody waits for a sign of life: this only says whether the
+    /// lease is still worth something.
+    async fn renew(&self, lease: &Lease, _write: WriteId) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.ask(|answer| Event::Renew { lease, answer }).await
+    }
+
+    async fn hand_over(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.ask(|answer| Event::HandOver { lease, write, answer }).await
+    }
+
+    async fn intend(
+        &self,
+        lease: &Lease,
+        write: WriteId,
+        manifest: &Manifest,
+        states: &[StateChange],
+    ) -> Result<(), StoreError> {
+        let (lease, manifest) = (lease.clone(), Box::new(manifest.clone()));
+        let states = states::encode(states);
+        self.ask(|answer| Event::Intend { lease, write, manifest, states, answer }).await
+    }
+
+    async fn commit(&self, lease: &Lease, write: WriteId, range: u64) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.ask(|answer| Event::Commit { lease, write, range, answer }).await
+    }
+
+    /// Also those that have expired and that no commit has removed yet: whether a state is seen is
+    /// decided on batch time, by the pipeline.
+    async fn states(
+        &self,
+        lease: &Lease,
+        stage: &str,
+        keys: &[u128],
+    ) -> Result<Vec<Option<StateRow>>, StoreError> {
+        let (lease, stage, keys) = (lease.clone(), stage.to_owned(), keys.to_vec());
+        self.ask(|answer| Event::States { lease, stage, keys, answer }).await
+    }
+
+    async fn finish(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.ask(|answer| Event::Finish { lease, write, answer }).await
+    }
+}
+
+/// What an error of SQLite is for the store's callers.
+fn failed(action: &str, error: rusqlite::Error) -> StoreError {
+    use rusqlite::ErrorCode;
+    let code = error.sqlite_error_code();
+    let (kind, hint) = match code {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            (StoreErrorKind::Unavailable, "")
+        }
+        Some(ErrorCode::DiskFull) => (StoreErrorKind::Broken, ": the disk is full"),
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            (StoreErrorKind::Broken, ": it can't be opened for writing")
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            (StoreErrorKind::Broken, ": the file is damaged, or is no store")
+        }
+        _ => (StoreErrorKind::Broken, ""),
+    };
+    StoreError::new(kind, format!("failed to {action}{hint}"), error)
+}

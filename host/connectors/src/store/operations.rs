@@ -1,0 +1,372 @@
+//! What each operation of the store is in SQL. Called inside a transaction.
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
+use tidegate_core::{
+    Timestamp,
+    checkpoint::{
+        Acquired, Checkpoint, Lease, Manifest, OwnerId, StateChange, StateRow, StoreError,
+        StoreErrorKind, WriteId,
+    },
+    source::PartitionId,
+};
+
+use super::{Generation, failed, states};
+
+/// At most this many expired states go with a commit, so that no commit waits for a great many.
+const EXPIRED_PER_COMMIT_MAX: u32 = 1_000;
+
+pub(super) fn acquire(
+    connection: &Connection,
+    partition: &PartitionId,
+    owner: &OwnerId,
+    write: WriteId,
+) -> Result<Acquired, StoreError> {
+    execute(
+        connection,
+        "INSERT INTO partitions (name, counter, last_write, next_range, finished)
+         VALUES (?1, 0, x'', 0, 0) ON CONFLICT (name) DO NOTHING",
+        params![partition.0],
+    )?;
+    // Sent again after it was done: the same lease.
+    execute(
+        connection,
+        "UPDATE partitions SET counter = counter + 1, owner = ?2, last_write = ?3
+         WHERE name = ?1 AND last_write <> ?3",
+        params![partition.0, owner.0, id(write)],
+    )?;
+    let held = held(connection, partition)?.ok_or_else(|| vanished(partition))?;
+    Ok(Acquired {
+        lease: Lease {
+            partition: partition.clone(),
+            owner: owner.clone(),
+            counter: held.counter as u64,
+        },
+        pending: pending(connection, held.partition)?.map(|(manifest, _)| manifest),
+        checkpoint: held.checkpoint,
+    })
+}
+
+pub(super) fn renew(connection: &Connection, lease: &Lease) -> Result<(), StoreError> {
+    fenced(connection, lease).map(drop)
+}
+
+pub(super) fn hand_over(
+    connection: &Connection,
+    lease: &Lease,
+    write: WriteId,
+) -> Result<(), StoreError> {
+    let held = held(connection, &lease.partition)?.ok_or_else(|| vanished(&lease.partition))?;
+    // Sent again after it was done: nobody holds it, and this write made it so.
+    if held.owner.is_none() && held.last_write == id(write) {
+        return Ok(());
+    }
+    let held = fenced(connection, lease)?;
+    execute(
+        connection,
+        "UPDATE partitions SET owner = NULL, last_write = ?2 WHERE id = ?1",
+        params![held.partition, id(write)],
+    )
+}
+
+pub(super) fn intend(
+    connection: &Connection,
+    lease: &Lease,
+    write: WriteId,
+    manifest: &Manifest,
+    states: &[u8],
+) -> Result<(), StoreError> {
+    once(connection, lease, write, |held| {
+        let checkpoint = &held.checkpoint;
+        if checkpoint.finished
+            || manifest.range != checkpoint.next_range
+            || manifest.start != checkpoint.resume
+        {
+            return Err(conflict(lease, "the range does not follow the checkpoint"));
+        }
+        if let Some((older, _)) = pending(connection, held.partition)?
+            && manifest.revision <= older.revision
+        {
+            return Err(conflict(lease, "an intent of this or a later revision pends"));
+        }
+        execute(
+            connection,
+            "INSERT OR REPLACE INTO intents (partition, manifest, states) VALUES (?1, ?2, ?3)",
+            params![held.partition, to_json(manifest)?, states],
+        )
+    })
+}
+
+pub(super) fn commit(
+    connection: &Connection,
+    lease: &Lease,
+    write: WriteId,
+    range: u64,
+) -> Result<(), StoreError> {
+    once(connection, lease, write, |held| {
+        let none_pends = || conflict(lease, &format!("no intent of range {range} pends"));
+        let (manifest, changes) = pending(connection, held.partition)?.ok_or_else(none_pends)?;
+        if manifest.range != range {
+            return Err(none_pends());
+        }
+        let changes = states::decode(&changes)
+            .ok_or_else(|| conflict(lease, "the pending intent's states are damaged"))?;
+        // Before the new states: what expired before the range was opened, the range did not see.
+        prune(connection, held.partition, manifest.opened_at)?;
+        apply(connection, held.partition, &changes)?;
+        execute(
+            connection,
+            "INSERT INTO ranges (partition, range, manifest)
+             SELECT partition, ?2, manifest FROM intents WHERE partition = ?1",
+            params![held.partition, range as i64],
+        )?;
+        execute(connection, "DELETE FROM intents WHERE partition = ?1", params![held.partition])?;
+        execute(
+            connection,
+            "UPDATE partitions SET resume = ?2, next_range = ?3, finished = ?4 WHERE id = ?1",
+            params![held.partition, to_json(&manifest.end)?, range as i64 + 1, manifest.finishes],
+        )
+    })
+}
+
+pub(super) fn states(
+    connection: &Connection,
+    lease: &Lease,
+    stage: &str,
+    keys: &[u128],
+) -> Result<Vec<Option<StateRow>>, StoreError> {
+    let held = fenced(connection, lease)?;
+    let reading = |error| failed("read states", error);
+    let Some(stage) = prepare(connection, "SELECT id FROM stages WHERE name = ?1")?
+        .query_row(params![stage], |row| row.get::<_, i64>(0))
+        .optional()
+        .map_err(reading)?
+    else {
+        return Ok(vec![None; keys.len()]);
+    };
+    let mut find = prepare(
+        connection,
+        "SELECT version, expires_at, bytes FROM states
+         WHERE partition = ?1 AND stage = ?2 AND key = ?3",
+    )?;
+    keys.iter()
+        .map(|key| {
+            find.query_row(params![held.partition, stage, key.to_be_bytes()], |row| {
+                Ok(StateRow {
+                    version: row.get(0)?,
+                    expires_at: row.get::<_, Option<i64>>(1)?.map(Timestamp),
+                    bytes: row.get(2)?,
+                })
+            })
+            .optional()
+            .map_err(reading)
+        })
+        .collect()
+}
+
+pub(super) fn finish(
+    connection: &Connection,
+    lease: &Lease,
+    write: WriteId,
+) -> Result<(), StoreError> {
+    once(connection, lease, write, |held| {
+        if pending(connection, held.partition)?.is_some() {
+            return Err(conflict(lease, "a range pends"));
+        }
+        execute(
+            connection,
+            "UPDATE partitions SET finished = 1 WHERE id = ?1",
+            params![held.partition],
+        )
+    })
+}
+
+pub(super) fn record_generation(
+    connection: &Connection,
+    generation: &Generation,
+) -> Result<(), StoreError> {
+    execute(
+        connection,
+        "INSERT INTO generations (digest, recorded_at, contents) VALUES (?1, ?2, ?3)
+         ON CONFLICT (digest) DO NOTHING",
+        params![generation.digest.to_string(), generation.recorded_at.0, generation.contents],
+    )
+}
+
+/// A row of `partitions`.
+struct Held {
+    partition: i64,
+    counter: i64,
+    owner: Option<String>,
+    last_write: Vec<u8>,
+    checkpoint: Checkpoint,
+}
+
+fn held(connection: &Connection, partition: &PartitionId) -> Result<Option<Held>, StoreError> {
+    let found = prepare(
+        connection,
+        "SELECT id, counter, owner, last_write, resume, next_range, finished
+         FROM partitions WHERE name = ?1",
+    )?
+    .query_row(params![partition.0], |row| {
+        let resume = row.get::<_, Option<String>>(4)?;
+        let checkpoint = Checkpoint {
+            resume: None,
+            next_range: row.get::<_, i64>(5)? as u64,
+            finished: row.get(6)?,
+        };
+        let held = Held {
+            partition: row.get(0)?,
+            counter: row.get(1)?,
+            owner: row.get(2)?,
+            last_write: row.get(3)?,
+            checkpoint,
+        };
+        Ok((held, resume))
+    })
+    .optional()
+    .map_err(|error| failed("read a checkpoint", error))?;
+    let Some((mut held, resume)) = found else { return Ok(None) };
+    held.checkpoint.resume = resume.as_deref().map(from_json).transpose()?;
+    Ok(Some(held))
+}
+
+/// The partition's row, if the lease is worth something.
+fn fenced(connection: &Connection, lease: &Lease) -> Result<Held, StoreError> {
+    held(connection, &lease.partition)?
+        .filter(|held| {
+            held.counter as u64 == lease.counter && held.owner.as_ref() == Some(&lease.owner.0)
+        })
+        .ok_or_else(|| {
+            let message = format!("somebody else has acquired partition `{}`", lease.partition);
+            StoreError::plain(StoreErrorKind::Fenced, message)
+        })
+}
+
+/// A fenced write, done once however often it is sent.
+fn once(
+    connection: &Connection,
+    lease: &Lease,
+    write: WriteId,
+    operation: impl FnOnce(&Held) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let held = fenced(connection, lease)?;
+    if held.last_write == id(write) {
+        return Ok(());
+    }
+    operation(&held)?;
+    execute(
+        connection,
+        "UPDATE partitions SET last_write = ?2 WHERE id = ?1",
+        params![held.partition, id(write)],
+    )
+}
+
+fn pending(
+    connection: &Connection,
+    partition: i64,
+) -> Result<Option<(Manifest, Vec<u8>)>, StoreError> {
+    prepare(connection, "SELECT manifest, states FROM intents WHERE partition = ?1")?
+        .query_row(params![partition], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))
+        .optional()
+        .map_err(|error| failed("read an intent", error))?
+        .map(|(manifest, states)| Ok((from_json(&manifest)?, states)))
+        .transpose()
+}
+
+fn prune(connection: &Connection, partition: i64, now: Timestamp) -> Result<(), StoreError> {
+    execute(
+        connection,
+        "DELETE FROM states WHERE (partition, stage, key) IN (
+             SELECT partition, stage, key FROM states
+             WHERE partition = ?1 AND expires_at <= ?2 ORDER BY expires_at, stage, key LIMIT ?3
+         )",
+        params![partition, now.0, EXPIRED_PER_COMMIT_MAX],
+    )
+}
+
+fn apply(
+    connection: &Connection,
+    partition: i64,
+    changes: &[StateChange],
+) -> Result<(), StoreError> {
+    let writing = |error| failed("write states", error);
+    let mut put = prepare(
+        connection,
+        "INSERT OR REPLACE INTO states (partition, stage, key, version, expires_at, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    let mut remove =
+        prepare(connection, "DELETE FROM states WHERE partition = ?1 AND stage = ?2 AND key = ?3")?;
+    // Changes come stage by stage, mostly.
+    let mut stage = None;
+    for change in changes {
+        let stage = match &stage {
+            Some((name, id)) if *name == change.stage => *id,
+            _ => stage.insert((change.stage.clone(), stage_id(connection, &change.stage)?)).1,
+        };
+        let key = change.key.to_be_bytes();
+        match &change.state {
+            Some(StateRow { version, expires_at, bytes }) => {
+                let expires_at = expires_at.map(|time| time.0);
+                put.execute(params![partition, stage, key, version, expires_at, bytes])
+            }
+            None => remove.execute(params![partition, stage, key]),
+        }
+        .map_err(writing)?;
+    }
+    Ok(())
+}
+
+fn stage_id(connection: &Connection, name: &str) -> Result<i64, StoreError> {
+    execute(
+        connection,
+        "INSERT INTO stages (name) VALUES (?1) ON CONFLICT (name) DO NOTHING",
+        params![name],
+    )?;
+    prepare(connection, "SELECT id FROM stages WHERE name = ?1")?
+        .query_row(params![name], |row| row.get(0))
+        .map_err(|error| failed("write states", error))
+}
+
+fn prepare<'a>(
+    connection: &'a Connection,
+    sql: &'static str,
+) -> Result<CachedStatement<'a>, StoreError> {
+    connection.prepare_cached(sql).map_err(|error| failed("prepare a statement", error))
+}
+
+fn execute(
+    connection: &Connection,
+    sql: &'static str,
+    params: impl Params,
+) -> Result<(), StoreError> {
+    let executed = prepare(connection, sql)?.execute(params);
+    executed.map(drop).map_err(|error| failed("write to the store", error))
+}
+
+fn id(write: WriteId) -> [u8; 16] {
+    write.0.to_be_bytes()
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| {
+        StoreError::new(StoreErrorKind::Broken, "failed to write a manifest as JSON", error)
+    })
+}
+
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| {
+        let message = "the store holds a manifest or a checkpoint that this host can't read";
+        StoreError::new(StoreErrorKind::Conflict, message, error)
+    })
+}
+
+fn conflict(lease: &Lease, message: &str) -> StoreError {
+    let message = format!("partition `{}`: {message}", lease.partition);
+    StoreError::plain(StoreErrorKind::Conflict, message)
+}
+
+fn vanished(partition: &PartitionId) -> StoreError {
+    let message = format!("the store knows of no partition `{partition}`");
+    StoreError::plain(StoreErrorKind::Conflict, message)
+}

@@ -1,0 +1,155 @@
+//! The tables, and the version that they are of.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+use tidegate_core::checkpoint::{StoreError, StoreErrorKind};
+
+use super::failed;
+
+/// The store's file in the data directory.
+pub(super) const FILE: &str = "tidegate.db";
+
+/// Says that a SQLite file is a store of Tidegate: `tide`, in ASCII.
+const APPLICATION: i32 = 0x7469_6465;
+
+/// Grows with each change of the tables.
+const VERSION: i32 = 1;
+
+/// Names stand once, in `partitions` and `stages`: a state row is its key, its bytes and little
+/// more.
+const TABLES: &str = "
+    CREATE TABLE partitions (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        -- The fence: who holds the partition, and the how manyeth acquisition theirs was.
+        owner TEXT,
+        counter INTEGER NOT NULL,
+        -- The last write that was done, by its id.
+        last_write BLOB NOT NULL,
+        -- The checkpoint: position and token as JSON, null before the first commit.
+        resume TEXT,
+        next_range INTEGER NOT NULL,
+        finished INTEGER NOT NULL
+    ) STRICT;
+
+    -- What COMMIT will make current, at most one a partition. The states are one value: they are
+    -- written once and read once.
+    CREATE TABLE intents (
+        partition INTEGER PRIMARY KEY REFERENCES partitions,
+        manifest TEXT NOT NULL,
+        states BLOB NOT NULL
+    ) STRICT;
+
+    -- The committed ranges, for whoever proves what was done.
+    CREATE TABLE ranges (
+        partition INTEGER NOT NULL REFERENCES partitions,
+        range INTEGER NOT NULL,
+        manifest TEXT NOT NULL,
+        PRIMARY KEY (partition, range)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE stages (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE
+    ) STRICT;
+
+    CREATE TABLE states (
+        partition INTEGER NOT NULL REFERENCES partitions,
+        stage INTEGER NOT NULL REFERENCES stages,
+        key BLOB NOT NULL,
+        version INTEGER NOT NULL,
+        expires_at INTEGER,
+        bytes BLOB NOT NULL,
+        PRIMARY KEY (partition, stage, key)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX states_by_expiry ON states (partition, expires_at)
+        WHERE expires_at IS NOT NULL;
+
+    CREATE TABLE generations (
+        digest TEXT PRIMARY KEY,
+        recorded_at INTEGER NOT NULL,
+        contents TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// Opens the store for its owner, and creates the tables in a new file.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let opening = |error| failed(&format!("open the store `{}`", path.display()), error);
+    let connection = Connection::open(path).map_err(opening)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    let new = is_new(&connection).map_err(opening)?;
+    if !new {
+        // Before anything is changed: the file may be somebody else's.
+        check(&connection, path)?;
+    }
+    connection.pragma_update(None, "journal_mode", "wal").map_err(opening)?;
+    connection.pragma_update(None, "synchronous", "full").map_err(opening)?;
+    connection.pragma_update(None, "foreign_keys", "on").map_err(opening)?;
+    if new {
+        // One transaction, so that a file has all of its tables and a version, or nothing.
+        let create = format!(
+            "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION}; \
+             PRAGMA user_version = {VERSION}; COMMIT;"
+        );
+        connection.execute_batch(&create).map_err(opening)?;
+    }
+    Ok(connection)
+}
+
+/// Opens the store to look at it. Also while its owner writes: what is seen is one moment.
+pub(super) fn open_to_inspect(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        let message = format!("there is no store at `{}`", path.display());
+        return Err(StoreError::plain(StoreErrorKind::Broken, message));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)
+        .map_err(|error| failed(&format!("open the store `{}`", path.display()), error))?;
+    check(&connection, path)?;
+    Ok(connection)
+}
+
+fn is_new(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
+}
+
+fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let path = path.display();
+    let pragma = |name: &str| {
+        connection
+            .pragma_query_value(None, name, |row| row.get::<_, i32>(0))
+            .map_err(|error| failed(&format!("open the store `{path}`"), error))
+    };
+    let broken = |message| Err(StoreError::plain(StoreErrorKind::Broken, message));
+    if pragma("application_id")? != APPLICATION {
+        return broken(format!("`{path}` is a SQLite file, but not a store of Tidegate"));
+    }
+    match pragma("user_version")? {
+        VERSION => Ok(()),
+        other => broken(format!(
+            "the store `{path}` is of version {other}, and this host reads version {VERSION}: \
+             use the host that wrote it, or begin with an empty data directory"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_connection_syncs_every_commit() {
+        let directory = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let connection = open(&directory.path().join(FILE)).unwrap();
+            let pragma = |name| {
+                connection
+                    .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
+            };
+            assert_eq!(pragma("synchronous").unwrap(), 2.into(), "full");
+            assert_eq!(pragma("journal_mode").unwrap(), "wal".to_owned().into());
+        }
+    }
+}
