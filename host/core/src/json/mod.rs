@@ -24,6 +24,7 @@
 //! by a plain parser, whose only task is to name the fault.
 
 mod convert;
+mod digits;
 mod fault;
 mod layout;
 mod project;

@@ -96,6 +96,7 @@ pub(super) fn index_with<C: Classify>(text: &[u8], tokens: &mut Tokens) -> bool 
     }
     // A copy costs less than care about the end of the text at every load.
     tokens.padded.clear();
+    tokens.padded.reserve(text.len() + PADDING_BYTES);
     tokens.padded.extend_from_slice(text);
     tokens.padded.extend_from_slice(&[b' '; PADDING_BYTES]);
     tokens.escapes = false;

@@ -141,123 +141,127 @@ struct Sprout {
     children: Vec<Sprout>,
 }
 
-/// The declared keys of an object, as a small hash table over a key's length and its first and
-/// last eight bytes. Most keys of a record are not declared; most look-ups end at an empty slot
-/// or at one comparison of two words.
+/// The declared keys of an object, as a hash table over a key's length and its first and last
+/// eight bytes in which each key has the slot it hashes to. Most keys of a record are not
+/// declared: most look-ups end after one comparison.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// Indices into `entries` plus one; a power of two of them.
-    slots: Vec<u8>,
-    entries: Vec<Entry>,
+    /// A power of two of them, or none where no such table was found.
+    slots: Vec<Slot>,
     multiplier: u64,
     shift: u32,
+    /// All keys.
+    entries: Vec<(Vec<u8>, NodeId)>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    first: u64,
-    last: u64,
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    ends: Ends,
+    /// No key's length where the slot is empty.
+    len: usize,
     node: NodeId,
-    key: Vec<u8>,
+    entry: u32,
 }
 
 impl Keys {
     fn new(keys: Vec<(String, NodeId)>) -> Self {
-        let entries: Vec<Entry> = keys
-            .into_iter()
-            .map(|(key, node)| {
-                let mut padded = key.clone().into_bytes();
-                padded.resize(key.len() + 8, 0);
-                let (first, last) = ends(&padded, 0, key.len());
-                Entry { first, last, node, key: key.into_bytes() }
-            })
-            .collect();
-        if entries.is_empty() || entries.len() > usize::from(u8::MAX) {
-            // Too many for a slot's byte: looked up one by one.
-            return Keys { entries, ..Keys::default() };
-        }
+        let entries: Vec<_> =
+            keys.into_iter().map(|(key, node)| (key.into_bytes(), node)).collect();
         let mut keys = Keys { entries, ..Keys::default() };
-        let mut bits = (keys.entries.len() * 4).next_power_of_two().trailing_zeros();
-        // A multiplier under which no two keys share a slot. Keys that have the same length, first
-        // and last bytes can't be told apart by any: for them linear probing has to do.
-        loop {
+        let smallest = (keys.entries.len() * 2).next_power_of_two().trailing_zeros().max(1);
+        // Under one in a few multipliers no two keys share a slot once there is room. Keys with
+        // the same length and ends can't be told apart by any, and are searched one by one.
+        for bits in smallest..smallest + 4 {
             for attempt in 0..64u64 {
-                let multiplier =
-                    0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * attempt + 1).rotate_left(7) | 1;
-                if keys.fill(bits, multiplier) || bits >= 12 {
+                let multiplier = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * attempt + 1);
+                if keys.fill(bits, multiplier) {
                     return keys;
                 }
             }
-            bits += 1;
         }
+        keys.slots = Vec::new();
+        keys
     }
 
-    /// Builds the table; says whether each key has the slot it hashes to.
+    /// Builds the table; says whether each key has a slot of its own.
     fn fill(&mut self, bits: u32, multiplier: u64) -> bool {
+        let ends = Ends { first: 0, last: 0 };
+        let empty = Slot { ends, len: usize::MAX, node: NONE, entry: 0 };
         self.shift = 64 - bits;
         self.multiplier = multiplier;
-        self.slots = vec![0; 1 << bits];
-        let mut perfect = true;
-        for (i, entry) in self.entries.iter().enumerate() {
-            let mut slot = self.slot(entry.first, entry.last, entry.key.len());
-            while self.slots[slot] != 0 {
-                perfect = false;
-                slot = (slot + 1) % self.slots.len();
+        self.slots = vec![empty; 1 << bits];
+        for (i, (key, node)) in self.entries.iter().enumerate() {
+            let mut padded = key.clone();
+            padded.resize(key.len() + 8, 0);
+            let ends = Ends::of(&padded, 0, key.len());
+            let at = self.hash(ends, key.len());
+            if self.slots[at].node != NONE {
+                return false;
             }
-            self.slots[slot] = i as u8 + 1;
+            self.slots[at] = Slot { ends, len: key.len(), node: *node, entry: i as u32 };
         }
-        perfect
+        true
     }
 
-    #[inline]
-    fn slot(&self, first: u64, last: u64, len: usize) -> usize {
-        let mixed = (first ^ last.rotate_left(29)).wrapping_add(len as u64);
+    #[inline(always)]
+    fn hash(&self, ends: Ends, len: usize) -> usize {
+        let mixed = (ends.first ^ ends.last.rotate_left(29)).wrapping_add(len as u64);
         (mixed.wrapping_mul(self.multiplier) >> self.shift) as usize
     }
 
-    /// The node of the key `text[start..start + len]`, or [`NONE`]. At least eight bytes follow
-    /// `start` in `text`.
-    #[inline]
+    /// The node of the key `text[start..start + len]`, or [`NONE`].
+    ///
+    /// # Panics
+    /// When not at least eight bytes follow the key in `text`.
+    #[inline(always)]
     pub(super) fn find(&self, text: &[u8], start: usize, len: usize) -> NodeId {
+        assert!(start + len + 8 <= text.len());
         if self.slots.is_empty() {
             return self.search(&text[start..start + len]);
         }
-        let (first, last) = ends(text, start, len);
-        let mut slot = self.slot(first, last, len);
-        loop {
-            let i = self.slots[slot];
-            if i == 0 {
-                return NONE;
-            }
-            let entry = &self.entries[usize::from(i) - 1];
-            if entry.first == first
-                && entry.last == last
-                && entry.key.len() == len
-                && (len <= 16 || entry.key == text[start..start + len])
-            {
-                return entry.node;
-            }
-            slot = (slot + 1) & (self.slots.len() - 1);
+        let ends = Ends::of(text, start, len);
+        let slot = self.slots[self.hash(ends, len)];
+        if slot.len != len || slot.ends != ends {
+            return NONE;
         }
+        if len > 16 && self.entries[slot.entry as usize].0 != text[start..start + len] {
+            return NONE;
+        }
+        slot.node
     }
 
     #[cold]
+    #[inline(never)]
     fn search(&self, key: &[u8]) -> NodeId {
-        self.entries.iter().find(|entry| entry.key == key).map_or(NONE, |entry| entry.node)
+        self.entries.iter().find(|(entry, _)| entry == key).map_or(NONE, |(_, node)| *node)
     }
 }
 
-/// The first eight bytes of a key, or all of it; and the last eight, or none.
-#[inline]
-fn ends(text: &[u8], start: usize, len: usize) -> (u64, u64) {
-    let word = |at: usize| {
-        let bytes = text[at..at + 8].first_chunk().expect("eight bytes were taken");
-        u64::from_le_bytes(*bytes)
-    };
-    if len >= 8 {
-        (word(start), word(start + len - 8))
-    } else {
-        (word(start) & ((1 << (8 * len)) - 1), 0)
+/// The first eight bytes of a key and the last eight; twice all of it where it has fewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ends {
+    first: u64,
+    last: u64,
+}
+
+impl Ends {
+    #[inline(always)]
+    fn of(text: &[u8], start: usize, len: usize) -> Self {
+        const MASKS: [u64; 9] = {
+            let mut masks = [u64::MAX; 9];
+            let mut len = 0;
+            while len < 8 {
+                masks[len] = (1 << (8 * len)) - 1;
+                len += 1;
+            }
+            masks
+        };
+        let word = |at: usize| {
+            let bytes = text[at..at + 8].first_chunk().expect("eight bytes were taken");
+            u64::from_le_bytes(*bytes)
+        };
+        let mask = MASKS[len.min(8)];
+        Ends { first: word(start) & mask, last: word(start + len.max(8) - 8) & mask }
     }
 }
 

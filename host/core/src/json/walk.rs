@@ -1,10 +1,13 @@
 //! The second pass: walks the tokens, holds them against the grammar and notes where the declared
 //! fields lie.
 
+use std::{mem::MaybeUninit, sync::LazyLock};
+
 use super::{
     DEPTH_MAX,
     convert::unescape,
-    tokens::Tokens,
+    digits,
+    tokens::{LOOK_AHEAD, Tokens},
     tree::{Keys, NONE, NodeId, ROOT, Tree},
 };
 
@@ -46,15 +49,13 @@ pub(super) struct Notes<'a> {
 
 /// Whether the tokens are one JSON value.
 pub(super) fn is_json(tokens: &Tokens) -> bool {
+    static NO_PATHS: LazyLock<Tree> = LazyLock::new(|| Tree::new([]));
     let mut duplicates = Vec::new();
     let mut notes = Notes { spans: &mut [Span::default()], duplicates: &mut duplicates, row: 0 };
-    thread_local! {
-        static NO_PATHS: Tree = Tree::new([]);
-    }
-    NO_PATHS.with(|tree| walk(tokens, tree, &mut notes))
+    walk(tokens, &NO_PATHS, &mut notes)
 }
 
-/// An open container.
+/// A container that is open.
 #[derive(Clone, Copy)]
 struct Frame {
     node: NodeId,
@@ -65,95 +66,117 @@ struct Frame {
 /// No array has as many elements as this: texts are smaller.
 const OBJECT: u32 = u32::MAX;
 
+/// A look at the tokens from one on.
+#[derive(Clone, Copy)]
+struct Cursor<'a> {
+    tokens: &'a Tokens,
+    /// Which token comes next: at most one behind the last.
+    at: usize,
+}
+
+impl Cursor<'_> {
+    /// Where the token that is `ahead` of the next one begins.
+    #[inline(always)]
+    fn place(self, ahead: usize) -> u32 {
+        debug_assert!(ahead < LOOK_AHEAD && self.at <= self.tokens.count);
+        debug_assert!(self.at + ahead < self.tokens.starts.len());
+        // SAFETY: `starts` has `LOOK_AHEAD` places behind its tokens, and a cursor is never
+        // further than behind the last token: it steps over tokens that were seen to be there,
+        // and the places behind the last hold a space, which is no token.
+        unsafe { *self.tokens.starts.get_unchecked(self.at + ahead) }
+    }
+
+    /// The byte at a place.
+    #[inline(always)]
+    fn byte(self, place: u32) -> u8 {
+        debug_assert!((place as usize) < self.tokens.padded.len());
+        // SAFETY: places are at most the length of the text, and there is padding behind it.
+        unsafe { *self.tokens.padded.get_unchecked(place as usize) }
+    }
+}
+
 /// Whether the tokens are one JSON value. Where the tree's fields lie is in the notes then.
 pub(super) fn walk(tokens: &Tokens, tree: &Tree, notes: &mut Notes<'_>) -> bool {
-    let text = tokens.padded.as_slice();
-    let starts = tokens.starts.as_slice();
-    let mut stack = [Frame { node: NONE, index: 0 }; DEPTH_MAX];
+    // The containers around the one that is being walked, outermost first.
+    let mut stack = [const { MaybeUninit::<Frame>::uninit() }; DEPTH_MAX];
     let mut depth = 0;
-    // The token that comes next.
-    let mut at = 0;
-    // The node of the value that comes next, and where its member begins.
+    // The container that is being walked: at first one that holds just the record.
+    let mut frame = Frame { node: NONE, index: 0 };
     let mut node = ROOT;
-    let mut member = starts[0];
+    let mut cursor = Cursor { tokens, at: 0 };
     loop {
-        // A value is due.
-        let start = starts[at];
+        // A member or an element is due.
+        let member = cursor.place(0);
+        if frame.index == OBJECT {
+            let (close, colon) = (cursor.place(1), cursor.place(2));
+            if cursor.byte(member) != b'"' || cursor.byte(colon) != b':' {
+                return false;
+            }
+            node = child(tokens, tree, frame.node, member, close);
+            cursor.at += 3;
+        }
+        let start = cursor.place(0);
         let end;
-        match text[start as usize] {
-            b'"' => {
-                end = starts[at + 1] + 1;
-                at += 2;
+        let first = cursor.byte(start);
+        if first == b'"' {
+            // Quotes come in pairs: the first pass has seen to it.
+            end = cursor.place(1) + 1;
+            cursor.at += 2;
+        } else if first == b'{' || first == b'[' {
+            let next = cursor.place(1);
+            if depth == DEPTH_MAX {
+                return false;
             }
-            open @ (b'{' | b'[') => {
-                if depth == DEPTH_MAX {
-                    return false;
+            // In ASCII a closing bracket is its opening one plus two.
+            if cursor.byte(next) != first + 2 {
+                if node != NONE {
+                    notes.begin(tree, node, member, start);
                 }
-                let next = starts[at + 1];
-                // In ASCII a closing bracket is its opening one plus two.
-                if text[next as usize] == open + 2 {
-                    end = next + 1;
-                    at += 2;
-                } else {
-                    if node != NONE {
-                        notes.begin(tree, node, member, start);
-                    }
-                    at += 1;
-                    let index = if open == b'{' { OBJECT } else { 0 };
-                    stack[depth] = Frame { node, index };
-                    depth += 1;
-                    if open == b'{' {
-                        let Some(child) = key(tokens, tree, node, &mut at) else { return false };
-                        (node, member) = child;
-                    } else {
-                        (node, member) = (element(tree, node, 0), starts[at]);
-                    }
-                    continue;
+                cursor.at += 1;
+                stack[depth].write(frame);
+                depth += 1;
+                frame = Frame { node, index: if first == b'{' { OBJECT } else { 0 } };
+                if first == b'[' {
+                    node = element(tree, node, 0);
                 }
+                continue;
             }
-            first => {
-                let length = scalar(&text[start as usize..], first);
-                end = start + length as u32;
-                at += 1;
-                let ended = end == starts[at] || is_space(text[end as usize]);
-                if length == 0 || !ended {
-                    return false;
-                }
+            end = next + 1;
+            cursor.at += 2;
+        } else {
+            end = start + scalar(tokens, start, first) as u32;
+            cursor.at += 1;
+            // What follows must be a token of its own.
+            if end == start || (end != cursor.place(0) && !is_space(cursor.byte(end))) {
+                return false;
             }
         }
         if node != NONE {
             notes.begin(tree, node, member, start);
             notes.spans[node as usize].end = end;
         }
-        // A value is behind us.
+        // The containers that end here.
         loop {
-            if depth == 0 {
-                return at == tokens.count;
-            }
-            let frame = &mut stack[depth - 1];
-            let place = starts[at];
-            match text[place as usize] {
-                b',' if frame.index == OBJECT => {
-                    at += 1;
-                    let Some(child) = key(tokens, tree, frame.node, &mut at) else { return false };
-                    (node, member) = child;
-                    break;
-                }
-                b',' => {
-                    at += 1;
+            let place = cursor.place(0);
+            let byte = cursor.byte(place);
+            if byte == b',' && depth != 0 {
+                cursor.at += 1;
+                if frame.index != OBJECT {
                     frame.index += 1;
-                    (node, member) = (element(tree, frame.node, frame.index), starts[at]);
-                    break;
+                    node = element(tree, frame.node, frame.index);
                 }
-                b'}' if frame.index == OBJECT => {}
-                b']' if frame.index != OBJECT => {}
-                _ => return false,
+                break;
+            }
+            if depth == 0 || byte != if frame.index == OBJECT { b'}' } else { b']' } {
+                return depth == 0 && cursor.at == tokens.count;
             }
             if frame.node != NONE {
                 notes.spans[frame.node as usize].end = place + 1;
             }
-            at += 1;
+            cursor.at += 1;
             depth -= 1;
+            // SAFETY: it was written when the depth grew beyond it.
+            frame = unsafe { stack[depth].assume_init() };
         }
     }
 }
@@ -177,26 +200,18 @@ impl Notes<'_> {
     }
 }
 
-/// Steps over a key and its colon: the node of its member, and where the key begins.
-#[inline]
-fn key(tokens: &Tokens, tree: &Tree, parent: NodeId, at: &mut usize) -> Option<(NodeId, u32)> {
-    let text = tokens.padded.as_slice();
-    let [open, close, colon] = *tokens.starts[*at..].first_chunk()?;
-    if text[open as usize] != b'"' || text[colon as usize] != b':' {
-        return None;
-    }
-    *at += 3;
+/// The node of the member whose key has its quotes at `open` and `close`.
+#[inline(always)]
+fn child(tokens: &Tokens, tree: &Tree, parent: NodeId, open: u32, close: u32) -> NodeId {
     if parent == NONE {
-        return Some((NONE, open));
+        return NONE;
     }
     let keys = &tree.node(parent).keys;
     let (start, end) = (open as usize + 1, close as usize);
-    let node = if tokens.escapes && text[start..end].contains(&b'\\') {
-        find_escaped(keys, &text[start..end])
-    } else {
-        keys.find(text, start, end - start)
-    };
-    Some((node, open))
+    if tokens.escapes && tokens.padded[start..end].contains(&b'\\') {
+        return find_escaped(keys, &tokens.padded[start..end]);
+    }
+    keys.find(&tokens.padded, start, end - start)
 }
 
 /// The node of a key with escapes in it.
@@ -212,54 +227,27 @@ fn find_escaped(keys: &Keys, escaped: &[u8]) -> NodeId {
     keys.find(&key, 0, len)
 }
 
-#[inline]
+#[inline(always)]
 fn element(tree: &Tree, parent: NodeId, index: u32) -> NodeId {
     if parent == NONE { NONE } else { tree.node(parent).element(index) }
 }
 
+#[inline(always)]
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// The length of the number or literal that `text` begins with; 0 where it begins with neither.
-#[inline]
-fn scalar(text: &[u8], first: u8) -> usize {
+/// The length of the number or literal at `start`; 0 where there is neither.
+#[inline(always)]
+fn scalar(tokens: &Tokens, start: u32, first: u8) -> usize {
+    let text = &tokens.padded[start as usize..];
+    if first == b'-' || first.is_ascii_digit() {
+        return digits::number(text);
+    }
     match first {
-        b'-' | b'0'..=b'9' => number(text),
         b't' if text.starts_with(b"true") => 4,
         b'f' if text.starts_with(b"false") => 5,
         b'n' if text.starts_with(b"null") => 4,
         _ => 0,
     }
-}
-
-/// The length of the number that `text`, which does not end with it, begins with; or 0.
-#[inline]
-fn number(text: &[u8]) -> usize {
-    let digits = |mut at: usize| {
-        while text[at].is_ascii_digit() {
-            at += 1;
-        }
-        at
-    };
-    let integer = usize::from(text[0] == b'-');
-    let mut at = digits(integer);
-    if at == integer || (text[integer] == b'0' && at > integer + 1) {
-        return 0;
-    }
-    if text[at] == b'.' {
-        let fraction = at + 1;
-        at = digits(fraction);
-        if at == fraction {
-            return 0;
-        }
-    }
-    if text[at] | 0x20 == b'e' {
-        let exponent = at + 1 + usize::from(matches!(text[at + 1], b'+' | b'-'));
-        at = digits(exponent);
-        if at == exponent {
-            return 0;
-        }
-    }
-    at
 }
