@@ -7,12 +7,13 @@ pub mod fault;
 pub mod hash;
 pub mod log;
 pub mod path;
-pub mod plugin;
+mod contract;
 pub mod reply;
 pub mod state;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod time;
+pub mod typed;
 
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
@@ -26,7 +27,11 @@ pub use description::{
 };
 pub use hash::{HashMap, HashSet};
 pub use path::{Path, Segment};
-pub use plugin::{Plugin, config_schema, configure};
+pub use contract::{Plugin, config_schema, configure};
 pub use reply::{Field, Findings, Reply, Verdict};
 pub use state::State;
+pub use tidegate_plugin_macros::plugin;
 pub use time::{Date, Timestamp};
+pub use typed::{
+    Dropped, Enumeration, Found, Json, JsonText, Reads, Refused, Reject, Rules, Writes,
+};
