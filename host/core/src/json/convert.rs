@@ -1,28 +1,163 @@
 //! From a value's text to a column's value. `docs/json.md` has the rules as a table.
 
-use super::{time_text, tokens::Tokens, walk::Span};
+use super::{
+    digits::{self, Shape, WINDOW},
+    time_text,
+    tokens::Tokens,
+    tree::{Keys, NONE},
+    walk::Span,
+};
 use crate::{
     column::{Binary, Column, Presence, Values},
     description::{Kind, TimestampFormat},
 };
 
-/// Appends the value at a span to a column: one row, whatever is found there.
-pub(super) fn append(column: &mut Column, kind: &Kind, tokens: &Tokens, span: Span) {
-    let rows = column.values.len();
-    let presence = if !span.is_found() {
-        Presence::Missing
-    } else {
-        value(&mut column.values, kind, tokens, span)
-    };
-    if presence == Presence::Value {
-        if !column.presence.is_empty() {
+/// A kind, made ready to convert to.
+#[derive(Debug)]
+pub(super) enum Conversion {
+    Boolean,
+    Int64,
+    Float64,
+    Timestamp(TimestampFormat),
+    Date,
+    Utf8,
+    /// The dictionary's entries and their codes.
+    Enumeration(Keys),
+    Json,
+}
+
+impl Conversion {
+    pub(super) fn new(kind: &Kind) -> Self {
+        match kind {
+            Kind::Boolean => Conversion::Boolean,
+            Kind::Int64 => Conversion::Int64,
+            Kind::Float64 => Conversion::Float64,
+            Kind::Timestamp(format) => Conversion::Timestamp(*format),
+            Kind::Date => Conversion::Date,
+            Kind::Utf8 => Conversion::Utf8,
+            Kind::Enumeration(dictionary) => {
+                Conversion::Enumeration(Keys::new(dictionary.iter().cloned().zip(0..).collect()))
+            }
+            Kind::Json => Conversion::Json,
+        }
+    }
+
+    /// Appends the value at a span to a column: one row, whatever is found there.
+    #[inline]
+    pub(super) fn append(&self, column: &mut Column, tokens: &Tokens, span: Span) {
+        let presence = match span.is_found() {
+            true => self.value(&mut column.values, &Found::new(tokens, span)),
+            false => Presence::Missing,
+        };
+        if presence != Presence::Value {
+            append_without_value(column, presence);
+        } else if !column.presence.is_empty() {
             column.presence.push(0);
         }
-        return;
     }
-    pad(&mut column.values);
-    column.presence.resize(rows, 0);
+
+    /// Appends the value if it is one of the kind, and nothing else.
+    #[inline]
+    fn value(&self, values: &mut Values, found: &Found<'_>) -> Presence {
+        if found.text[0] == b'n' {
+            return Presence::Null;
+        }
+        match (self, values) {
+            (Conversion::Boolean, Values::Boolean(values)) => match found.text[0] {
+                first @ (b't' | b'f') => push(values, u8::from(first == b't')),
+                _ => Presence::OtherType,
+            },
+            (Conversion::Int64, Values::Int64(values)) => integer(values, found),
+            (Conversion::Float64, Values::Float64(values)) => float(values, found),
+            (Conversion::Timestamp(format), Values::Timestamp(values)) => match format {
+                TimestampFormat::Rfc3339 => found.string(|text| {
+                    push_or(Presence::Malformed, values, time_text::parse_timestamp(text))
+                }),
+                TimestampFormat::UnixSeconds => scaled_timestamp(values, found, 6),
+                TimestampFormat::UnixMilliseconds => scaled_timestamp(values, found, 3),
+                TimestampFormat::UnixMicroseconds => integer(values, found),
+            },
+            (Conversion::Date, Values::Date(values)) => found.string(|text| {
+                let date = text.try_into().ok().and_then(time_text::parse_date);
+                push_or(Presence::Malformed, values, date)
+            }),
+            (Conversion::Utf8, Values::Utf8(values)) => utf8(values, found),
+            (Conversion::Enumeration(entries), Values::Enumeration(codes)) => {
+                enumeration(codes, entries, found)
+            }
+            (Conversion::Json, Values::Json(values)) => {
+                values.push(found.text);
+                Presence::Value
+            }
+            // A column is made for its kind and never changes it.
+            _ => Presence::OtherType,
+        }
+    }
+}
+
+/// A value's text.
+struct Found<'a> {
+    text: &'a [u8],
+    /// The text and what is behind it: at least the padding.
+    on: &'a [u8],
+    /// Whether any string of the record has an escape.
+    escapes: bool,
+}
+
+impl<'a> Found<'a> {
+    #[inline]
+    fn new(tokens: &'a Tokens, span: Span) -> Self {
+        let on = &tokens.padded[span.start as usize..];
+        let text = &on[..(span.end - span.start) as usize];
+        Found { text, on, escapes: tokens.escapes }
+    }
+
+    #[inline]
+    fn is_number(&self) -> bool {
+        matches!(self.text[0], b'-' | b'0'..=b'9')
+    }
+
+    /// The shape of a number that has no exponent and is short.
+    #[inline]
+    fn shape(&self) -> Option<Shape> {
+        let shape = digits::shape(self.on.first_chunk()?);
+        (shape.len == self.text.len() && shape.len < WINDOW).then_some(shape)
+    }
+
+    /// The number that `count` digits from `at` on stand for. At most eight.
+    #[inline]
+    fn decimal(&self, at: usize, count: usize) -> u64 {
+        let word = self.on.get(at..).and_then(|on| on.first_chunk());
+        word.map_or(0, |word| digits::decimal(*word, count))
+    }
+
+    /// The inside of a string that has no escape.
+    #[inline]
+    fn plain_string(&self) -> Option<&'a [u8]> {
+        match self.text {
+            [b'"', inside @ .., b'"'] if !self.escapes || !inside.contains(&b'\\') => Some(inside),
+            _ => None,
+        }
+    }
+
+    /// What a string is made into, unescaped. A string that is no text is malformed.
+    #[inline]
+    fn string(&self, convert: impl FnOnce(&[u8]) -> Presence) -> Presence {
+        if let Some(inside) = self.plain_string() {
+            return convert(inside);
+        }
+        let [b'"', inside @ .., b'"'] = self.text else { return Presence::OtherType };
+        let mut unescaped = Vec::with_capacity(inside.len());
+        if unescape(inside, &mut unescaped) { convert(&unescaped) } else { Presence::Malformed }
+    }
+}
+
+/// Appends a row that has no value.
+#[cold]
+fn append_without_value(column: &mut Column, presence: Presence) {
+    column.presence.resize(column.values.len(), 0);
     column.presence.push(presence as u8);
+    pad(&mut column.values);
 }
 
 /// Fills the slot of a row without a value.
@@ -37,85 +172,32 @@ fn pad(values: &mut Values) {
     }
 }
 
-/// Appends the value if it is one of the kind, and nothing else.
-fn value(values: &mut Values, kind: &Kind, tokens: &Tokens, span: Span) -> Presence {
-    let text = &tokens.padded[span.start as usize..span.end as usize];
-    if text[0] == b'n' {
-        return Presence::Null;
-    }
-    match (values, kind) {
-        (Values::Boolean(values), Kind::Boolean) => match text[0] {
-            first @ (b't' | b'f') => push(values, u8::from(first == b't')),
-            _ => Presence::OtherType,
-        },
-        (Values::Int64(values), Kind::Int64) => integer(values, text),
-        (Values::Float64(values), Kind::Float64) => float(values, text),
-        (Values::Timestamp(values), Kind::Timestamp(format)) => match format {
-            TimestampFormat::Rfc3339 => string(text, tokens.escapes, |text| {
-                push_or_malformed(values, time_text::parse_timestamp(text))
-            }),
-            TimestampFormat::UnixSeconds => scaled_timestamp(values, text, 6),
-            TimestampFormat::UnixMilliseconds => scaled_timestamp(values, text, 3),
-            TimestampFormat::UnixMicroseconds => integer(values, text),
-        },
-        (Values::Date(values), Kind::Date) => string(text, tokens.escapes, |text| {
-            push_or_malformed(values, text.try_into().ok().and_then(time_text::parse_date))
-        }),
-        (Values::Utf8(values), Kind::Utf8) => utf8(values, text, tokens.escapes),
-        (Values::Enumeration(values), Kind::Enumeration(dictionary)) => {
-            string(text, tokens.escapes, |text| {
-                match dictionary.iter().position(|entry| entry.as_bytes() == text) {
-                    Some(code) => push(values, code as u32),
-                    None => Presence::OutOfRange,
-                }
-            })
-        }
-        (Values::Json(values), Kind::Json) => {
-            values.push(text);
-            Presence::Value
-        }
-        // A column is made for its kind and never changes it.
-        _ => Presence::OtherType,
-    }
-}
-
 #[inline]
 fn push<T>(values: &mut Vec<T>, value: T) -> Presence {
     values.push(value);
     Presence::Value
 }
 
-fn push_or_malformed<T>(values: &mut Vec<T>, value: Option<T>) -> Presence {
-    value.map_or(Presence::Malformed, |value| push(values, value))
-}
-
-fn is_number(text: &[u8]) -> bool {
-    matches!(text[0], b'-' | b'0'..=b'9')
+#[inline]
+fn push_or<T>(presence: Presence, values: &mut Vec<T>, value: Option<T>) -> Presence {
+    value.map_or(presence, |value| push(values, value))
 }
 
 /// A number that is mathematically whole, however it is written.
-fn integer(values: &mut Vec<i64>, text: &[u8]) -> Presence {
-    if !is_number(text) {
+#[inline]
+fn integer(values: &mut Vec<i64>, found: &Found<'_>) -> Presence {
+    if !found.is_number() {
         return Presence::OtherType;
     }
-    // Up to 18 digits can't overflow.
-    if text.len() <= 18 {
-        let (negative, digits) = match text {
-            [b'-', digits @ ..] => (true, digits),
-            digits => (false, digits),
-        };
-        let mut value = 0i64;
-        let mut plain = true;
-        for byte in digits {
-            let digit = byte.wrapping_sub(b'0');
-            plain &= digit <= 9;
-            value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
-        }
-        if plain {
-            return push(values, if negative { -value } else { value });
-        }
+    if let Some(Shape { sign, whole, len, .. }) = found.shape()
+        && len == sign + whole
+    {
+        let high = whole.saturating_sub(8);
+        let low = found.decimal(sign + high, whole - high);
+        let value = (found.decimal(sign, high) * 100_000_000 + low) as i64;
+        return push(values, if sign == 1 { -value } else { value });
     }
-    match scaled(text, 0) {
+    match scaled(found.text, 0) {
         Some((value, true)) => push(values, value),
         Some((_, false)) => Presence::Malformed,
         None => Presence::OutOfRange,
@@ -124,11 +206,11 @@ fn integer(values: &mut Vec<i64>, text: &[u8]) -> Presence {
 
 /// A number of a unit that is ten to the power of `places` microseconds; what is finer than a
 /// microsecond is cut off, towards the past.
-fn scaled_timestamp(values: &mut Vec<i64>, text: &[u8], places: i64) -> Presence {
-    if !is_number(text) {
+fn scaled_timestamp(values: &mut Vec<i64>, found: &Found<'_>, places: i64) -> Presence {
+    if !found.is_number() {
         return Presence::OtherType;
     }
-    match scaled(text, places) {
+    match scaled(found.text, places) {
         Some((value, _)) => push(values, value),
         None => Presence::OutOfRange,
     }
@@ -187,40 +269,64 @@ fn decimal(digits: &[u8]) -> i64 {
     })
 }
 
-fn float(values: &mut Vec<f64>, text: &[u8]) -> Presence {
-    if !is_number(text) {
+/// The float nearest to a number.
+#[inline]
+fn float(values: &mut Vec<f64>, found: &Found<'_>) -> Presence {
+    const TENS: [u64; 9] =
+        [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+    if !found.is_number() {
         return Presence::OtherType;
     }
-    match fast_float2::parse::<f64, _>(text) {
+    if let Some(Shape { sign, whole, fraction, .. }) = found.shape()
+        && whole <= 8
+        && fraction <= 8
+        && whole + fraction <= 15
+    {
+        // Both are below 2^53 and so are floats as they are; the one rounding is the division's.
+        let digits = found.decimal(sign, whole) * TENS[fraction]
+            + found.decimal(sign + whole + 1, fraction);
+        let value = digits as f64 / TENS[fraction] as f64;
+        return push(values, if sign == 1 { -value } else { value });
+    }
+    match fast_float2::parse::<f64, _>(found.text) {
         Ok(value) if value.is_finite() => push(values, value),
         _ => Presence::OutOfRange,
     }
 }
 
-fn utf8(values: &mut Binary, text: &[u8], escapes: bool) -> Presence {
-    let [b'"', inner @ .., b'"'] = text else { return Presence::OtherType };
-    if escapes && inner.contains(&b'\\') {
-        let before = values.bytes.len();
-        if !unescape(inner, &mut values.bytes) {
-            values.bytes.truncate(before);
-            return Presence::Malformed;
-        }
-        values.close();
-    } else {
-        values.push(inner);
+#[inline]
+fn utf8(values: &mut Binary, found: &Found<'_>) -> Presence {
+    if let Some(inside) = found.plain_string() {
+        values.push(inside);
+        return Presence::Value;
     }
+    let [b'"', inside @ .., b'"'] = found.text else { return Presence::OtherType };
+    let before = values.bytes.len();
+    if !unescape(inside, &mut values.bytes) {
+        values.bytes.truncate(before);
+        return Presence::Malformed;
+    }
+    values.close();
     Presence::Value
 }
 
-/// What a string's text is made into, unescaped. A string that is no text is malformed.
 #[inline]
-fn string(text: &[u8], escapes: bool, convert: impl FnOnce(&[u8]) -> Presence) -> Presence {
-    let [b'"', inner @ .., b'"'] = text else { return Presence::OtherType };
-    if !escapes || !inner.contains(&b'\\') {
-        return convert(inner);
-    }
-    let mut unescaped = Vec::with_capacity(inner.len());
-    if unescape(inner, &mut unescaped) { convert(&unescaped) } else { Presence::Malformed }
+fn enumeration(codes: &mut Vec<u32>, entries: &Keys, found: &Found<'_>) -> Presence {
+    let code = match found.plain_string() {
+        Some(inside) => entries.find(found.on, 1, inside.len()),
+        None => {
+            let [b'"', inside @ .., b'"'] = found.text else { return Presence::OtherType };
+            let mut unescaped = Vec::with_capacity(inside.len() + 8);
+            if !unescape(inside, &mut unescaped) {
+                return Presence::Malformed;
+            }
+            let len = unescaped.len();
+            unescaped.resize(len + 8, 0);
+            entries.find(&unescaped, 0, len)
+        }
+    };
+    push_or(Presence::OutOfRange, codes, (code != NONE).then_some(code))
 }
 
 /// Appends what the inside of a string, which the grammar has passed, stands for. False where it

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    DEPTH_MAX, JsonError, Layout, Splicer, convert, fault,
+    DEPTH_MAX, JsonError, Layout, Splicer,
+    convert::Conversion,
+    fault,
     tokens::{self, Tokens},
     tree::{NodeId, Tree},
     walk::{self, Duplicate, Notes, Span},
@@ -25,9 +27,17 @@ pub struct Projector {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) tree: Tree,
-    pub(super) reads: Vec<(NodeId, Kind)>,
+    reads: Vec<ReadColumn>,
     pub(super) writes: Vec<Target>,
     pub(super) layout: Layout,
+}
+
+/// A column that is read.
+#[derive(Debug)]
+struct ReadColumn {
+    node: NodeId,
+    kind: Kind,
+    conversion: Conversion,
 }
 
 /// Where a written path goes.
@@ -81,7 +91,14 @@ impl Projector {
         let tree = Tree::new(targets.iter().chain(paths()));
         let node = |path| tree.find(path).expect("the tree was made of these paths");
         let plan = Plan {
-            reads: reads.iter().map(|(path, kind)| (node(path), kind.clone())).collect(),
+            reads: reads
+                .iter()
+                .map(|(path, kind)| ReadColumn {
+                    node: node(path),
+                    kind: kind.clone(),
+                    conversion: Conversion::new(kind),
+                })
+                .collect(),
             writes: writes
                 .iter()
                 .zip(&targets)
@@ -99,7 +116,7 @@ impl Projector {
     /// An empty projection.
     pub fn projection(&self) -> Projection {
         Projection {
-            columns: self.plan.reads.iter().map(|(_, kind)| Column::empty(kind)).collect(),
+            columns: self.plan.reads.iter().map(|read| Column::empty(&read.kind)).collect(),
             rows: 0,
             nodes_kept: if self.plan.writes.is_empty() { 0 } else { self.plan.tree.len() },
             spans: Vec::new(),
@@ -136,8 +153,9 @@ impl Projector {
             into.duplicates.truncate(duplicates);
             return Err(fault::name(record));
         }
-        for (column, (node, kind)) in into.columns.iter_mut().zip(&plan.reads) {
-            convert::append(column, kind, &into.tokens, into.spans[from + *node as usize]);
+        for (column, read) in into.columns.iter_mut().zip(&plan.reads) {
+            let span = into.spans[from + read.node as usize];
+            read.conversion.append(column, &into.tokens, span);
         }
         into.rows += 1;
         Ok(())

@@ -4,7 +4,7 @@
 //! tests hold both directions against jiff.
 
 /// Microseconds in a second.
-const SECOND: i64 = 1_000_000;
+const SECOND_MICROS: i64 = 1_000_000;
 
 /// The years that the text forms have.
 const YEARS: std::ops::RangeInclusive<i64> = 0..=9999;
@@ -12,13 +12,33 @@ const YEARS: std::ops::RangeInclusive<i64> = 0..=9999;
 /// Reads an RFC 3339 date and time as microseconds since the epoch. Digits finer than a
 /// microsecond are cut off. A leap second, `:60`, is read as the second before it.
 pub(super) fn parse_timestamp(text: &[u8]) -> Option<i64> {
+    const DATE: Pattern = Pattern::new(b"0000-00-");
+    const TIME: Pattern = Pattern::new(b"00?00:00");
+    const SECOND: Pattern = Pattern::new(b"00:00:00");
+
     let (head, tail) = text.split_first_chunk::<19>()?;
-    let days = parse_date(head.first_chunk::<10>()?)?;
-    let (hour, minute, second) = (two(head, 11)?, two(head, 14)?, two(head, 17)?);
-    let layout = matches!(head[10], b'T' | b't' | b' ') && head[13] == b':' && head[16] == b':';
-    if !layout || hour > 23 || minute > 59 || second > 60 {
+    let (date, time) = (DATE.pairs(head, 0)?, TIME.pairs(head, 8)?);
+    let second = i64::from(SECOND.pairs(head, 11)?[6]);
+    let (hour, minute) = (i64::from(time[3]), i64::from(time[6]));
+    let days = days_if_any([date[0], date[2], date[5], time[0]])?;
+    if !matches!(head[10], b'T' | b't' | b' ') || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
+    let (micros, offset) = match tail {
+        [b'Z'] => (0, 0),
+        [b'.', a, b, c, b'Z'] if [a, b, c].iter().all(|digit| digit.is_ascii_digit()) => {
+            let digit = |byte: &u8| i64::from(byte - b'0');
+            (digit(a) * 100_000 + digit(b) * 10_000 + digit(c) * 1_000, 0)
+        }
+        tail => parse_tail(tail)?,
+    };
+    let seconds =
+        i64::from(days) * 86_400 + hour * 3600 + minute * 60 + second.min(59) - offset;
+    Some(seconds * SECOND_MICROS + micros)
+}
+
+/// Reads the fraction in microseconds, and the offset in seconds.
+fn parse_tail(tail: &[u8]) -> Option<(i64, i64)> {
     let (micros, zone) = parse_fraction(tail)?;
     let offset = match zone {
         [b'Z' | b'z'] => 0,
@@ -28,21 +48,59 @@ pub(super) fn parse_timestamp(text: &[u8]) -> Option<i64> {
             if rest[2] != b':' || hours > 23 || minutes > 59 {
                 return None;
             }
-            let seconds = hours * 3600 + minutes * 60;
+            let seconds = i64::from(hours) * 3600 + i64::from(minutes) * 60;
             if *sign == b'-' { -seconds } else { seconds }
         }
         _ => return None,
     };
-    let seconds = i64::from(days) * 86_400 + hour * 3600 + minute * 60 + second.min(59) - offset;
-    Some(seconds * SECOND + micros)
+    Some((micros, offset))
 }
 
 /// Reads `YYYY-MM-DD` as days since the epoch.
 pub(super) fn parse_date(text: &[u8; 10]) -> Option<i32> {
-    let (century, year, month, day) = (two(text, 0)?, two(text, 2)?, two(text, 5)?, two(text, 8)?);
-    let year = century * 100 + year;
-    let exists = (1..=12).contains(&month) && (1..=days_in_month(year, month)).contains(&day);
-    (text[4] == b'-' && text[7] == b'-' && exists).then(|| days_of(year, month, day) as i32)
+    let separated = text[4] == b'-' && text[7] == b'-';
+    let date = [two(text, 0)?, two(text, 2)?, two(text, 5)?, two(text, 8)?];
+    if separated { days_if_any(date) } else { None }
+}
+
+/// What eight bytes of a fixed layout must look like: `0` stands for a digit, `?` for anything.
+struct Pattern {
+    flip: u64,
+    /// What a byte may be too large by, once flipped, without its highest bit being set.
+    margin: u64,
+    keep: u64,
+}
+
+impl Pattern {
+    const fn new(layout: &[u8; 8]) -> Self {
+        let (mut flip, mut margin, mut keep) = ([0; 8], [0; 8], [0; 8]);
+        let mut i = 0;
+        while i < 8 {
+            // A digit, flipped with `0`, is at most nine; a separator, with itself, is nothing.
+            (flip[i], margin[i], keep[i]) = match layout[i] {
+                b'0' => (b'0', 0x7f - 9, 0xff),
+                b'?' => (0, 0, 0),
+                separator => (separator, 0x7f, 0xff),
+            };
+            i += 1;
+        }
+        Pattern {
+            flip: u64::from_le_bytes(flip),
+            margin: u64::from_le_bytes(margin),
+            keep: u64::from_le_bytes(keep),
+        }
+    }
+
+    /// Where a layout has two digits in a row, the number that they stand for is at the place of
+    /// the first. Nothing where the text is not so.
+    #[inline(always)]
+    fn pairs(&self, text: &[u8; 19], at: usize) -> Option<[u8; 8]> {
+        let word = u64::from_le_bytes(*text[at..].first_chunk()?);
+        let digits = (word ^ self.flip) & self.keep;
+        let wrong = (digits.wrapping_add(self.margin) | digits) & 0x8080_8080_8080_8080;
+        let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+        (wrong == 0).then(|| pairs.to_le_bytes())
+    }
 }
 
 /// The fraction of a second in microseconds, and what follows it.
@@ -60,30 +118,32 @@ fn parse_fraction(text: &[u8]) -> Option<(i64, &[u8])> {
 }
 
 /// The number of two digits.
-fn two<const N: usize>(text: &[u8; N], at: usize) -> Option<i64> {
+fn two<const N: usize>(text: &[u8; N], at: usize) -> Option<u8> {
     let (tens, ones) = (text[at].wrapping_sub(b'0'), text[at + 1].wrapping_sub(b'0'));
-    (tens <= 9 && ones <= 9).then(|| i64::from(tens * 10 + ones))
+    (tens <= 9 && ones <= 9).then(|| tens * 10 + ones)
 }
 
-fn days_in_month(year: i64, month: i64) -> i64 {
-    match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
+/// Days since the epoch of a century, a year in it, a month and a day of the Gregorian calendar,
+/// if there is such a day.
+#[inline]
+fn days_if_any([century, year, month, day]: [u8; 4]) -> Option<i32> {
+    const DAYS: [u8; 13] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+
+    let year = u32::from(century) * 100 + u32::from(year);
+    let leap_year = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap_day = u8::from(leap_year && month == 2);
+    let last = DAYS.get(usize::from(month))? + leap_day;
+    if day == 0 || day > last {
+        return None;
     }
-}
-
-/// Days since the epoch of a date of the Gregorian calendar. The year is taken to begin in March,
-/// so that the leap day is its last.
-fn days_of(year: i64, month: i64, day: i64) -> i64 {
-    let march_year = year - i64::from(month <= 2);
-    let era = march_year.div_euclid(400);
-    let year_of_era = march_year.rem_euclid(400);
+    // The year is taken to begin in March, so that the leap day is its last; and an era of 400
+    // years is added, so that no number is negative.
+    let (month, day) = (u32::from(month), u32::from(day));
+    let year = year + 400 - u32::from(month <= 2);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    // The era of 400 years that holds the epoch began 719,468 days before it.
-    era * 146_097 + day_of_era - 719_468
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + day_of_year;
+    // That era began 719,468 + 146,097 days before the epoch.
+    Some(days as i32 - 865_565)
 }
 
 /// The year, month and day of a count of days since the epoch.
@@ -102,7 +162,7 @@ fn date_of(days: i64) -> (i64, i64, i64) {
 
 /// Whether a timestamp has a text form.
 pub(super) fn timestamp_has_text(micros: i64) -> bool {
-    YEARS.contains(&date_of(micros.div_euclid(86_400 * SECOND)).0)
+    YEARS.contains(&date_of(micros.div_euclid(86_400 * SECOND_MICROS)).0)
 }
 
 /// Whether a date has a text form.
@@ -113,8 +173,8 @@ pub(super) fn date_has_text(days: i32) -> bool {
 /// Appends `2026-03-01T12:00:00.25Z` with as many digits of the fraction as are not zero, in
 /// groups of three. The year must be in 0 to 9999.
 pub(super) fn push_timestamp(micros: i64, out: &mut Vec<u8>) {
-    let seconds = micros.div_euclid(SECOND);
-    let fraction = micros.rem_euclid(SECOND);
+    let seconds = micros.div_euclid(SECOND_MICROS);
+    let fraction = micros.rem_euclid(SECOND_MICROS);
     push_date(seconds.div_euclid(86_400), out);
     let of_day = seconds.rem_euclid(86_400);
     let mut text = *b"T00:00:00";

@@ -4,6 +4,8 @@
 //! duplicate member is one range. Children stand in the order in which their paths were declared,
 //! which is the order in which new members are written.
 
+use std::collections::HashMap;
+
 use super::write;
 use crate::path::{Path, Segment};
 
@@ -152,6 +154,8 @@ pub(super) struct Keys {
     shift: u32,
     /// All keys.
     entries: Vec<(Vec<u8>, NodeId)>,
+    /// The same, where there is no table.
+    map: HashMap<Vec<u8>, NodeId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -164,13 +168,15 @@ struct Slot {
 }
 
 impl Keys {
-    fn new(keys: Vec<(String, NodeId)>) -> Self {
+    /// The table of `keys`. Of equal ones the first counts.
+    pub(super) fn new(keys: Vec<(String, NodeId)>) -> Self {
         let entries: Vec<_> =
             keys.into_iter().map(|(key, node)| (key.into_bytes(), node)).collect();
         let mut keys = Keys { entries, ..Keys::default() };
         let smallest = (keys.entries.len() * 2).next_power_of_two().trailing_zeros().max(1);
         // Under one in a few multipliers no two keys share a slot once there is room. Keys with
-        // the same length and ends can't be told apart by any, and are searched one by one.
+        // the same length and ends can't be told apart by any, and hundreds of keys have no such
+        // luck: those are looked up the ordinary way.
         for bits in smallest..smallest + 4 {
             for attempt in 0..64u64 {
                 let multiplier = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * attempt + 1);
@@ -180,6 +186,9 @@ impl Keys {
             }
         }
         keys.slots = Vec::new();
+        for (key, node) in keys.entries.drain(..) {
+            keys.map.entry(key).or_insert(node);
+        }
         keys
     }
 
@@ -233,7 +242,7 @@ impl Keys {
     #[cold]
     #[inline(never)]
     fn search(&self, key: &[u8]) -> NodeId {
-        self.entries.iter().find(|(entry, _)| entry == key).map_or(NONE, |(_, node)| *node)
+        self.map.get(key).copied().unwrap_or(NONE)
     }
 }
 
