@@ -8,11 +8,33 @@
 //! plugins and the checkpoint store are seams of `tidegate-core`; this crate is the only one that
 //! drives them, and the only one that spawns tasks of the data path.
 
+mod chain;
+mod dead_letter;
+pub mod encode;
+pub mod error;
+pub mod failpoint;
+mod isolate;
 pub mod memory;
+mod owner;
+pub mod partition;
 pub mod plan;
 pub mod process;
+pub mod progress;
+mod purity;
+mod range;
+mod read_ahead;
+mod recover;
+pub mod retry;
+pub mod run;
+pub mod shutdown;
 pub mod states;
+pub mod worker;
 
+pub use error::Error;
 pub use plan::{Plan, PlanSpec};
 pub use process::{ProcessError, RangeContext, RangeOutput, RangeProcessor};
+pub use progress::{Event, Observer, Progress};
+pub use run::{Environment, Pipeline, Report, Settings};
+pub use shutdown::{Shutdown, StopHandle, shutdown};
 pub use states::StateLoader;
+pub use worker::Workers;

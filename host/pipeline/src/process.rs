@@ -9,15 +9,20 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tidegate_core::{
-    Digest, Failure, RecordBatch, Timestamp,
+    Failure, RecordBatch, Timestamp,
     checkpoint::{Counts, DestinationCounts, Exclusion, StateChange, StoreError},
     sink::Object,
     source::{PartitionId, Resume},
+    transform::TransformError,
 };
 
-use crate::{plan::Plan, states::StateLoader};
+use crate::{
+    chain::{Chain, ledger},
+    encode::{self, Naming, Objects},
+    plan::Plan,
+    states::StateLoader,
+};
 
 /// What a range is before its first record.
 #[derive(Clone, Debug)]
@@ -50,7 +55,7 @@ pub struct RangeObject {
 /// What a range leaves.
 #[derive(Clone, Debug)]
 pub struct RangeOutput {
-    /// Its objects: by destination, then in position order.
+    /// Its objects: by destination, then by name; parts of one directory in position order.
     pub objects: Vec<RangeObject>,
     /// What became of its records.
     pub counts: Counts,
@@ -60,6 +65,37 @@ pub struct RangeOutput {
     pub exclusions: Vec<Exclusion>,
     /// States that changed, by stage, then key.
     pub states: Vec<StateChange>,
+    /// What each stage did, in order.
+    pub stages: Vec<StageStatistics>,
+}
+
+/// What a stage did in a range: for metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StageStatistics {
+    /// Its name.
+    pub stage: String,
+    /// Rows that it was called with.
+    pub rows: u64,
+    /// Rows that it dropped.
+    pub dropped: u64,
+    /// Rows that it rejected, or the host for it.
+    pub rejected: u64,
+    /// Rows that were poison to it or excluded.
+    pub poison: u64,
+    /// Its breaker opened.
+    pub breaker_open: bool,
+    /// Calls of the plugin.
+    pub calls: u64,
+    /// Instances that it took.
+    pub instances: u64,
+    /// Batches that were run again at other sizes.
+    pub purity_checks: u64,
+    /// Those whose replies differed.
+    pub impure: u64,
+    /// How the first of them differed.
+    pub impurity: Option<String>,
+    /// Findings, one count for each rule of the plugin's description.
+    pub findings: Vec<u64>,
 }
 
 /// Processing a range failed. The processor is of no use after it: the range is discarded.
@@ -73,6 +109,50 @@ pub enum ProcessError {
         /// Why.
         #[source]
         source: StoreError,
+    },
+    /// States were written by a version of the plugin that this one can't read.
+    #[error(
+        "states of stage `{stage}` have version {found}, and the plugin reads version {supported}: \
+         go back to the plugin that wrote them"
+    )]
+    StateVersion {
+        /// Of which stage.
+        stage: String,
+        /// The version in the store.
+        found: u32,
+        /// The plugin's.
+        supported: u32,
+    },
+    /// A plugin could not be instantiated, or there was no room for an instance.
+    #[error("failed to start the plugin of stage `{stage}`")]
+    Plugin {
+        /// Of which stage.
+        stage: String,
+        /// Why.
+        #[source]
+        source: TransformError,
+    },
+    /// A breaker opened, and the stage's policy is to halt.
+    #[error(
+        "the breaker of stage `{stage}` is open: {poison} of {rows} records of the range are \
+         poison to its plugin"
+    )]
+    Halted {
+        /// The stage.
+        stage: String,
+        /// How many were poison.
+        poison: u64,
+        /// Of how many.
+        rows: u64,
+    },
+    /// An object could not be encoded.
+    #[error("failed to compress `{key}`")]
+    Encode {
+        /// The object's name.
+        key: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
     },
     /// Records were lost or doubled: a defect of the host.
     #[error("records don't add up in range {range} of partition `{partition}`: {detail}")]
@@ -91,7 +171,14 @@ impl ProcessError {
     pub fn failure(&self) -> Failure {
         match self {
             ProcessError::States { source, .. } => source.failure(),
-            ProcessError::Conservation { .. } => Failure::Fatal,
+            ProcessError::Plugin { source, .. } => match source.failure() {
+                Failure::Reject => Failure::Fatal,
+                other => other,
+            },
+            ProcessError::StateVersion { .. }
+            | ProcessError::Halted { .. }
+            | ProcessError::Encode { .. }
+            | ProcessError::Conservation { .. } => Failure::Fatal,
         }
     }
 }
@@ -101,24 +188,32 @@ impl ProcessError {
 pub struct RangeProcessor {
     plan: Arc<Plan>,
     context: RangeContext,
-    counts: Counts,
-    rows: Vec<u8>,
-    letters: Vec<u8>,
-    delivered: u64,
-    dead: u64,
+    chain: Chain,
+    /// One for each of the plan's destinations.
+    objects: Vec<Objects>,
 }
 
 impl RangeProcessor {
     pub(crate) fn open(plan: Arc<Plan>, context: RangeContext) -> Result<Self, ProcessError> {
-        Ok(RangeProcessor {
-            plan,
-            context,
-            counts: Counts::default(),
-            rows: Vec::new(),
-            letters: Vec::new(),
-            delivered: 0,
-            dead: 0,
-        })
+        let slug = encode::slug(&context.partition.0);
+        let naming = |destination, compression, part_records_max, part_bytes_max| Naming {
+            destination,
+            slug: slug.clone(),
+            range: context.range,
+            revision: context.revision,
+            compression,
+            part_records_max,
+            part_bytes_max,
+        };
+        let sinks = plan.spec.sinks.iter().enumerate().map(|(i, sink)| {
+            naming(i, sink.compression, sink.part_records_max, sink.part_bytes_max)
+        });
+        let letters = &plan.spec.dead_letters;
+        let letters =
+            naming(plan.dead_letters(), letters.compression, u64::MAX, letters.part_bytes_max);
+        let objects = sinks.chain([letters]).map(Objects::new).collect();
+        let chain = Chain::new(&plan, &context);
+        Ok(RangeProcessor { plan, context, chain, objects })
     }
 
     /// Takes one micro-batch through the chain. Awaits nothing but states that the range has not
@@ -126,82 +221,50 @@ impl RangeProcessor {
     pub async fn process(
         &mut self,
         batch: &RecordBatch,
-        _states: &dyn StateLoader,
+        states: &dyn StateLoader,
     ) -> Result<(), ProcessError> {
-        for row in 0..batch.len() {
-            let record = batch.record(row);
-            let hash = batch.positions[row].hash128();
-            self.counts.read.add(hash);
-            let json = serde_json::from_slice::<serde::de::IgnoredAny>(record).is_ok();
-            let excluded =
-                self.context.exclusions.iter().any(|it| it.position == batch.positions[row]);
-            let (out, tally) = if json && !excluded {
-                self.delivered += 1;
-                (&mut self.rows, &mut self.counts.delivered)
-            } else {
-                self.dead += 1;
-                (&mut self.letters, &mut self.counts.dead_lettered)
-            };
-            tally.add(hash);
-            out.extend_from_slice(record);
-            out.push(b'\n');
-        }
-        Ok(())
+        self.chain.run(&self.plan, &self.context, batch, states, &mut self.objects).await
     }
 
-    /// How many bytes the range holds in memory: the protocol cuts it at the spool's limit.
+    /// How many bytes the range holds in memory, states included: the protocol cuts it at the
+    /// spool's limit.
     pub fn spooled_bytes(&self) -> usize {
-        self.rows.len() + self.letters.len()
+        self.objects.iter().map(Objects::bytes).sum::<usize>() + self.chain.state_bytes()
     }
 
-    /// How many objects are open: the protocol cuts the range at a limit, or a wide Hive tree
-    /// would hold an encoder for each of its leaves.
+    /// How many objects are open: the protocol cuts the range at a limit, so that a wide tree
+    /// doesn't make a great many small objects of one range.
     pub fn open_objects(&self) -> usize {
-        usize::from(!self.rows.is_empty()) + usize::from(!self.letters.is_empty())
+        self.objects.iter().map(Objects::open).sum()
     }
 
     /// Closes the range: finishes the objects and checks that every record is accounted for.
     pub fn cut(self) -> Result<RangeOutput, ProcessError> {
-        let mut objects = Vec::new();
-        let destinations = self.plan.destinations();
-        let dead = destinations.len() - 1;
-        let parts = [(0, self.rows, self.delivered), (dead, self.letters, self.dead)];
-        for (destination, content, records) in parts {
-            if content.is_empty() {
-                continue;
-            }
-            let context = &self.context;
-            let key = format!(
-                "{}-{:08}-r{}-0000.jsonl",
-                context.partition, context.range, context.revision
-            );
-            let digest = Digest::of(&content);
-            let object = Object { key, content: Bytes::from(content), digest };
-            objects.push(RangeObject { destination, records, object });
+        let RangeProcessor { plan, context, mut chain, objects } = self;
+        let mut made = Vec::new();
+        for objects in objects {
+            made.extend(objects.finish()?);
         }
-        let destinations = destinations
-            .iter()
-            .enumerate()
-            .map(|(i, destination)| {
-                let shares = match i {
-                    0 => self.delivered,
-                    i if i == dead => self.dead,
-                    _ => 0,
-                };
-                DestinationCounts {
-                    sink: destination.name.clone(),
-                    shares,
-                    delivered: shares,
-                    dead_lettered: 0,
-                }
-            })
-            .collect();
-        Ok(RangeOutput {
-            objects,
-            counts: self.counts,
-            destinations,
-            exclusions: self.context.exclusions,
-            states: Vec::new(),
-        })
+        let counts = chain.counts;
+        let destinations = std::mem::take(&mut chain.destinations);
+        let exclusions = std::mem::take(&mut chain.exclusions);
+        let held = |place: usize| -> u64 {
+            made.iter().filter(|it| it.destination == place).map(|it| it.records).sum()
+        };
+        // Invariant: read = filtered + dropped + delivered + dead-lettered, each record in exactly
+        // one; and what a destination's ledger says is delivered lies in its objects.
+        let unheld =
+            destinations.iter().enumerate().find(|(place, it)| held(*place) != it.delivered).map(
+                |(_, it)| format!("the objects of `{}` hold other rows than delivered", it.sink),
+            );
+        let letters = destinations[plan.dead_letters()].delivered;
+        let unwritten = (letters != counts.dead_lettered.records)
+            .then(|| format!("{letters} letters for {} records", counts.dead_lettered.records));
+        if let Some(detail) = ledger::unbalanced(&counts, &destinations).or(unheld).or(unwritten) {
+            let RangeContext { partition, range, .. } = context;
+            return Err(ProcessError::Conservation { partition, range, detail });
+        }
+        let (states, stages) = chain.finish(&plan);
+        Ok(RangeOutput { objects: made, counts, destinations, exclusions, states, stages })
     }
 }

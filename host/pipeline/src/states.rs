@@ -1,7 +1,21 @@
 //! The states of keys, as a range sees and changes them.
+//!
+//! A range begins with what its predecessor left, loads a key's state when it first meets the key,
+//! and keeps all changes to itself until it is cut: a range that is discarded takes its states
+//! with it.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use tidegate_core::checkpoint::{StateRow, StoreError};
+use hashbrown::HashMap;
+use tidegate_core::{
+    Column, Timestamp,
+    checkpoint::{StateChange, StateRow, StoreError},
+    description::Kind,
+    transform::{ChangedStates, States},
+};
+
+use crate::{chain::cells, process::ProcessError};
 
 /// Where a range finds the states that its predecessor left.
 ///
@@ -22,5 +36,161 @@ pub struct NoStates;
 impl StateLoader for NoStates {
     async fn load(&self, _: &str, keys: &[u128]) -> Result<Vec<Option<StateRow>>, StoreError> {
         Ok(vec![None; keys.len()])
+    }
+}
+
+/// The states of one stage in one range.
+#[derive(Debug)]
+pub(crate) struct KeyedStates {
+    stage: Arc<str>,
+    version: u32,
+    now: Timestamp,
+    time_to_live: Option<i64>,
+    entries: HashMap<u128, Entry>,
+    /// Bytes of all entries.
+    bytes: usize,
+}
+
+/// The state of a key that the range has met.
+#[derive(Debug, Default)]
+struct Entry {
+    /// Empty where there is none.
+    state: Vec<u8>,
+    changed: bool,
+}
+
+/// What an entry takes besides its state: the key, the vector and the table's slot.
+const ENTRY_BYTES: usize = 64;
+
+/// The keys of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Grouping {
+    /// The distinct keys, in the order of their first rows.
+    pub(crate) keys: Vec<u128>,
+    /// For each row, the place of its key.
+    rows: Vec<u32>,
+    places: HashMap<u128, u32>,
+    text: Vec<u8>,
+}
+
+impl Grouping {
+    /// Groups rows by the columns of a key, all of which have a value in each row.
+    pub(crate) fn group(&mut self, rows: usize, key: &[(&Column, &Kind)]) {
+        self.keys.clear();
+        self.rows.clear();
+        self.places.clear();
+        for row in 0..rows {
+            self.text.clear();
+            canonical_key(key, row, &mut self.text);
+            let hash = xxhash_rust::xxh3::xxh3_128(&self.text);
+            let keys = &mut self.keys;
+            let place = *self.places.entry(hash).or_insert_with(|| {
+                keys.push(hash);
+                keys.len() as u32 - 1
+            });
+            self.rows.push(place);
+        }
+    }
+}
+
+/// A key's canonical text, of which states are kept under the 128-bit XXH3: the JSON array of its
+/// values, as they are written.
+fn canonical_key(key: &[(&Column, &Kind)], row: usize, out: &mut Vec<u8>) {
+    for (i, (column, kind)) in key.iter().enumerate() {
+        out.push(if i == 0 { b'[' } else { b',' });
+        cells::render(column, kind, row, out);
+    }
+    out.push(b']');
+}
+
+impl KeyedStates {
+    pub(crate) fn new(
+        stage: Arc<str>,
+        version: u32,
+        now: Timestamp,
+        time_to_live: Option<i64>,
+    ) -> Self {
+        KeyedStates { stage, version, now, time_to_live, entries: HashMap::new(), bytes: 0 }
+    }
+
+    /// The states of a batch's keys; what the range has not met yet is loaded.
+    pub(crate) async fn view(
+        &mut self,
+        grouping: &Grouping,
+        loader: &dyn StateLoader,
+    ) -> Result<States, ProcessError> {
+        let unknown = |key: &&u128| !self.entries.contains_key(*key);
+        let unknown: Vec<u128> = grouping.keys.iter().filter(unknown).copied().collect();
+        if !unknown.is_empty() {
+            let loaded = loader.load(&self.stage, &unknown).await;
+            let loaded = loaded
+                .map_err(|source| ProcessError::States { stage: self.stage.to_string(), source })?;
+            for (key, row) in unknown.into_iter().zip(loaded) {
+                self.insert(key, row)?;
+            }
+        }
+        let mut states = States { rows: grouping.rows.clone(), ..States::default() };
+        for key in &grouping.keys {
+            let state = self.entries.get(key).map_or(&[][..], |entry| &entry.state);
+            states.values.push(state);
+        }
+        Ok(states)
+    }
+
+    fn insert(&mut self, key: u128, row: Option<StateRow>) -> Result<(), ProcessError> {
+        let mut entry = Entry::default();
+        if let Some(StateRow { version, expires_at, bytes }) = row {
+            if expires_at.is_some_and(|at| at <= self.now) {
+                // It is forgotten, and the store is told so.
+                entry.changed = true;
+            } else if version == self.version {
+                entry.state = bytes;
+            } else {
+                return Err(ProcessError::StateVersion {
+                    stage: self.stage.to_string(),
+                    found: version,
+                    supported: self.version,
+                });
+            }
+        }
+        self.bytes += ENTRY_BYTES + entry.state.len();
+        self.entries.insert(key, entry);
+        Ok(())
+    }
+
+    /// Takes the states that a batch changed.
+    pub(crate) fn apply(&mut self, grouping: &Grouping, changed: &ChangedStates) {
+        for (i, key) in changed.keys.iter().enumerate() {
+            let entry = self.entries.entry(grouping.keys[*key as usize]).or_default();
+            let state = changed.values.get(i);
+            self.bytes = self.bytes + state.len() - entry.state.len();
+            entry.state.clear();
+            entry.state.extend_from_slice(state);
+            entry.changed = true;
+        }
+    }
+
+    /// How many bytes the range holds of them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What changed, by key.
+    pub(crate) fn changes(self) -> Vec<StateChange> {
+        let expires_at = self.time_to_live.map(|it| Timestamp(self.now.0.saturating_add(it)));
+        let changed = self.entries.into_iter().filter(|(_, entry)| entry.changed);
+        let mut changes: Vec<StateChange> = changed
+            .map(|(key, Entry { state, .. })| StateChange {
+                stage: Arc::clone(&self.stage),
+                key,
+                state: (!state.is_empty()).then_some(StateRow {
+                    version: self.version,
+                    expires_at,
+                    bytes: state,
+                }),
+            })
+            .collect();
+        changes.sort_unstable_by_key(|change| change.key);
+        changes
     }
 }

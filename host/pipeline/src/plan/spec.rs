@@ -1,6 +1,10 @@
 //! What a plan is made of: the config of a pipeline with its plugins already loaded.
 
-use tidegate_core::{Digest, Path, sink::Naming};
+use std::{fmt, sync::Arc, time::Duration};
+
+use tidegate_core::{Condition, Digest, Path, TransformFactory, sink::Naming};
+
+use crate::encode::Tree;
 
 /// A pipeline to be checked. Start from [`PlanSpec::new`] and set what differs.
 #[derive(Clone, Debug)]
@@ -13,8 +17,13 @@ pub struct PlanSpec {
     pub config: Digest,
     /// The source's name.
     pub source: String,
-    /// The field that the source's partition key is.
+    /// The field that the source partitions by, where it hands no keys over: rows with the same
+    /// value lie in the same partition.
     pub partition_key: Option<Path>,
+    /// Records that don't meet it are filtered before the first stage.
+    pub filter: Option<Condition>,
+    /// The plugins, in order.
+    pub stages: Vec<StageSpec>,
     /// Where rows go, in order; a row goes to each sink whose condition it meets.
     pub sinks: Vec<SinkSpec>,
     /// Where dead letters go.
@@ -34,12 +43,146 @@ impl PlanSpec {
             config: Digest::of(pipeline.as_bytes()),
             source: source.to_owned(),
             partition_key: None,
+            filter: None,
+            stages: Vec::new(),
             sinks: Vec::new(),
             dead_letters: DeadLetterSpec::new("dead-letters"),
             unrouted: Unrouted::DeadLetter,
             limits: Limits::default(),
         }
     }
+}
+
+/// A configured plugin and how the host treats it.
+#[derive(Clone)]
+pub struct StageSpec {
+    /// The stage's name, in dead letters and metrics, and of its states: renaming a stage begins
+    /// with none.
+    pub name: String,
+    /// Makes instances of the plugin.
+    pub factory: Arc<dyn TransformFactory>,
+    /// Rows that don't meet it pass the stage by.
+    pub when: Option<Condition>,
+    /// What happens when the breaker opens.
+    pub on_poison: OnPoison,
+    /// When the breaker opens.
+    pub breaker: Breaker,
+    /// How states are kept, where the plugin keeps any.
+    pub state: StateSpec,
+    /// Which batches are rerun at other sizes.
+    pub purity: Purity,
+    /// The plugin is called with at most this many rows.
+    pub call_rows_max: u32,
+    /// An instance that holds more memory than this is replaced before the next call.
+    pub memory_watermark_bytes: u64,
+}
+
+impl StageSpec {
+    /// A stage for every row, with the defaults.
+    pub fn new(name: &str, factory: Arc<dyn TransformFactory>) -> Self {
+        StageSpec {
+            name: name.to_owned(),
+            factory,
+            when: None,
+            on_poison: OnPoison::Dlq,
+            breaker: Breaker::default(),
+            state: StateSpec::default(),
+            purity: Purity::Off,
+            call_rows_max: u32::MAX,
+            // Half of what an instance may have by default: room for the largest batch on top.
+            memory_watermark_bytes: 32 << 20,
+        }
+    }
+}
+
+impl fmt::Debug for StageSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plugin = self.factory.plugin();
+        let component = format!("{}@{}", plugin.about.name, plugin.component.short());
+        f.debug_struct("StageSpec")
+            .field("name", &self.name)
+            .field("component", &component)
+            .field("when", &self.when)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What happens when more records than the breaker stands are poison to a stage. Up to there each
+/// goes to the dead letters and the others go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnPoison {
+    /// The same as before: isolation goes on, however many there are.
+    #[default]
+    Dlq,
+    /// The pipeline pauses until a person has looked.
+    Halt,
+    /// Records pass the stage by for the rest of the range. Only for plugins that allow it.
+    Passthrough,
+}
+
+/// When a stage's breaker opens. Counted in records of the range, never in time, so that a replay
+/// opens it at the same record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// How many poison records there may be in a thousand.
+    pub poison_per_mille: u32,
+    /// The share is taken of at least this many records.
+    pub window_records: u64,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        // Fifty in the first thousand: no real feed has one bad record in twenty, and isolating
+        // that many costs about as much as all the good ones.
+        Breaker { poison_per_mille: 50, window_records: 1000 }
+    }
+}
+
+/// How the states of a stage are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateSpec {
+    /// A state that has not changed for this long, on batch time, is forgotten.
+    pub time_to_live: Option<Duration>,
+    /// The state of one key is no larger.
+    pub key_bytes_max: usize,
+    /// What the operator says of the key.
+    pub scope: StateScope,
+}
+
+impl Default for StateSpec {
+    fn default() -> Self {
+        // Some counters and moments fit a few hundred bytes; more than this is a table of records.
+        StateSpec { time_to_live: None, key_bytes_max: 64 << 10, scope: StateScope::Key }
+    }
+}
+
+/// On how many partitions a key may turn up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateScope {
+    /// On one: it has the field that the source partitions by. Checked.
+    #[default]
+    Key,
+    /// On one: the operator says that it follows the partition key.
+    Follows,
+    /// On any: each partition keeps a state of its own for it.
+    Partition,
+}
+
+/// Which batches of a stage are rerun at other sizes on fresh instances, to find plugins whose
+/// replies depend on more than the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purity {
+    /// None.
+    Off,
+    /// About one in this many, chosen by the range's and the batch's number.
+    Sample {
+        /// How many batches there are for each that is rerun.
+        one_in: u32,
+    },
+    /// Every one: in tests.
+    Always,
 }
 
 /// A sink and which rows it takes, in which form.
@@ -49,6 +192,10 @@ pub struct SinkSpec {
     pub name: String,
     /// Whether its objects can be named.
     pub naming: Naming,
+    /// Rows that don't meet it don't go here.
+    pub when: Option<Condition>,
+    /// The directories that rows are sorted into.
+    pub tree: Tree,
     /// How new fields join the record.
     pub layout: Layout,
     /// How objects are compressed.
@@ -65,6 +212,8 @@ impl SinkSpec {
         SinkSpec {
             name: name.to_owned(),
             naming: Naming::Named,
+            when: None,
+            tree: Tree::default(),
             layout: Layout::Flat,
             compression: Compression::None,
             part_records_max: u64::MAX,
@@ -121,6 +270,8 @@ pub struct DeadLetterSpec {
     pub naming: Naming,
     /// How objects are compressed.
     pub compression: Compression,
+    /// An object is closed once it has this many bytes before compression.
+    pub part_bytes_max: u64,
 }
 
 impl DeadLetterSpec {
@@ -130,6 +281,7 @@ impl DeadLetterSpec {
             name: name.to_owned(),
             naming: Naming::Named,
             compression: Compression::None,
+            part_bytes_max: 128 << 20,
         }
     }
 }

@@ -1,0 +1,93 @@
+//! What becomes of each record of a batch, and the sums of a range that have to add up.
+
+use tidegate_core::{
+    RecordBatch,
+    checkpoint::{Counts, DestinationCounts},
+};
+
+use crate::dead_letter::Letter;
+
+/// What became of a part of a record: of the record itself, of a child, of a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Fate {
+    Filtered = 1,
+    Dropped = 2,
+    Delivered = 4,
+    DeadLettered = 8,
+}
+
+/// The ledger of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    hashes: Vec<u128>,
+    /// The fates that a record's parts have met, one bit each.
+    fates: Vec<u8>,
+    letters: Vec<Letter>,
+}
+
+impl Ledger {
+    /// Opens the books for a batch, and counts its records as read.
+    pub(crate) fn open(&mut self, batch: &RecordBatch, counts: &mut Counts) {
+        self.hashes.clear();
+        self.hashes.extend(batch.positions.iter().map(|position| position.hash128()));
+        self.fates.clear();
+        self.fates.resize(batch.len(), 0);
+        self.letters.clear();
+        self.hashes.iter().for_each(|hash| counts.read.add(*hash));
+    }
+
+    /// Notes what became of a part of a record.
+    #[inline]
+    pub(crate) fn note(&mut self, record: usize, fate: Fate) {
+        self.fates[record] |= fate as u8;
+    }
+
+    /// A part of a record is a dead letter. A record has one letter at most: its first.
+    pub(crate) fn dead_letter(&mut self, letter: impl FnOnce() -> Letter, record: usize) {
+        if self.fates[record] & Fate::DeadLettered as u8 == 0 {
+            self.letters.push(letter());
+        }
+        self.note(record, Fate::DeadLettered);
+    }
+
+    /// Closes the books: each record is counted in one place, by the gravest fate that a part of
+    /// it met. One of which no part met any is counted nowhere, and the sums will show it.
+    /// Returns the letters, in position order.
+    pub(crate) fn close(&mut self, counts: &mut Counts) -> &[Letter] {
+        for (hash, fates) in self.hashes.iter().zip(&self.fates) {
+            let tally = match *fates {
+                0 => continue,
+                fates if fates & Fate::DeadLettered as u8 != 0 => &mut counts.dead_lettered,
+                fates if fates & Fate::Delivered as u8 != 0 => &mut counts.delivered,
+                fates if fates & Fate::Dropped as u8 != 0 => &mut counts.dropped,
+                _ => &mut counts.filtered,
+            };
+            tally.add(*hash);
+        }
+        self.letters.sort_by_key(|letter| letter.record);
+        &self.letters
+    }
+}
+
+/// What does not add up, if anything.
+pub(crate) fn unbalanced(counts: &Counts, destinations: &[DestinationCounts]) -> Option<String> {
+    if !counts.conserved() {
+        let Counts { read, filtered, dropped, delivered, dead_lettered } = counts;
+        return Some(format!(
+            "read {} is not filtered {} + dropped {} + delivered {} + dead-lettered {}, or the \
+             sums of their positions differ",
+            read.records,
+            filtered.records,
+            dropped.records,
+            delivered.records,
+            dead_lettered.records
+        ));
+    }
+    destinations.iter().find(|it| it.shares != it.delivered + it.dead_lettered).map(|it| {
+        format!(
+            "`{}` has {} shares, which are not delivered {} + dead-lettered {}",
+            it.sink, it.shares, it.delivered, it.dead_lettered
+        )
+    })
+}

@@ -1,0 +1,160 @@
+//! Where rows go, and in which form: routes are conditions like any other, and each row is spliced
+//! into the object that its sink has for it.
+
+use tidegate_core::{
+    Column, RecordBatch,
+    json::{Edit, Located, Projection, Splicer, Stamp, WriteConflict, record_id},
+};
+
+use super::{Chain, columns::Ingredients, ledger::Fate};
+use crate::{
+    dead_letter::Letter,
+    encode::Objects,
+    plan::{Plan, Unrouted},
+    process::{ProcessError, RangeContext},
+};
+
+/// What the router keeps from batch to batch.
+#[derive(Debug)]
+pub(super) struct Router {
+    /// One a layout of the plan.
+    splicers: Vec<Splicer>,
+    /// For each layout that can't use the chain's projection, one of its own for the row at hand.
+    located: Vec<Option<Projection>>,
+    /// Some sink's layout names the record's id.
+    stamps: bool,
+}
+
+impl Router {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let own = |it: &crate::plan::LayoutPlan| {
+            (!it.shares_projection).then(|| it.projector.projection())
+        };
+        Router {
+            splicers: plan.layouts.iter().map(|it| it.projector.splicer()).collect(),
+            located: plan.layouts.iter().map(own).collect(),
+            stamps: plan.layouts.iter().any(|it| it.layout.is_envelope()),
+        }
+    }
+}
+
+impl Chain {
+    /// Sends the living rows to their sinks.
+    pub(super) fn route(
+        &mut self,
+        plan: &Plan,
+        context: &RangeContext,
+        batch: &RecordBatch,
+        objects: &mut [Objects],
+    ) -> Result<(), ProcessError> {
+        let mut routes: Vec<Option<Vec<bool>>> = Vec::with_capacity(plan.sinks.len());
+        for sink in &plan.sinks {
+            let met = sink.when.as_ref();
+            routes.push(met.map(|when| self.evaluate(when, plan, context, batch)));
+            for column in &sink.tree.columns {
+                self.make(column.recipe, plan, context, batch);
+            }
+            self.bury_conflicts(plan, context, batch);
+        }
+        let Chain { columns, table, records, outputs, router, ledger, destinations, .. } = self;
+        let from = Ingredients { plan, context, batch, records, table, outputs };
+        let trees: Vec<Vec<&Column>> = plan
+            .sinks
+            .iter()
+            .map(|sink| {
+                sink.tree.columns.iter().map(|it| columns.get(it.recipe, outputs)).collect()
+            })
+            .collect();
+        let mut edits: Vec<Edit<'_>> = Vec::new();
+        let mut id = String::new();
+        for &row in &table.alive {
+            let row = row as usize;
+            let record = from.record(row);
+            let index = from.record_index(row);
+            edits.clear();
+            from.edits(row, plan.stages.len(), &mut edits);
+            if router.stamps {
+                id.clear();
+                id.extend(record_id(record).iter().map(|digit| char::from(*digit)));
+                id.push_str(table.suffix(row));
+            }
+            let stamp = Stamp { record_id: &id, processed: context.opened_at };
+            let mut routed = false;
+            for (place, (sink, route)) in plan.sinks.iter().zip(&routes).enumerate() {
+                if route.as_ref().is_some_and(|met| !met[row]) {
+                    continue;
+                }
+                routed = true;
+                let shares = &mut destinations[place];
+                shares.shares += 1;
+                let located = match &mut router.located[sink.layout] {
+                    None => columns.projection.located(table.source(row)),
+                    Some(own) => locate(plan, sink.layout, record, own),
+                };
+                let objects = &mut objects[place];
+                let leaf = objects.leaf(&sink.tree, &trees[place], row);
+                let rows = objects.rows(leaf);
+                let start = rows.len();
+                let splicer = &mut router.splicers[sink.layout];
+                match splicer.splice(record, located, &edits, stamp, rows) {
+                    Ok(()) => {
+                        end_line(rows, start);
+                        objects.appended(leaf, start)?;
+                        shares.delivered += 1;
+                        ledger.note(index, Fate::Delivered);
+                    }
+                    Err(conflict) => {
+                        shares.dead_lettered += 1;
+                        ledger.dead_letter(|| conflict_letter(index, &conflict, plan), index);
+                    }
+                }
+            }
+            if !routed {
+                match plan.spec.unrouted {
+                    Unrouted::Drop => ledger.note(index, Fate::Filtered),
+                    Unrouted::DeadLetter => ledger.dead_letter(|| unrouted_letter(index), index),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the written fields of a record lie for a layout of its own.
+fn locate<'a>(plan: &Plan, layout: usize, record: &[u8], own: &'a mut Projection) -> Located<'a> {
+    own.clear();
+    let read = plan.layouts[layout].projector.project(record, own);
+    read.expect("the chain's projector has accepted the record, and JSON is JSON to both");
+    own.located(0)
+}
+
+/// Ends a row that begins at `start`: JSON Lines has one line for each, and a raw line break can
+/// only stand between tokens.
+fn end_line(rows: &mut Vec<u8>, start: usize) {
+    let mut rest = &mut rows[start..];
+    while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
+        rest[at] = b' ';
+        rest = &mut rest[at + 1..];
+    }
+    rows.push(b'\n');
+}
+
+fn unrouted_letter(record: usize) -> Letter {
+    Letter {
+        message: "no sink takes it; to drop such records say `unrouted: drop`".to_owned(),
+        ..Letter::new(record as u32, "route", "review", "unrouted")
+    }
+}
+
+/// What was written does not fit the record. The stage that wrote it is named.
+pub(super) fn conflict_letter(record: usize, conflict: &WriteConflict, plan: &Plan) -> Letter {
+    let fits = |write: &&crate::plan::StageWrite| {
+        write.path.contains(&conflict.path) || conflict.path.contains(&write.path)
+    };
+    let stage = plan.writes.iter().rev().find(fits).map(|write| write.stage);
+    Letter {
+        message: conflict.to_string(),
+        plugin: stage,
+        ..Letter::new(record as u32, "encode", "permanent", WriteConflict::CODE)
+    }
+}

@@ -1,0 +1,448 @@
+//! One stage: which rows it sees, what it is called with, and what becomes of its reply.
+
+use std::collections::BTreeMap;
+
+use tidegate_core::{
+    Column, Presence, RecordBatch,
+    checkpoint::{Exclusion, StateChange},
+    description::{Kind, Rule},
+    transform::{Reply, States, Verdict},
+};
+
+use super::{Chain, columns::Ingredients, ledger::Fate, parts::Input};
+use crate::{
+    dead_letter::{Letter, Note},
+    isolate::{Caller, EXCLUSION_ATTEMPTS, Gone, POISON_ATTEMPTS, Settled},
+    plan::{Plan, StagePlan},
+    process::{ProcessError, RangeContext, StageStatistics},
+    purity,
+    states::{Grouping, KeyedStates, StateLoader},
+};
+
+/// A stage in one range.
+#[derive(Debug)]
+pub(super) struct StageRun {
+    caller: Caller,
+    states: Option<KeyedStates>,
+    grouping: Grouping,
+    /// The rows of the table that the stage is called with.
+    selected: Vec<u32>,
+    /// Columns of the selected rows, where these are not all rows.
+    compacted: Vec<Column>,
+    statistics: StageStatistics,
+}
+
+impl StageRun {
+    pub(super) fn new(plan: &Plan, index: usize, context: &RangeContext) -> Self {
+        let stage = &plan.stages[index];
+        let description = &stage.plugin().description;
+        let states = stage.key.as_ref().map(|_| {
+            let version = stage.plugin().about.state_version;
+            let name = std::sync::Arc::clone(&stage.name);
+            KeyedStates::new(name, version, context.opened_at, plan.time_to_live(index))
+        });
+        StageRun {
+            caller: Caller::default(),
+            states,
+            grouping: Grouping::default(),
+            selected: Vec::new(),
+            compacted: description.reads.iter().map(|read| Column::empty(&read.kind)).collect(),
+            statistics: StageStatistics {
+                stage: stage.name.to_string(),
+                findings: vec![0; description.rules.len()],
+                ..StageStatistics::default()
+            },
+        }
+    }
+
+    pub(super) fn state_bytes(&self) -> usize {
+        self.states.as_ref().map_or(0, KeyedStates::bytes)
+    }
+
+    pub(super) fn finish(self, stage: &StagePlan) -> (Vec<StateChange>, StageStatistics) {
+        let statistics = StageStatistics {
+            poison: self.caller.poison(),
+            breaker_open: self.caller.is_open(),
+            calls: self.caller.calls,
+            instances: self.caller.instances,
+            ..self.statistics
+        };
+        debug_assert_eq!(statistics.findings.len(), stage.plugin().description.rules.len());
+        (self.states.map(KeyedStates::changes).unwrap_or_default(), statistics)
+    }
+}
+
+impl Chain {
+    /// Takes the living rows through a stage.
+    pub(super) async fn run_stage(
+        &mut self,
+        index: usize,
+        plan: &Plan,
+        context: &RangeContext,
+        batch: &RecordBatch,
+        loader: &dyn StateLoader,
+    ) -> Result<(), ProcessError> {
+        let stage = &plan.stages[index];
+        self.select(index, plan, context, batch);
+        if self.stages[index].selected.is_empty() {
+            return Ok(());
+        }
+        for recipe in &stage.reads {
+            self.make(*recipe, plan, context, batch);
+        }
+        if self.bury_conflicts(plan, context, batch) {
+            retain_alive(&mut self.stages[index].selected, &self.table.alive);
+        }
+        self.reject_incomplete(index, plan, context, batch);
+        let excluded = self.excluded(index, plan, context, batch);
+
+        let Chain { columns, outputs, stages, table, .. } = self;
+        let run = &mut stages[index];
+        if run.selected.is_empty() {
+            return Ok(());
+        }
+        let rows = run.selected.len();
+        let whole = rows == table.len();
+        if !whole {
+            for (recipe, into) in stage.reads.iter().zip(&mut run.compacted) {
+                columns.get(*recipe, outputs).gather(&run.selected, into);
+            }
+        }
+        let reads: Vec<&Column> = match whole {
+            true => stage.reads.iter().map(|recipe| columns.get(*recipe, outputs)).collect(),
+            false => run.compacted.iter().collect(),
+        };
+        let states = match (&mut run.states, &stage.key) {
+            (Some(states), Some(key)) => {
+                let kinds = &stage.plugin().description.reads;
+                let key: Vec<(&Column, &Kind)> =
+                    key.iter().map(|read| (reads[*read], &kinds[*read].kind)).collect();
+                run.grouping.group(rows, &key);
+                states.view(&run.grouping, loader).await?
+            }
+            _ => States::default(),
+        };
+        let input = Input { rows, columns: &reads, states: &states, batch_time: context.opened_at };
+        let settled = run.caller.call(stage, &input, &excluded)?;
+        run.statistics.rows += rows as u64;
+        let RangeContext { partition, range, .. } = context;
+        if settled.gone.is_empty()
+            && purity::is_sampled(stage.purity, partition, *range, self.batches, index)
+        {
+            run.statistics.purity_checks += 1;
+            if let Some(what) = purity::difference(stage, &input, &settled.reply) {
+                report_impure(stage, &what, &mut run.statistics);
+            }
+        }
+        if let Some(states) = &mut run.states {
+            states.apply(&run.grouping, &settled.reply.states);
+        }
+        self.apply(index, settled, plan, context, batch);
+        Ok(())
+    }
+
+    /// The living rows that meet the stage's condition.
+    fn select(&mut self, index: usize, plan: &Plan, context: &RangeContext, batch: &RecordBatch) {
+        let met = plan.stages[index].when.as_ref();
+        let met = met.map(|when| self.evaluate(when, plan, context, batch));
+        let selected = &mut self.stages[index].selected;
+        selected.clear();
+        match met {
+            None => selected.extend_from_slice(&self.table.alive),
+            Some(met) => {
+                selected.extend(self.table.alive.iter().filter(|row| met[**row as usize]));
+            }
+        }
+    }
+
+    /// Rejects selected rows that lack a required field or a part of their key.
+    fn reject_incomplete(
+        &mut self,
+        index: usize,
+        plan: &Plan,
+        context: &RangeContext,
+        batch: &RecordBatch,
+    ) {
+        let stage = &plan.stages[index];
+        let key = stage.key.iter().flatten().map(|read| (*read, "state-key-missing"));
+        let needed = stage.required.iter().map(|read| (*read, "required-missing")).chain(key);
+        let Chain { columns, table, records, outputs, ledger, stages, .. } = self;
+        let run = &mut stages[index];
+        let mut gone: Vec<(u32, usize, &str)> = Vec::new();
+        for (read, code) in needed {
+            let presence = &columns.get(stage.reads[read], outputs).presence;
+            if !presence.is_empty() {
+                let lacking = run.selected.iter().filter(|row| presence[**row as usize] != 0);
+                gone.extend(lacking.map(|row| (*row, read, code)));
+            }
+        }
+        if gone.is_empty() {
+            return;
+        }
+        // The first of a row's needs, in their order, is the one that is named.
+        gone.sort_by_key(|(row, ..)| *row);
+        gone.dedup_by_key(|(row, ..)| *row);
+        let from = Ingredients { plan, context, batch, records, table, outputs };
+        for (row, read, code) in &gone {
+            let record = from.record_index(*row as usize);
+            let presence = columns.get(stage.reads[*read], outputs).presence_of(*row as usize);
+            let field = &stage.plugin().description.reads[*read];
+            let letter = || Letter {
+                message: format!(
+                    "`{}` {}, and must be of kind {}",
+                    field.from,
+                    found(presence),
+                    field.kind
+                ),
+                plugin: Some(index),
+                ..Letter::new(record as u32, &transform(stage), "reject", code)
+            };
+            ledger.dead_letter(letter, record);
+        }
+        run.statistics.rejected += gone.len() as u64;
+        let gone: Vec<u32> = gone.into_iter().map(|(row, ..)| row).collect();
+        table.kill(&gone);
+        retain_alive(&mut run.selected, &table.alive);
+    }
+
+    /// The selected rows, by their place, that the range's intent excludes from this stage.
+    fn excluded(
+        &self,
+        index: usize,
+        plan: &Plan,
+        context: &RangeContext,
+        batch: &RecordBatch,
+    ) -> BTreeMap<u32, Exclusion> {
+        let mut excluded = BTreeMap::new();
+        if self.pinned.is_empty() {
+            return excluded;
+        }
+        let Chain { table, records, outputs, .. } = self;
+        let from = Ingredients { plan, context, batch, records, table, outputs };
+        for (place, row) in self.stages[index].selected.iter().enumerate() {
+            let position = batch.positions[from.record_index(*row as usize)];
+            let mut pinned = self.pinned.get(&position).into_iter().flatten();
+            let of_stage = pinned.find(|it| *it.stage == *plan.stages[index].name);
+            if let Some(exclusion) = of_stage {
+                excluded.insert(place as u32, exclusion.clone());
+            }
+        }
+        excluded
+    }
+
+    /// Does what a reply says: takes rows out, counts findings, keeps what was written.
+    fn apply(
+        &mut self,
+        index: usize,
+        settled: Settled,
+        plan: &Plan,
+        context: &RangeContext,
+        batch: &RecordBatch,
+    ) {
+        let Settled { reply, gone } = settled;
+        let stage = &plan.stages[index];
+        let rules = &stage.plugin().description.rules;
+        let selected = std::mem::take(&mut self.stages[index].selected);
+        for rule in &reply.findings.rules {
+            self.stages[index].statistics.findings[*rule as usize] += 1;
+        }
+        let mut dead: Vec<u32> = Vec::new();
+        for (place, why) in gone {
+            let row = selected[place as usize];
+            self.bury(index, row, why, plan, context, batch);
+            dead.push(row);
+        }
+        if !reply.verdicts.is_empty() {
+            for (place, row) in selected.iter().enumerate() {
+                let record = self.records[self.table.source(*row as usize)] as usize;
+                match reply.verdict(place) {
+                    Verdict::Emit => continue,
+                    Verdict::Drop => {
+                        self.ledger.note(record, Fate::Dropped);
+                        self.stages[index].statistics.dropped += 1;
+                    }
+                    Verdict::Reject => {
+                        let mut notes = self.notes(*row, plan);
+                        notes.extend(notes_of(&reply, place as u32, stage, rules));
+                        let letter =
+                            || rejection(record, index, stage, &reply, place, rules, notes);
+                        self.ledger.dead_letter(letter, record);
+                        self.stages[index].statistics.rejected += 1;
+                    }
+                }
+                dead.push(*row);
+            }
+            dead.sort_unstable();
+            dead.dedup();
+        }
+        self.keep(index, reply, &selected, dead);
+        self.stages[index].selected = selected;
+    }
+
+    /// Keeps what a stage wrote, and takes the `dead` rows out.
+    fn keep(&mut self, index: usize, reply: Reply, selected: &[u32], dead: Vec<u32>) {
+        if reply.parents.is_empty() {
+            self.outputs[index].set(reply, selected, self.table.len());
+            self.table.kill(&dead);
+            return;
+        }
+        let mut has_child = vec![false; selected.len()];
+        reply.parents.iter().for_each(|parent| has_child[*parent as usize] = true);
+        for (place, row) in selected.iter().enumerate() {
+            if !has_child[place] && dead.binary_search(row).is_err() {
+                let record = self.records[self.table.source(*row as usize)] as usize;
+                self.ledger.note(record, Fate::Dropped);
+                self.stages[index].statistics.dropped += 1;
+            }
+        }
+        let made = self.table.fan_out(selected, &reply.parents);
+        self.outputs.iter_mut().for_each(|output| output.follow(&made));
+        self.outputs[index].set_fanned_out(reply, &made);
+        self.columns.forget_rows();
+        // Whatever a plugin returned for rows that it took out is nothing.
+        let gone: Vec<u32> = (0..self.table.len() as u32)
+            .filter(|row| dead.binary_search(&made.from(*row as usize)).is_ok())
+            .collect();
+        self.table.kill(&gone);
+    }
+
+    /// A row leaves the chain since the plugin can't have it.
+    fn bury(
+        &mut self,
+        index: usize,
+        row: u32,
+        why: Gone,
+        plan: &Plan,
+        context: &RangeContext,
+        batch: &RecordBatch,
+    ) {
+        let stage = &plan.stages[index];
+        let record = self.records[self.table.source(row as usize)] as usize;
+        let findings = self.notes(row, plan);
+        let letter = Letter {
+            plugin: Some(index),
+            findings,
+            ..Letter::new(record as u32, &transform(stage), "timeout", "")
+        };
+        let letter = match why {
+            Gone::Poison(error) => Letter {
+                class: error.breach.class(),
+                code: error.breach.code().to_owned(),
+                message: error.message,
+                backtrace: error.backtrace,
+                attempts: POISON_ATTEMPTS,
+                ..letter
+            },
+            Gone::Excluded { code, message } => {
+                let exclusion = Exclusion {
+                    position: batch.positions[record],
+                    stage: stage.name.to_string(),
+                    code: code.clone(),
+                    message: message.clone(),
+                };
+                if !context.exclusions.contains(&exclusion) {
+                    self.exclusions.push(exclusion);
+                }
+                Letter { code, message, attempts: EXCLUSION_ATTEMPTS, ..letter }
+            }
+        };
+        self.ledger.dead_letter(|| letter, record);
+    }
+
+    /// What earlier stages found in a row.
+    fn notes(&self, row: u32, plan: &Plan) -> Vec<Note> {
+        let mut notes = Vec::new();
+        for (output, stage) in self.outputs.iter().zip(&plan.stages) {
+            if !output.was_called() {
+                continue;
+            }
+            if let Some(place) = output.place(row as usize) {
+                let rules = &stage.plugin().description.rules;
+                notes.extend(notes_of(&output.reply, place, stage, rules));
+            }
+        }
+        notes
+    }
+}
+
+/// Keeps those of the selected rows that are alive; both lists ascend.
+fn retain_alive(selected: &mut Vec<u32>, alive: &[u32]) {
+    let mut alive = alive.iter().copied().peekable();
+    selected.retain(|row| {
+        while alive.next_if(|alive| alive < row).is_some() {}
+        alive.peek() == Some(row)
+    });
+}
+
+/// What was found where a value should be, for people.
+fn found(presence: u8) -> &'static str {
+    match Presence::from_byte(presence) {
+        Some(Presence::Missing) => "is missing",
+        Some(Presence::Null) => "is null",
+        Some(Presence::OtherType) => "is of another type",
+        Some(Presence::OutOfRange) => "is out of range",
+        _ => "is malformed",
+    }
+}
+
+fn transform(stage: &StagePlan) -> String {
+    format!("transform:{}", stage.name)
+}
+
+fn rejection(
+    record: usize,
+    index: usize,
+    stage: &StagePlan,
+    reply: &Reply,
+    place: usize,
+    rules: &[Rule],
+    findings: Vec<Note>,
+) -> Letter {
+    // A row that is rejected names its rule: its first finding.
+    let first = reply.findings.rows.iter().position(|row| *row as usize == place);
+    let rule = first.map(|i| &rules[reply.findings.rules[i] as usize]);
+    Letter {
+        message: rule.map(|rule| rule.text.clone()).unwrap_or_default(),
+        rule: rule.map(|rule| rule.id.clone()),
+        plugin: Some(index),
+        findings,
+        ..Letter::new(record as u32, &transform(stage), "reject", "rejected")
+    }
+}
+
+/// A reply's findings on one of its input rows.
+fn notes_of(reply: &Reply, place: u32, stage: &StagePlan, rules: &[Rule]) -> Vec<Note> {
+    let findings = &reply.findings;
+    let of_row = (0..findings.rows.len()).filter(|i| findings.rows[*i] == place);
+    of_row
+        .map(|i| {
+            let rule = &rules[findings.rules[i] as usize];
+            let detail = match findings.details.is_empty() {
+                true => String::new(),
+                false => String::from_utf8_lossy(findings.details.get(i)).into_owned(),
+            };
+            Note {
+                stage: stage.name.to_string(),
+                rule: rule.id.clone(),
+                dimension: rule.dimension,
+                severity: rule.severity,
+                field: rule.field.clone(),
+                text: rule.text.clone(),
+                detail: crate::dead_letter::scrub(&detail),
+            }
+        })
+        .collect()
+}
+
+fn report_impure(stage: &StagePlan, what: &str, statistics: &mut StageStatistics) {
+    if statistics.impure == 0 {
+        let plugin = &stage.plugin().about.name;
+        tracing::warn!(
+            stage = &*stage.name,
+            plugin,
+            "impure: the plugin's reply depends on how rows are cut into batches: {what}"
+        );
+    }
+    statistics.impure += 1;
+    statistics.impurity.get_or_insert_with(|| what.to_owned());
+}

@@ -1,0 +1,258 @@
+//! Dead letters: what could not be processed, whole, with all that is known of why.
+//!
+//! The record's first blocks have the names of AWS Lambda's on-failure record, so that tools made
+//! for it read ours; `etl` is ours. The payload is complete and byte for byte, in base64 as in
+//! Lambda's Kinesis events, whether or not it is text.
+//!
+//! Invariant: a letter depends on its record, the plan and the range. All times are the batch
+//! time, and attempts are counted by rule, so a replay writes the same bytes.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::Serialize;
+use tidegate_core::{Digest, RecordBatch, transform::Plugin};
+
+use crate::{encode::slug, plan::Plan, process::RangeContext};
+
+/// Longer messages are cut: they are the guest's words.
+const MESSAGE_CHARS_MAX: usize = 1000;
+
+/// More findings than this say nothing more.
+const FINDINGS_MAX: usize = 100;
+
+/// More frames than this are a recursion's.
+const BACKTRACE_FRAMES_MAX: usize = 64;
+
+/// Why a record is a dead letter.
+#[derive(Clone, Debug)]
+pub(crate) struct Letter {
+    /// The record's place in its batch.
+    pub(crate) record: u32,
+    /// `decode`, `transform:<name>`, `route` or `encode`.
+    pub(crate) stage: String,
+    pub(crate) class: &'static str,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) attempts: u32,
+    /// The stage whose plugin judged it or failed.
+    pub(crate) plugin: Option<usize>,
+    /// The rule that it broke.
+    pub(crate) rule: Option<String>,
+    pub(crate) findings: Vec<Note>,
+    pub(crate) backtrace: Vec<String>,
+}
+
+impl Letter {
+    /// A letter that no plugin has a part in.
+    pub(crate) fn new(record: u32, stage: &str, class: &'static str, code: &str) -> Self {
+        Letter {
+            record,
+            stage: stage.to_owned(),
+            class,
+            code: code.to_owned(),
+            message: String::new(),
+            attempts: 1,
+            plugin: None,
+            rule: None,
+            findings: Vec::new(),
+            backtrace: Vec::new(),
+        }
+    }
+}
+
+/// A finding in a letter.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Note {
+    pub(crate) stage: String,
+    pub(crate) rule: String,
+    pub(crate) dimension: tidegate_core::description::Dimension,
+    pub(crate) severity: tidegate_core::description::Severity,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) field: Option<tidegate_core::Path>,
+    pub(crate) text: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) detail: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Record<'a> {
+    version: &'a str,
+    timestamp: &'a str,
+    request_context: RequestContext<'a>,
+    response_context: ResponseContext<'a>,
+    payload: Payload<'a>,
+    etl: Etl<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestContext<'a> {
+    request_id: &'a str,
+    function_arn: &'a str,
+    condition: &'a str,
+    approximate_invoke_count: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResponseContext<'a> {
+    status_code: u16,
+    executed_version: &'a str,
+    function_error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Payload<'a> {
+    #[serde(rename = "Records")]
+    records: [PayloadRecord<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PayloadRecord<'a> {
+    kinesis: Kinesis<'a>,
+    event_source: &'a str,
+    #[serde(rename = "eventID")]
+    event_id: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Kinesis<'a> {
+    kinesis_schema_version: &'a str,
+    partition_key: &'a str,
+    sequence_number: &'a str,
+    data: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approximate_arrival_timestamp: Option<f64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Etl<'a> {
+    stage: &'a str,
+    attempts: u32,
+    first_failure: &'a str,
+    last_failure: &'a str,
+    error_code: &'a str,
+    error_message: &'a str,
+    error_class: &'a str,
+    source: &'a str,
+    partition: &'a str,
+    position: &'a str,
+    rule: Option<&'a str>,
+    findings: &'a [Note],
+    backtrace: &'a str,
+    partition_key: &'a str,
+    pipeline: &'a str,
+    config_hash: Digest,
+    plugin: Option<String>,
+    component_digest: Option<Digest>,
+    redrive_count: u32,
+    payload_sha256: &'a str,
+}
+
+/// Appends a letter as a line.
+pub(crate) fn write(
+    letter: &Letter,
+    batch: &RecordBatch,
+    plan: &Plan,
+    context: &RangeContext,
+    out: &mut Vec<u8>,
+) {
+    let row = letter.record as usize;
+    let record = batch.record(row);
+    let position = batch.positions[row].to_string();
+    let opened_at = context.opened_at.to_string();
+    let partition = &*context.partition.0;
+    let plugin = letter.plugin.map(|stage| plan.stages[stage].plugin());
+    let component = plugin.map(|Plugin { component, .. }| *component);
+    let function = match plugin {
+        Some(Plugin { about, component, .. }) => format!("{}@{component}", about.name),
+        None => format!("tidegate:{}", letter.stage),
+    };
+    let key = if batch.keys.is_empty() { &[][..] } else { batch.keys.get(row) };
+    let key = String::from_utf8_lossy(key);
+    let message = scrub(&letter.message);
+    let frames = &letter.backtrace[..letter.backtrace.len().min(BACKTRACE_FRAMES_MAX)];
+    let trapped = matches!(letter.class, "trap" | "fuel" | "memory" | "timeout");
+    let line = Record {
+        version: "1.0",
+        timestamp: &opened_at,
+        request_context: RequestContext {
+            request_id: &format!("{}-{:08}", slug(partition), context.range),
+            function_arn: &function,
+            condition: match letter.class {
+                "timeout" => "RetryAttemptsExhausted",
+                _ => "ProcessingFailed",
+            },
+            approximate_invoke_count: letter.attempts,
+        },
+        response_context: ResponseContext {
+            status_code: 200,
+            executed_version: &component.map(|digest| digest.short()).unwrap_or_default(),
+            function_error: trapped.then_some("Unhandled"),
+        },
+        payload: Payload {
+            records: [PayloadRecord {
+                kinesis: Kinesis {
+                    kinesis_schema_version: "1.0",
+                    partition_key: &key,
+                    sequence_number: &position,
+                    data: &STANDARD.encode(record),
+                    approximate_arrival_timestamp: batch
+                        .arrivals
+                        .get(row)
+                        .map(|time| time.0 as f64 / 1e6),
+                },
+                event_source: "tidegate",
+                event_id: &format!("{partition}:{position}"),
+            }],
+        },
+        etl: Etl {
+            stage: &letter.stage,
+            attempts: letter.attempts,
+            first_failure: &opened_at,
+            last_failure: &opened_at,
+            error_code: &letter.code,
+            error_message: &message,
+            error_class: letter.class,
+            source: &plan.spec.source,
+            partition,
+            position: &position,
+            rule: letter.rule.as_deref(),
+            findings: &letter.findings[..letter.findings.len().min(FINDINGS_MAX)],
+            backtrace: &scrub_lines(frames),
+            partition_key: &key,
+            pipeline: &plan.spec.pipeline,
+            config_hash: plan.spec.config,
+            plugin: plugin.map(|Plugin { about, .. }| format!("{} {}", about.name, about.version)),
+            component_digest: component,
+            redrive_count: 0,
+            payload_sha256: &Digest::of(record).hex(),
+        },
+    };
+    let start = out.len();
+    if serde_json::to_writer(&mut *out, &line).is_err() {
+        // Strings and numbers always have a text; a letter that is lost would be worse than a
+        // short one, and the conservation check counts lines, not bytes.
+        out.truncate(start);
+        out.extend_from_slice(format!("{{\"position\":\"{position}\"}}").as_bytes());
+    }
+    out.push(b'\n');
+}
+
+/// A guest's text as one line of limited length.
+pub(crate) fn scrub(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let mut scrubbed: String = text.chars().take(MESSAGE_CHARS_MAX).map(clean).collect();
+    if text.chars().nth(MESSAGE_CHARS_MAX).is_some() {
+        scrubbed.push('…');
+    }
+    scrubbed
+}
+
+fn scrub_lines(lines: &[String]) -> String {
+    let lines: Vec<String> = lines.iter().map(|line| scrub(line)).collect();
+    lines.join("\n")
+}

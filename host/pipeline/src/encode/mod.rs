@@ -1,0 +1,8 @@
+//! What a range leaves for its sinks: rows in a tree of directories, as named, immutable objects.
+
+mod object;
+mod tree;
+
+pub(crate) use object::{Naming, Objects};
+pub use tree::{InvalidTree, Tree, VALUE_BYTES_MAX};
+pub(crate) use tree::{TreePlan, slug};

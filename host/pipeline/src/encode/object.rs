@@ -1,0 +1,271 @@
+//! The objects of a destination: rows are appended to the object of their directory, which is
+//! closed when it is full and named after the range.
+//!
+//! Rows wait as plain bytes, and each object is compressed in one piece, by an encoder of its own,
+//! when it is closed: at most one encoder's tables are in memory, however wide the tree is.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use hashbrown::HashTable;
+use tidegate_core::{Column, Digest, sink::Object};
+
+use super::tree::{ObjectName, TreePlan};
+use crate::{
+    plan::Compression,
+    process::{ProcessError, RangeObject},
+};
+
+/// What is the same for all objects of a destination in a range.
+#[derive(Clone, Debug)]
+pub(crate) struct Naming {
+    /// The destination's place in the plan.
+    pub(crate) destination: usize,
+    pub(crate) slug: String,
+    pub(crate) range: u64,
+    pub(crate) revision: u32,
+    pub(crate) compression: Compression,
+    pub(crate) part_records_max: u64,
+    pub(crate) part_bytes_max: u64,
+}
+
+/// The objects of one destination.
+#[derive(Debug)]
+pub(crate) struct Objects {
+    naming: Naming,
+    /// In the order in which rows turned up for them.
+    leaves: Vec<Leaf>,
+    /// Fingerprints of directories, to places in `leaves`.
+    by_fingerprint: HashTable<usize>,
+    fingerprint: Vec<u8>,
+    closed: Vec<RangeObject>,
+    /// Bytes in open and closed objects.
+    bytes: usize,
+}
+
+/// A directory's open object.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    fingerprint: Box<[u8]>,
+    directory: String,
+    part: u32,
+    records: u64,
+    /// The open object's rows.
+    pub(crate) rows: Vec<u8>,
+}
+
+impl Objects {
+    pub(crate) fn new(naming: Naming) -> Self {
+        Objects {
+            naming,
+            leaves: Vec::new(),
+            by_fingerprint: HashTable::new(),
+            fingerprint: Vec::new(),
+            closed: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// The place of the leaf that a row belongs to.
+    pub(crate) fn leaf(&mut self, tree: &TreePlan, columns: &[&Column], row: usize) -> usize {
+        if tree.is_flat() && !self.leaves.is_empty() {
+            return 0;
+        }
+        self.fingerprint.clear();
+        tree.fingerprint(columns, row, &mut self.fingerprint);
+        let hash = xxhash_rust::xxh3::xxh3_64(&self.fingerprint);
+        let found = self
+            .by_fingerprint
+            .find(hash, |leaf| *self.leaves[*leaf].fingerprint == *self.fingerprint);
+        if let Some(leaf) = found {
+            return *leaf;
+        }
+        self.new_leaf(hash, || tree.directory(columns, row))
+    }
+
+    /// The place of the only leaf of a destination without directories.
+    pub(crate) fn only_leaf(&mut self) -> usize {
+        if self.leaves.is_empty() { self.new_leaf(0, String::new) } else { 0 }
+    }
+
+    #[cold]
+    fn new_leaf(&mut self, hash: u64, directory: impl FnOnce() -> String) -> usize {
+        let directory = directory();
+        // Values that are told apart may still share a directory: `5` and `"5"`.
+        let known = self.leaves.iter().position(|leaf| leaf.directory == directory);
+        let place = known.unwrap_or(self.leaves.len());
+        let fingerprint: Box<[u8]> = self.fingerprint.as_slice().into();
+        if known.is_some() {
+            // Found by its directory again, as rare as it is, rather than by a second fingerprint.
+            return place;
+        }
+        self.leaves.push(Leaf { fingerprint, directory, part: 0, records: 0, rows: Vec::new() });
+        let leaves = &self.leaves;
+        self.by_fingerprint.insert_unique(hash, place, |leaf| {
+            xxhash_rust::xxh3::xxh3_64(&leaves[*leaf].fingerprint)
+        });
+        place
+    }
+
+    /// The open object's rows of a leaf, to append one to.
+    pub(crate) fn rows(&mut self, leaf: usize) -> &mut Vec<u8> {
+        &mut self.leaves[leaf].rows
+    }
+
+    /// Counts a row that was appended to a leaf and began at `start`, and closes the leaf's object
+    /// if that filled it.
+    pub(crate) fn appended(&mut self, leaf: usize, start: usize) -> Result<(), ProcessError> {
+        let open = &mut self.leaves[leaf];
+        open.records += 1;
+        self.bytes += open.rows.len() - start;
+        if open.records >= self.naming.part_records_max
+            || open.rows.len() as u64 >= self.naming.part_bytes_max
+        {
+            self.close(leaf)?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, leaf: usize) -> Result<(), ProcessError> {
+        let Leaf { directory, part, records, rows, .. } = &mut self.leaves[leaf];
+        let Naming { slug, range, revision, compression, .. } = &self.naming;
+        let extension = compression.extension();
+        let name = ObjectName { slug, range: *range, revision: *revision, part: *part, extension };
+        let key = format!("{directory}{name}");
+        self.bytes -= rows.len();
+        let content = compress(std::mem::take(rows), *compression)
+            .map_err(|source| ProcessError::Encode { key: key.clone(), source })?;
+        self.bytes += content.len();
+        let digest = Digest::of(&content);
+        let object = Object { key, content: Bytes::from(content), digest };
+        let records = std::mem::take(records);
+        *part += 1;
+        self.closed.push(RangeObject { destination: self.naming.destination, records, object });
+        Ok(())
+    }
+
+    /// How many bytes are held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many objects are open.
+    pub(crate) fn open(&self) -> usize {
+        self.leaves.iter().filter(|leaf| leaf.records > 0).count()
+    }
+
+    /// Closes everything: objects by directory, then in position order.
+    pub(crate) fn finish(mut self) -> Result<Vec<RangeObject>, ProcessError> {
+        for leaf in 0..self.leaves.len() {
+            if self.leaves[leaf].records > 0 {
+                self.close(leaf)?;
+            }
+        }
+        self.closed.sort_by(|a, b| a.object.key.cmp(&b.object.key));
+        Ok(self.closed)
+    }
+}
+
+/// One whole object, by an encoder of its own: nothing in it depends on another object, on the
+/// clock or on how its rows arrived.
+fn compress(rows: Vec<u8>, compression: Compression) -> std::io::Result<Vec<u8>> {
+    match compression {
+        Compression::None => Ok(rows),
+        Compression::Gzip { level } => {
+            let level = flate2::Compression::new(level.min(9));
+            // 255: an unknown operating system, so that all systems write the same header.
+            let mut encoder =
+                flate2::GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), level);
+            encoder.write_all(&rows)?;
+            encoder.finish()
+        }
+        Compression::Zstd { level } => {
+            let mut compressor = zstd::bulk::Compressor::new(level)?;
+            compressor.include_checksum(true)?;
+            compressor.compress(&rows)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::encode::Tree;
+
+    fn objects(compression: Compression, part_records_max: u64) -> Objects {
+        Objects::new(Naming {
+            destination: 3,
+            slug: slug_of_test(),
+            range: 7,
+            revision: 2,
+            compression,
+            part_records_max,
+            part_bytes_max: 1 << 20,
+        })
+    }
+
+    fn slug_of_test() -> String {
+        "events".to_owned()
+    }
+
+    fn append(objects: &mut Objects, row: &str) {
+        let tree = Tree::default().resolve(|_, _| 0);
+        let leaf = objects.leaf(&tree, &[], 0);
+        let start = objects.rows(leaf).len();
+        objects.rows(leaf).extend_from_slice(row.as_bytes());
+        objects.appended(leaf, start).expect("memory does not fail");
+    }
+
+    #[test]
+    fn a_full_object_is_followed_by_the_next_part() {
+        let mut objects = objects(Compression::None, 2);
+        for row in ["a\n", "b\n", "c\n"] {
+            append(&mut objects, row);
+        }
+        assert_eq!((objects.open(), objects.bytes()), (1, 6));
+        let made = objects.finish().expect("memory does not fail");
+        let made: Vec<_> = made
+            .iter()
+            .map(|made| {
+                (made.destination, made.records, made.object.key.as_str(), &made.object.content[..])
+            })
+            .collect();
+        assert_eq!(
+            made,
+            [
+                (3, 2, "events-00000007-r2-0000.jsonl", &b"a\nb\n"[..]),
+                (3, 1, "events-00000007-r2-0001.jsonl", &b"c\n"[..]),
+            ]
+        );
+    }
+
+    #[test]
+    fn compressed_objects_hold_what_was_written_and_are_the_same_each_time() {
+        for compression in [Compression::Gzip { level: 6 }, Compression::Zstd { level: 3 }] {
+            let make = || {
+                let mut objects = objects(compression, 10_000);
+                (0..1000).for_each(|i| append(&mut objects, &format!("row {i}\n")));
+                objects.finish().expect("memory does not fail").remove(0).object
+            };
+            let (one, other) = (make(), make());
+            assert_eq!(one.content, other.content);
+            assert_eq!(one.digest, Digest::of(&one.content));
+            let mut plain = String::new();
+            match compression {
+                Compression::Gzip { .. } => {
+                    assert_eq!(one.content[4..8], [0; 4], "a time in the header");
+                    flate2::read::GzDecoder::new(&one.content[..]).read_to_string(&mut plain)
+                }
+                _ => {
+                    plain = String::from_utf8(zstd::decode_all(&one.content[..]).expect("zstd"))
+                        .expect("text");
+                    Ok(0)
+                }
+            }
+            .expect("it can be read");
+            assert_eq!(plain, (0..1000).map(|i| format!("row {i}\n")).collect::<String>());
+        }
+    }
+}
