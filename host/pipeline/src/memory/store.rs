@@ -55,6 +55,11 @@ pub enum StoreWrite {
         /// Their fence.
         counter: u64,
     },
+    /// An owner showed that it lives.
+    Renew {
+        /// Of which partition.
+        partition: PartitionId,
+    },
     /// An intent was stored.
     Intend {
         /// Under which fence.
@@ -240,7 +245,8 @@ impl CheckpointStore for MemoryStore {
     }
 
     async fn renew(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError> {
-        self.write(lease, write, |_| Ok(None)).await
+        let renew = StoreWrite::Renew { partition: lease.partition.clone() };
+        self.write(lease, write, |_| Ok(Some(renew))).await
     }
 
     async fn hand_over(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError> {

@@ -1,0 +1,208 @@
+//! The owner of a partition: holds its lease, and does all that is written or asked on its behalf,
+//! again and again where it has to be.
+//!
+//! One task owns one partition and writes its row, renewals included: a heartbeat of somebody
+//! else between INTENT and COMMIT would fence ourselves.
+
+use std::{future::Future, pin::pin, sync::Arc};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tidegate_core::{
+    Failure,
+    checkpoint::{Acquired, Lease, StoreErrorKind, WriteId},
+    source::PartitionId,
+};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::{
+    error::Error,
+    failpoint::{ProtocolStep, Side},
+    progress::{Event, Seam},
+    retry::Attempts,
+    run::Shared,
+    shutdown::Shutdown,
+};
+
+/// Owns one partition.
+pub(crate) struct Owner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) partition: PartitionId,
+    lease: Option<Lease>,
+    random: ChaCha8Rng,
+    renew_at: Instant,
+    shutdown: Shutdown,
+}
+
+impl Owner {
+    /// Owns nothing yet: see [`Owner::acquire`].
+    pub(crate) fn new(shared: Arc<Shared>, partition: PartitionId, shutdown: Shutdown) -> Self {
+        // From the partition's name, so that the order in which partitions start does not matter.
+        let name = xxhash_rust::xxh3::xxh3_64(partition.0.as_bytes());
+        let random = ChaCha8Rng::seed_from_u64(shared.seed ^ name);
+        Owner { shared, partition, lease: None, random, renew_at: Instant::now(), shutdown }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.shutdown.is_draining()
+    }
+
+    /// Returns when the pipeline is to stop.
+    pub(crate) fn drain(&self) -> impl Future<Output = ()> + use<> {
+        let shutdown = self.shutdown.clone();
+        async move { shutdown.drain().await }
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        self.shared.observer.observe(&event);
+    }
+
+    pub(crate) async fn reach(&self, step: ProtocolStep, side: Side) {
+        self.shared.failpoints.reach(step, side).await;
+    }
+
+    /// The right to write for the partition.
+    pub(crate) fn lease(&self) -> Lease {
+        self.lease.clone().expect("nothing is written before the partition is acquired")
+    }
+
+    /// A name for a write that was never used before.
+    pub(crate) fn write_id(&mut self) -> WriteId {
+        WriteId(u128::from(self.random.next_u64()) << 64 | u128::from(self.random.next_u64()))
+    }
+
+    /// Takes the partition from whoever had it.
+    pub(crate) async fn acquire(&mut self) -> Result<Acquired, Error> {
+        let (shared, partition, write) =
+            (self.shared.clone(), self.partition.clone(), self.write_id());
+        self.reach(ProtocolStep::Acquire, Side::Before).await;
+        let acquired = self
+            .insist(Seam::Store, async || {
+                shared.store.acquire(&partition, &shared.owner, write).await.map_err(Error::Store)
+            })
+            .await?;
+        self.lease = Some(acquired.lease.clone());
+        self.renew_at = Instant::now() + shared.settings.renew_every;
+        self.reach(ProtocolStep::Acquire, Side::After).await;
+        Ok(acquired)
+    }
+
+    /// Gives the partition up, if it still can: whoever takes it does not depend on it.
+    pub(crate) async fn hand_over(&mut self) {
+        let (Some(lease), write) = (self.lease.take(), self.write_id()) else { return };
+        let patience = self.shared.settings.retry.attempt_max;
+        let _ = timeout(patience, self.shared.store.hand_over(&lease, write)).await;
+    }
+
+    /// Does some work and renews the lease while it lasts. Not for writes to the store: between
+    /// two attempts of one write there must be no other.
+    pub(crate) async fn alive<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Error> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                () = sleep_until(self.renew_at) => self.renew_if_due().await?,
+            }
+        }
+    }
+
+    /// Renews the lease if it is time to. Between two micro-batches, and while waiting.
+    pub(crate) async fn renew_if_due(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        let Some(lease) = self.lease.clone().filter(|_| now >= self.renew_at) else {
+            return Ok(());
+        };
+        self.renew_at = now + self.shared.settings.renew_every;
+        let write = self.write_id();
+        match self.shared.store.renew(&lease, write).await {
+            Ok(()) => Ok(()),
+            // The next renewal, or the next write, will tell whether somebody took it meanwhile.
+            Err(error) if error.kind == StoreErrorKind::Unavailable => {
+                self.shared.progress.retry(&Seam::Store);
+                Ok(())
+            }
+            Err(error) => Err(Error::Store(error)),
+        }
+    }
+
+    /// Attempts something until it succeeds, fails for good, or the pipeline has to stop. The one
+    /// place where a failure is acted on.
+    pub(crate) async fn insist<T>(
+        &mut self,
+        seam: Seam,
+        mut attempt: impl AsyncFnMut() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let policy = self.shared.settings.retry;
+        let shutdown = self.shutdown.clone();
+        let mut out_of_patience = pin!(shutdown.out_of_patience(self.shared.settings.drain_max));
+        let mut attempts = Attempts::new(policy);
+        let mut waits = None;
+        loop {
+            let no_answer = || Error::NoAnswer {
+                seam: seam.to_string(),
+                seconds: policy.attempt_max.as_secs(),
+            };
+            let answer = timeout(policy.attempt_max, attempt());
+            let answer = tokio::select! {
+                biased;
+                answer = self.alive_unless(seam == Seam::Store, answer) => answer?,
+                () = &mut out_of_patience => {
+                    return Err(Error::Interrupted { waiting_for: seam.to_string() });
+                }
+            };
+            let error = match answer.unwrap_or_else(|_| Err(no_answer())) {
+                Ok(done) => {
+                    if waits.is_some() {
+                        let (partition, attempts) =
+                            (Some(self.partition.clone()), attempts.failed());
+                        self.tell(Event::Resumed { partition, seam, attempts });
+                    }
+                    return Ok(done);
+                }
+                Err(error) => error,
+            };
+            let Failure::Retry { after } = error.failure() else { return Err(error) };
+            let Some(delay) = attempts.delay(&mut self.random, after) else { return Err(error) };
+            self.shared.progress.retry(&seam);
+            waits.get_or_insert_with(|| self.shared.progress.waits());
+            self.tell(Event::Waiting {
+                partition: Some(self.partition.clone()),
+                seam: seam.clone(),
+                attempts: attempts.failed(),
+                delay,
+                message: chain(&error),
+            });
+            tokio::select! {
+                biased;
+                waited = self.alive_unless(seam == Seam::Store, sleep(delay)) => waited?,
+                () = &mut out_of_patience => {
+                    return Err(Error::Interrupted { waiting_for: seam.to_string() });
+                }
+            }
+        }
+    }
+
+    async fn alive_unless<T>(
+        &mut self,
+        store: bool,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        match store {
+            true => Ok(work.await),
+            false => self.alive(work).await,
+        }
+    }
+}
+
+/// An error and its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,513 @@
+//! One range's way through the protocol: OPEN, PROCESS, CUT, INTENT, PUBLISH, COMMIT.
+//!
+//! ```text
+//! OPEN     start, batch time and generation are fixed; memory for the spool is set aside
+//! PROCESS  micro-batches go through the chain; each has a ticket; sinks see nothing
+//! CUT      the objects are encoded; the manifest describes them; the sums are checked
+//! INTENT   one fenced write stores the manifest; at-least-once sinks are written right after it
+//! PUBLISH  each destination takes its objects, and settles its share of the tickets
+//! COMMIT   one fenced write moves the checkpoint to the end of the settled prefix
+//! ```
+//!
+//! A crash before INTENT leaves nothing. A crash after it leaves an intent that whoever acquires
+//! the partition finishes first: see `recover`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use tidegate_core::{
+    Digest, Failure, Position, RecordBatch, Sink, Timestamp,
+    batcher::Cut,
+    checkpoint::{
+        Counts, Exclusion, Lease, Manifest, ManifestObject, StateChange, StateRow, StoreError,
+        Tally,
+    },
+    sink::{Naming, Object, SinkError, SinkErrorKind},
+    source::{PartitionId, Resume},
+    tracker::{Span, Ticket, Tracker},
+};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{
+    error::{Error, ForeignObject},
+    failpoint::{ProtocolStep, Side},
+    owner::Owner,
+    plan::Plan,
+    process::{RangeContext, RangeObject, RangeOutput, RangeProcessor},
+    progress::{Event, Seam},
+    retry::Attempts,
+    run::Shared,
+    states::StateLoader,
+};
+
+/// A range that takes records.
+pub(crate) struct OpenRange {
+    processor: RangeProcessor,
+    context: RangeContext,
+    generation: Digest,
+    states: CommittedStates,
+    /// What the protocol itself counts, to be held against what the processor says.
+    read: Tally,
+    last: Option<Position>,
+    tickets: Vec<Ticket>,
+    spool: OwnedSemaphorePermit,
+}
+
+/// A range that takes no more records, and is described by its manifest.
+pub(crate) struct SealedRange {
+    pub(crate) manifest: Manifest,
+    objects: Vec<RangeObject>,
+    states: Vec<StateChange>,
+    tickets: Vec<Ticket>,
+    _spool: OwnedSemaphorePermit,
+}
+
+/// What a range is at its start.
+pub(crate) struct Opening {
+    pub(crate) range: u64,
+    pub(crate) revision: u32,
+    pub(crate) start: Option<Resume>,
+    pub(crate) opened_at: Timestamp,
+    pub(crate) exclusions: Vec<Exclusion>,
+}
+
+/// How a range comes to its end.
+pub(crate) struct Ending {
+    pub(crate) end: Resume,
+    pub(crate) finishes: bool,
+    pub(crate) superseded: Vec<ManifestObject>,
+}
+
+impl Owner {
+    /// OPEN. Waits until there is memory for a range's spool.
+    pub(crate) async fn open(&mut self, opening: Opening) -> Result<OpenRange, Error> {
+        self.reach(ProtocolStep::Open, Side::Before).await;
+        let spool = self.set_spool_aside().await?;
+        let plan = self.shared.plan.clone();
+        let context = RangeContext {
+            partition: self.partition.clone(),
+            range: opening.range,
+            revision: opening.revision,
+            start: opening.start,
+            opened_at: opening.opened_at,
+            exclusions: opening.exclusions,
+        };
+        let processor = Plan::open_range(&plan, context.clone()).map_err(Error::Process)?;
+        let states = CommittedStates { shared: self.shared.clone(), lease: self.lease() };
+        self.reach(ProtocolStep::Open, Side::After).await;
+        Ok(OpenRange {
+            processor,
+            context,
+            generation: plan.generation(),
+            states,
+            read: Tally::default(),
+            last: None,
+            tickets: Vec::new(),
+            spool,
+        })
+    }
+
+    /// Whole ranges wait, not parts of them: a range that has begun never waits for memory that
+    /// another holds, so they can't block each other, and where a range is cut does not depend on
+    /// what other partitions do.
+    async fn set_spool_aside(&mut self) -> Result<OwnedSemaphorePermit, Error> {
+        let spools = self.shared.spools.clone();
+        let drain = self.drain();
+        let permit = self.alive(async {
+            tokio::select! {
+                biased;
+                permit = spools.acquire_owned() => permit.ok(),
+                () = drain => None,
+            }
+        });
+        let waiting_for = || "memory for the range's spool".to_owned();
+        permit.await?.ok_or_else(|| Error::Interrupted { waiting_for: waiting_for() })
+    }
+
+    /// PROCESS: takes one micro-batch through the chain.
+    pub(crate) async fn process(
+        &mut self,
+        range: &mut OpenRange,
+        batch: &RecordBatch,
+        tracker: &mut Tracker,
+    ) -> Result<(), Error> {
+        self.reach(ProtocolStep::Process, Side::Before).await;
+        for position in &batch.positions {
+            range.read.add(position.hash128());
+        }
+        let end = batch.last_position().expect("a micro-batch has records");
+        let span = Span { end, records: batch.len() as u64, bytes: batch.bytes.len() as u64 };
+        let ticket = tracker.open(span).expect("a range's own limits are below the tracker's");
+        range.tickets.push(ticket);
+        range.last = Some(end);
+        let processed = range.processor.process(batch, &range.states).await;
+        processed.map_err(Error::Process)?;
+        self.shared.progress.read(span.records, span.bytes);
+        self.renew_if_due().await?;
+        self.reach(ProtocolStep::Process, Side::After).await;
+        Ok(())
+    }
+
+    /// CUT: from here on the range is what its manifest says.
+    pub(crate) async fn cut(
+        &mut self,
+        range: OpenRange,
+        ending: Ending,
+    ) -> Result<SealedRange, Error> {
+        self.reach(ProtocolStep::Cut, Side::Before).await;
+        let OpenRange { processor, context, generation, read, tickets, spool, .. } = range;
+        let output = processor.cut().map_err(Error::Process)?;
+        let unaccounted = |detail| Error::Unaccounted {
+            partition: context.partition.clone(),
+            range: context.range,
+            detail,
+        };
+        account(&read, &output).map_err(unaccounted)?;
+        let destinations = self.shared.plan.destinations();
+        let described = output.objects.iter().map(|object| ManifestObject {
+            sink: destinations[object.destination].name.clone(),
+            key: object.object.key.clone(),
+            bytes: object.object.content.len() as u64,
+            digest: object.object.digest,
+            records: object.records,
+        });
+        let manifest = Manifest {
+            range: context.range,
+            revision: context.revision,
+            start: context.start,
+            end: ending.end,
+            finishes: ending.finishes,
+            opened_at: context.opened_at,
+            generation,
+            exclusions: output.exclusions,
+            objects: described.collect(),
+            superseded: ending.superseded,
+            counts: output.counts,
+            destinations: output.destinations,
+            states: digest_states(&output.states),
+        };
+        let (objects, states) = (output.objects, output.states);
+        self.reach(ProtocolStep::Cut, Side::After).await;
+        Ok(SealedRange { manifest, objects, states, tickets, _spool: spool })
+    }
+
+    /// INTENT: nothing of the range is visible before it is stored what will be.
+    pub(crate) async fn intend(&mut self, range: &SealedRange) -> Result<(), Error> {
+        self.reach(ProtocolStep::Intent, Side::Before).await;
+        let (shared, lease, write) = (self.shared.clone(), self.lease(), self.write_id());
+        let SealedRange { manifest, states, .. } = range;
+        self.insist(Seam::Store, async || {
+            shared.store.intend(&lease, write, manifest, states).await.map_err(Error::Store)
+        })
+        .await?;
+        self.reach(ProtocolStep::Intent, Side::After).await;
+        Ok(())
+    }
+
+    /// PUBLISH: each destination takes its objects and settles its share of the tickets.
+    ///
+    /// Invariant: at-least-once sinks are done before the first named object is visible. So a
+    /// named object that is found after a crash says that they need not be written again.
+    pub(crate) async fn publish(&mut self, range: SealedRange) -> Result<Manifest, Error> {
+        let SealedRange { manifest, objects, tickets, .. } = range;
+        let mut by_destination = objects
+            .chunk_by(|a, b| a.destination == b.destination)
+            .map(|chunk| {
+                let objects = chunk.iter().map(|it| it.object.clone()).collect::<Vec<_>>();
+                (self.shared.sinks[chunk[0].destination].clone(), objects)
+            })
+            .collect::<Vec<_>>();
+        by_destination.sort_by_key(|(sink, _)| sink.naming() == Naming::Named);
+        let mut shares = split(tickets, by_destination.len());
+        let mut occupied = false;
+        for (sink, objects) in by_destination {
+            if sink.naming() == Naming::Named {
+                if !std::mem::replace(&mut occupied, true) {
+                    self.occupy_superseded(&manifest).await?;
+                }
+                self.reach(ProtocolStep::Publish, Side::Before).await;
+                self.write_named(sink, objects, &manifest).await?;
+                self.reach(ProtocolStep::Publish, Side::After).await;
+            } else {
+                self.reach(ProtocolStep::Emit, Side::Before).await;
+                self.write_unnamed(sink, objects).await?;
+                self.reach(ProtocolStep::Emit, Side::After).await;
+            }
+            let share = shares.pop().expect("one share for each destination");
+            share.into_iter().for_each(Ticket::settle);
+        }
+        if !occupied {
+            self.occupy_superseded(&manifest).await?;
+        }
+        Ok(manifest)
+    }
+
+    /// COMMIT. Invariant: the stored checkpoint never passes a record that is not delivered,
+    /// dead-lettered, dropped by a plugin's word or filtered by the operator's: it moves to the
+    /// end of the longest settled prefix and nowhere else.
+    pub(crate) async fn commit(
+        &mut self,
+        manifest: Manifest,
+        tracker: &mut Tracker,
+        cut: Option<Cut>,
+    ) -> Result<Manifest, Error> {
+        let settled = tracker.settle_prefix().map(|it| it.end);
+        if settled != Some(manifest.end.position) {
+            let (partition, range) = (self.partition.clone(), manifest.range);
+            return Err(Error::Unsettled { partition, range, end: manifest.end.position });
+        }
+        self.commit_settled(manifest, cut).await
+    }
+
+    /// COMMIT of a range of which everything is known to be visible.
+    pub(crate) async fn commit_settled(
+        &mut self,
+        manifest: Manifest,
+        cut: Option<Cut>,
+    ) -> Result<Manifest, Error> {
+        self.reach(ProtocolStep::Commit, Side::Before).await;
+        let (shared, lease, write) = (self.shared.clone(), self.lease(), self.write_id());
+        let range = manifest.range;
+        self.insist(Seam::Store, async || {
+            shared.store.commit(&lease, write, range).await.map_err(Error::Store)
+        })
+        .await?;
+        self.reach(ProtocolStep::Commit, Side::After).await;
+        let objects = manifest.objects.len() as u64;
+        let object_bytes = manifest.objects.iter().map(|object| object.bytes).sum();
+        self.shared.progress.committed(&manifest.counts, objects, object_bytes);
+        self.tell(Event::Committed {
+            partition: self.partition.clone(),
+            range,
+            cut,
+            counts: manifest.counts,
+            objects,
+            object_bytes,
+        });
+        Ok(manifest)
+    }
+
+    /// Puts empty objects where those of earlier revisions lie, or may still arrive.
+    pub(crate) async fn occupy_superseded(&mut self, manifest: &Manifest) -> Result<(), Error> {
+        let partition = self.partition.clone();
+        for object in &manifest.superseded {
+            self.reach(ProtocolStep::Occupy, Side::Before).await;
+            let sink = self.sink(&object.sink, manifest)?;
+            let empty = empty_object(&object.key);
+            self.insist(Seam::Sink(object.sink.as_str().into()), async || {
+                let occupied = sink.occupy(&empty, object.digest).await;
+                occupied.map_err(|error| refused(&partition, manifest, &*sink, error))
+            })
+            .await?;
+            self.reach(ProtocolStep::Occupy, Side::After).await;
+        }
+        Ok(())
+    }
+
+    /// The sink that a manifest names.
+    pub(crate) fn sink(&self, name: &str, manifest: &Manifest) -> Result<Arc<dyn Sink>, Error> {
+        let found = self.shared.sinks.iter().find(|sink| sink.name() == name);
+        found.cloned().ok_or_else(|| Error::UnknownSink {
+            partition: self.partition.clone(),
+            range: manifest.range,
+            sink: name.to_owned(),
+        })
+    }
+
+    async fn write_named(
+        &mut self,
+        sink: Arc<dyn Sink>,
+        objects: Vec<Object>,
+        manifest: &Manifest,
+    ) -> Result<(), Error> {
+        let partition = self.partition.clone();
+        let mut missing = objects;
+        let mut ambiguous = false;
+        self.insist(Seam::Sink(sink.name().into()), async || {
+            if std::mem::replace(&mut ambiguous, true) {
+                // Some answer was lost: what is there already is not sent again.
+                let mut still = Vec::new();
+                for object in std::mem::take(&mut missing) {
+                    let found = sink.find(&object.key).await;
+                    if !matches!(&found, Ok(Some(digest)) if *digest == object.digest) {
+                        still.push(object);
+                    }
+                }
+                missing = still;
+            }
+            let written = sink.write(&missing).await;
+            written.map_err(|error| refused(&partition, manifest, &*sink, error))
+        })
+        .await
+    }
+
+    async fn write_unnamed(
+        &mut self,
+        sink: Arc<dyn Sink>,
+        objects: Vec<Object>,
+    ) -> Result<(), Error> {
+        self.insist(Seam::Sink(sink.name().into()), async || {
+            let name = || sink.name().to_owned();
+            sink.write(&objects).await.map_err(|source| Error::Sink { sink: name(), source })
+        })
+        .await
+    }
+}
+
+impl OpenRange {
+    pub(crate) fn spooled_bytes(&self) -> usize {
+        self.processor.spooled_bytes()
+    }
+
+    pub(crate) fn open_objects(&self) -> usize {
+        self.processor.open_objects()
+    }
+
+    /// The last record's position.
+    pub(crate) fn last(&self) -> Option<Position> {
+        self.last
+    }
+}
+
+/// Reads committed states, again and again while the store is unavailable: a processor that was
+/// refused its states is of no more use.
+struct CommittedStates {
+    shared: Arc<Shared>,
+    lease: Lease,
+}
+
+#[async_trait::async_trait]
+impl StateLoader for CommittedStates {
+    async fn load(&self, stage: &str, keys: &[u128]) -> Result<Vec<Option<StateRow>>, StoreError> {
+        let mut attempts = Attempts::new(self.shared.settings.retry);
+        let mut random = self.shared.random_for(&self.lease.partition);
+        loop {
+            let error = match self.shared.store.states(&self.lease, stage, keys).await {
+                Ok(rows) => return Ok(rows),
+                Err(error) => error,
+            };
+            let Failure::Retry { after } = error.failure() else { return Err(error) };
+            let Some(delay) = attempts.delay(&mut random, after) else { return Err(error) };
+            self.shared.progress.retry(&Seam::Store);
+            tokio::time::sleep(delay).await;
+        }
+    }
+}
+
+/// Invariant: read = filtered + dropped + delivered + dead-lettered, per partition and range, each
+/// record in exactly one, and what was read is what the protocol has handed over.
+fn account(read: &Tally, output: &RangeOutput) -> Result<(), String> {
+    let Counts { read: said, filtered, dropped, delivered, dead_lettered } = &output.counts;
+    if said != read {
+        return Err(format!(
+            "{} records were read, and {} are accounted for",
+            read.records, said.records
+        ));
+    }
+    if !output.counts.conserved() {
+        return Err(format!(
+            "{} records were read, and {} filtered, {} dropped, {} delivered, {} dead-lettered \
+             (or another record in the place of one)",
+            read.records,
+            filtered.records,
+            dropped.records,
+            delivered.records,
+            dead_lettered.records
+        ));
+    }
+    let unequal =
+        output.destinations.iter().find(|it| it.shares != it.delivered + it.dead_lettered);
+    match unequal {
+        Some(it) => Err(format!(
+            "{} rows were routed to sink `{}`, {} delivered, {} dead-lettered",
+            it.shares, it.sink, it.delivered, it.dead_lettered
+        )),
+        None => Ok(()),
+    }
+}
+
+/// One list of shares for each destination. Without any the tickets are settled: every record was
+/// filtered or dropped.
+fn split(tickets: Vec<Ticket>, destinations: usize) -> Vec<Vec<Ticket>> {
+    let mut shares = (0..destinations).map(|_| Vec::new()).collect::<Vec<_>>();
+    for ticket in tickets {
+        let parts = ticket.split(destinations as u32);
+        shares.iter_mut().zip(parts).for_each(|(share, part)| share.push(part));
+    }
+    shares
+}
+
+/// An object that holds nothing and is valid: what an empty file of its kind looks like.
+fn empty_object(key: &str) -> Object {
+    let content: &[u8] = match key.rsplit('.').next() {
+        Some("gz") => &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        Some("zst") => &[0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0],
+        _ => &[],
+    };
+    let content = Bytes::from_static(content);
+    Object { key: key.to_owned(), digest: Digest::of(&content), content }
+}
+
+/// A sink's refusal. Other bytes under a key of ours are somebody else's.
+fn refused(
+    partition: &PartitionId,
+    manifest: &Manifest,
+    sink: &dyn Sink,
+    source: SinkError,
+) -> Error {
+    let sink = sink.name().to_owned();
+    let SinkErrorKind::Occupied { key, found } = &source.kind else {
+        return Error::Sink { sink, source };
+    };
+    let mut objects = manifest.objects.iter().chain(&manifest.superseded);
+    match objects.find(|object| object.sink == sink && object.key == *key) {
+        Some(object) => Error::Foreign(Box::new(ForeignObject {
+            partition: partition.clone(),
+            range: manifest.range,
+            revision: manifest.revision,
+            sink,
+            key: key.clone(),
+            expected: object.digest,
+            found: *found,
+        })),
+        None => Error::Sink { sink, source },
+    }
+}
+
+/// One digest over state changes, in the order of stages and keys.
+fn digest_states(states: &[StateChange]) -> Digest {
+    let mut hasher = Sha256::new();
+    for StateChange { stage, key, state } in states {
+        hasher.update((stage.len() as u64).to_be_bytes());
+        hasher.update(stage.as_bytes());
+        hasher.update(key.to_be_bytes());
+        hasher.update([u8::from(state.is_some())]);
+        let Some(state) = state else { continue };
+        let expires_at = state.expires_at.map_or(i64::MAX, |at| at.0);
+        hasher.update(state.version.to_be_bytes());
+        hasher.update(expires_at.to_be_bytes());
+        hasher.update((state.bytes.len() as u64).to_be_bytes());
+        hasher.update(&state.bytes);
+    }
+    Digest(hasher.finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_object_is_a_valid_file_of_its_kind() {
+        let content = |key| empty_object(key).content;
+        assert_eq!(content("part.jsonl").len(), 0);
+        let mut text = Vec::new();
+        let gzip = content("part.jsonl.gz");
+        flate2::read::GzDecoder::new(&*gzip).read_to_end(&mut text).expect("valid gzip");
+        let zstd = content("part.jsonl.zst");
+        zstd::stream::copy_decode(&*zstd, &mut text).expect("a valid frame");
+        assert!(text.is_empty());
+    }
+}

@@ -1,0 +1,473 @@
+//! A pipeline, from its parts to its report: which partitions there are, which may be read, and
+//! when it is over.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tidegate_core::{
+    CheckpointStore, Failure, Sink, Source,
+    batcher::{BatchLimit, RangeLimit},
+    checkpoint::{Counts, OwnerId},
+    source::{Partition, PartitionId},
+    time::Clock,
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::LocalSet,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    error::Error,
+    failpoint::Failpoints,
+    owner::chain,
+    partition::{self, Outcome, PartitionReport},
+    plan::Plan,
+    progress::{Event, Observer, Progress, Seam, Unobserved},
+    retry::{Attempts, RetryPolicy},
+    shutdown::Shutdown,
+    worker::{Crew, Job, Workers},
+};
+
+/// How much at once, how long, how often.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// When a micro-batch is full.
+    pub batch: BatchLimit,
+    /// When a range ends.
+    pub range: RangeLimit,
+    /// About how much one read asks for.
+    pub read_bytes_max: usize,
+    /// Memory for ranges, over all partitions: as many ranges are open at once as their spools
+    /// and reads fit in, and at least one.
+    pub memory_bytes_max: usize,
+    /// How many partitions each worker has open at a time: one that waits for I/O leaves its
+    /// processor to another.
+    pub partitions_per_worker: usize,
+    /// How attempts follow each other.
+    pub retry: RetryPolicy,
+    /// How often a lease is renewed.
+    pub renew_every: Duration,
+    /// How often the source is asked for its partitions.
+    pub discover_every: Duration,
+    /// How long a graceful stop may wait for something that is unavailable.
+    pub drain_max: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            // A call of a plugin costs a few hundred nanoseconds, whatever its rows: at 500 rows
+            // that is lost in the noise, and a batch still fits the second-level cache.
+            batch: BatchLimit { records_max: 500, bytes_max: 1 << 20 },
+            range: RangeLimit {
+                records_max: 1_000_000,
+                bytes_max: 128 << 20,
+                age_max: Duration::from_secs(60),
+                spooled_bytes_max: 16 << 20,
+                open_objects_max: 256,
+            },
+            // Large enough that few micro-batches lie across two reads, and have to be copied.
+            read_bytes_max: 1 << 20,
+            memory_bytes_max: 96 << 20,
+            partitions_per_worker: 2,
+            retry: RetryPolicy::default(),
+            renew_every: Duration::from_secs(10),
+            discover_every: Duration::from_secs(5),
+            drain_max: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Settings {
+    /// How many ranges may be open at once. A range holds its spool, the output of the batch that
+    /// fills it, and the reads ahead.
+    fn ranges_max(&self) -> usize {
+        let range = self.range.spooled_bytes_max.saturating_add(4 * self.read_bytes_max);
+        (self.memory_bytes_max / range.max(1)).max(1)
+    }
+}
+
+/// What a run takes from the world around it.
+#[derive(Clone)]
+pub struct Environment {
+    /// The wall clock: batch times and the ages of ranges.
+    pub clock: Arc<dyn Clock>,
+    /// Back-off and the names of writes. Different for each run of a host: a write's name is never
+    /// used twice.
+    pub seed: u64,
+    /// Where the work is done.
+    pub workers: Workers,
+    /// Places to die at.
+    pub failpoints: Failpoints,
+    /// Who listens to events.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Environment {
+    /// A worker for each processor, nobody listens, nobody dies.
+    pub fn new(clock: Arc<dyn Clock>, seed: u64) -> Self {
+        Environment {
+            clock,
+            seed,
+            workers: Workers::one_a_core(),
+            failpoints: Failpoints::default(),
+            observer: Arc::new(Unobserved),
+        }
+    }
+}
+
+/// A pipeline that is built and not yet running.
+pub struct Pipeline {
+    shared: Arc<Shared>,
+    workers: Workers,
+}
+
+/// What all tasks of a run share.
+pub(crate) struct Shared {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) source: Arc<dyn Source>,
+    /// One for each of the plan's destinations, in their order.
+    pub(crate) sinks: Vec<Arc<dyn Sink>>,
+    pub(crate) store: Arc<dyn CheckpointStore>,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) seed: u64,
+    pub(crate) owner: OwnerId,
+    pub(crate) failpoints: Failpoints,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) progress: Arc<Progress>,
+    /// One for each range that may be open.
+    pub(crate) spools: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Randomness for reads on behalf of a partition.
+    pub(crate) fn random_for(&self, partition: &PartitionId) -> ChaCha8Rng {
+        let name = xxhash_rust::xxh3::xxh3_64(partition.0.as_bytes());
+        ChaCha8Rng::seed_from_u64(!self.seed ^ name)
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What became of the records of the ranges that were committed.
+    pub counts: Counts,
+    /// How many ranges were committed.
+    pub ranges: u64,
+    /// How many objects hold them.
+    pub objects: u64,
+    /// The objects' bytes.
+    pub object_bytes: u64,
+    /// Bytes that were read, those of ranges that were discarded included.
+    pub bytes_read: u64,
+    /// The pipeline was told to stop before all partitions had ended.
+    pub interrupted: bool,
+    /// Each partition, by name.
+    pub partitions: Vec<PartitionReport>,
+}
+
+impl Report {
+    /// Whether every partition is finished, by this run or an earlier one.
+    pub fn is_complete(&self) -> bool {
+        let done = |it: &PartitionReport| {
+            matches!(it.outcome, Outcome::Finished | Outcome::AlreadyFinished)
+        };
+        !self.interrupted && self.partitions.iter().all(done)
+    }
+
+    /// Partitions that a person must look at.
+    pub fn stopped(&self) -> impl Iterator<Item = &PartitionReport> {
+        self.partitions.iter().filter(|it| it.outcome == Outcome::Stopped)
+    }
+}
+
+impl Pipeline {
+    /// Puts the parts together. Each destination of the plan needs the sink of its name.
+    pub fn new(
+        plan: Arc<Plan>,
+        source: Arc<dyn Source>,
+        sinks: Vec<Arc<dyn Sink>>,
+        store: Arc<dyn CheckpointStore>,
+        settings: Settings,
+        environment: Environment,
+    ) -> Result<Self, Error> {
+        let sinks = plan.destinations().iter().map(|destination| {
+            let name = &destination.name;
+            let sink = sinks.iter().find(|sink| sink.name() == name);
+            let sink = sink.ok_or_else(|| Error::Sinks(format!("there is no sink `{name}`")))?;
+            match sink.naming() == destination.naming {
+                true => Ok(sink.clone()),
+                false => Err(Error::Sinks(format!(
+                    "sink `{name}` is {:?}, and the plan takes it for {:?}",
+                    sink.naming(),
+                    destination.naming
+                ))),
+            }
+        });
+        let sinks = sinks.collect::<Result<Vec<_>, _>>()?;
+        let Environment { clock, seed, workers, failpoints, observer } = environment;
+        let progress = Arc::new(Progress::new(&plan.spec.pipeline));
+        let spools = Arc::new(Semaphore::new(settings.ranges_max()));
+        let owner = OwnerId(format!("{seed:016x}"));
+        let shared = Shared {
+            plan,
+            source,
+            sinks,
+            store,
+            settings,
+            clock,
+            seed,
+            owner,
+            failpoints,
+            observer,
+            progress,
+            spools,
+        };
+        Ok(Pipeline { shared: Arc::new(shared), workers })
+    }
+
+    /// The counters of the run, to look at while it runs.
+    pub fn progress(&self) -> Arc<Progress> {
+        self.shared.progress.clone()
+    }
+
+    /// Runs until all partitions have ended or the pipeline is told to stop. A partition that has
+    /// to stop does not stop the others: the report says which and why.
+    ///
+    /// Dropping the future is the same as a crash: the next run recovers.
+    pub async fn run(self, shutdown: Shutdown) -> Result<Report, Error> {
+        let jobs_max = self.shared.settings.partitions_per_worker;
+        let crew = Crew::start(self.workers, jobs_max).map_err(Error::Worker)?;
+        let slots = vec![jobs_max.max(1); self.workers.count()];
+        let (ended, ends) = mpsc::channel(slots.iter().sum());
+        let run =
+            Run { shared: self.shared, shutdown, crew, slots, ended, ends, known: BTreeMap::new() };
+        // Tasks of `Workers::Here` live in this set; with threads it is empty.
+        LocalSet::new().run_until(run.drive()).await
+    }
+}
+
+/// A run that is under way.
+struct Run {
+    shared: Arc<Shared>,
+    shutdown: Shutdown,
+    crew: Crew,
+    /// How many more partitions each worker may take.
+    slots: Vec<usize>,
+    ended: mpsc::Sender<End>,
+    ends: mpsc::Receiver<End>,
+    known: BTreeMap<PartitionId, Known>,
+}
+
+/// A partition as the run knows it.
+enum Known {
+    Waiting { parents: Vec<PartitionId> },
+    Running,
+    Ended(Box<PartitionReport>),
+}
+
+/// The task of a partition is over.
+struct End {
+    worker: usize,
+    report: PartitionReport,
+}
+
+impl Run {
+    async fn drive(mut self) -> Result<Report, Error> {
+        self.discover().await?;
+        loop {
+            self.start_ready().await;
+            if !self.is_running() {
+                // One last look: partitions may have appeared while others ended.
+                if self.shutdown.is_draining() || !self.discover().await? {
+                    break;
+                }
+                continue;
+            }
+            let shutdown = self.shutdown.clone();
+            tokio::select! {
+                biased;
+                () = shutdown.forced() => break,
+                end = self.ends.recv() => {
+                    let End { worker, report } = end.expect("the run itself holds a sender");
+                    self.end(worker, report);
+                    if !self.shutdown.is_draining() {
+                        self.discover().await?;
+                    }
+                }
+                () = sleep(self.shared.settings.discover_every) => {
+                    if !self.shutdown.is_draining() {
+                        self.discover().await?;
+                    }
+                }
+            }
+        }
+        Ok(self.report().await)
+    }
+
+    /// Asks the source for its partitions. Says whether one may be started now.
+    async fn discover(&mut self) -> Result<bool, Error> {
+        let listed = self.list().await?;
+        let Some(listed) = listed else { return Ok(false) };
+        for Partition { id, parents, .. } in &listed {
+            let parents = || parents.clone();
+            self.known.entry(id.clone()).or_insert_with(|| Known::Waiting { parents: parents() });
+        }
+        // A parent that the source no longer lists counts as finished.
+        let gone = |id: &PartitionId| !listed.iter().any(|it| it.id == *id);
+        for known in self.known.values_mut() {
+            if let Known::Waiting { parents } = known {
+                parents.retain(|parent| !gone(parent));
+            }
+        }
+        self.shared.progress.listed(self.known.len() as u64);
+        Ok(self.known.keys().any(|id| self.is_ready(id)))
+    }
+
+    /// The partitions as of now; none when the pipeline was told to stop before the source said.
+    async fn list(&mut self) -> Result<Option<Vec<Partition>>, Error> {
+        let policy = self.shared.settings.retry;
+        let mut attempts = Attempts::new(policy);
+        let mut random = self.shared.random_for(&PartitionId::from(""));
+        let mut waits = None;
+        loop {
+            let listing = timeout(policy.attempt_max, self.shared.source.partitions());
+            let shutdown = self.shutdown.clone();
+            let answer = tokio::select! {
+                biased;
+                answer = listing => answer,
+                () = shutdown.drain() => return Ok(None),
+            };
+            let seam = Seam::Source;
+            let seconds = policy.attempt_max.as_secs();
+            let error = match answer {
+                Ok(Ok(listed)) => {
+                    if waits.is_some() {
+                        let attempts = attempts.failed();
+                        let resumed = Event::Resumed { partition: None, seam, attempts };
+                        self.shared.observer.observe(&resumed);
+                    }
+                    return Ok(Some(listed));
+                }
+                Ok(Err(error)) => Error::Source(error),
+                Err(_) => Error::NoAnswer { seam: seam.to_string(), seconds },
+            };
+            let Failure::Retry { after } = error.failure() else { return Err(error) };
+            let Some(delay) = attempts.delay(&mut random, after) else { return Err(error) };
+            self.shared.progress.retry(&seam);
+            waits.get_or_insert_with(|| self.shared.progress.waits());
+            self.shared.observer.observe(&Event::Waiting {
+                partition: None,
+                seam,
+                attempts: attempts.failed(),
+                delay,
+                message: chain(&error),
+            });
+            tokio::select! {
+                biased;
+                () = sleep(delay) => {}
+                () = shutdown.drain() => return Ok(None),
+            }
+        }
+    }
+
+    /// Starts partitions on the workers that have the most room.
+    async fn start_ready(&mut self) {
+        let ready = self.known.keys().filter(|id| self.is_ready(id)).cloned().collect::<Vec<_>>();
+        for partition in ready {
+            let most =
+                self.slots.iter().enumerate().max_by_key(|(i, slots)| (**slots, usize::MAX - i));
+            let Some((worker, _)) = most.filter(|(_, slots)| **slots > 0) else { return };
+            self.slots[worker] -= 1;
+            self.shared.progress.opened();
+            let job = self.job(worker, partition.clone());
+            self.known.insert(partition, Known::Running);
+            self.crew.spawn(worker, job).await;
+        }
+    }
+
+    /// Invariant: a child shard is not read before its parents are finished.
+    fn is_ready(&self, partition: &PartitionId) -> bool {
+        let Some(Known::Waiting { parents }) = self.known.get(partition) else { return false };
+        let finished = |parent: &PartitionId| {
+            let done = [Outcome::Finished, Outcome::AlreadyFinished];
+            matches!(self.known.get(parent), Some(Known::Ended(it)) if done.contains(&it.outcome))
+        };
+        !self.shutdown.is_draining() && parents.iter().all(finished)
+    }
+
+    fn job(&self, worker: usize, partition: PartitionId) -> Job {
+        let (shared, shutdown) = (self.shared.clone(), self.shutdown.clone());
+        let mut ending =
+            Ending { worker, partition: Some(partition.clone()), ended: self.ended.clone() };
+        Box::new(move || {
+            Box::pin(async move {
+                let report = partition::run(shared, partition, shutdown).await;
+                ending.with(report);
+            })
+        })
+    }
+
+    fn end(&mut self, worker: usize, report: PartitionReport) {
+        self.slots[worker] += 1;
+        self.shared.progress.ended();
+        self.known.insert(report.partition.clone(), Known::Ended(Box::new(report)));
+    }
+
+    fn is_running(&self) -> bool {
+        self.known.values().any(|known| matches!(known, Known::Running))
+    }
+
+    async fn report(self) -> Report {
+        let bytes_read = self.shared.progress.snapshot().bytes_read;
+        let mut report =
+            Report { interrupted: self.shutdown.is_draining(), bytes_read, ..Report::default() };
+        // Before anything is told: tasks that a force left behind are dropped with the crew.
+        self.crew.dismiss().await;
+        for (partition, known) in self.known {
+            let partition = match known {
+                Known::Ended(partition) => *partition,
+                Known::Running => PartitionReport::new(partition, Outcome::Drained),
+                Known::Waiting { .. } if report.interrupted => {
+                    PartitionReport::new(partition, Outcome::Drained)
+                }
+                // Its parents could not be finished.
+                Known::Waiting { .. } => PartitionReport::new(partition, Outcome::Stopped),
+            };
+            report.counts = report.counts.plus(&partition.counts);
+            report.ranges += partition.ranges;
+            report.objects += partition.objects;
+            report.object_bytes += partition.object_bytes;
+            report.partitions.push(partition);
+        }
+        report
+    }
+}
+
+/// Tells the run that a partition's task is over, even when it panicked.
+struct Ending {
+    worker: usize,
+    partition: Option<PartitionId>,
+    ended: mpsc::Sender<End>,
+}
+
+impl Ending {
+    fn with(&mut self, report: PartitionReport) {
+        self.partition = None;
+        // There is room: the channel holds one for each partition that may be open.
+        let _ = self.ended.try_send(End { worker: self.worker, report });
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(partition) = self.partition.take() {
+            let mut report = PartitionReport::new(partition.clone(), Outcome::Stopped);
+            report.error = Some(Error::Panicked { partition });
+            self.with(report);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Stopping: once gracefully, twice by force.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// How much of a stop was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stop {
+    No,
+    Drain,
+    Force,
+}
+
+/// Asks a pipeline to stop. Dropping it asks for nothing.
+#[derive(Clone, Debug)]
+pub struct StopHandle(watch::Sender<Stop>);
+
+/// How a pipeline hears that it is to stop.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    stop: watch::Receiver<Stop>,
+    /// Keeps the channel open when the handle is gone.
+    _open: watch::Sender<Stop>,
+}
+
+/// A handle to stop by, and what listens to it.
+pub fn shutdown() -> (StopHandle, Shutdown) {
+    let (sender, stop) = watch::channel(Stop::No);
+    (StopHandle(sender.clone()), Shutdown { stop, _open: sender })
+}
+
+impl StopHandle {
+    /// Stop reading, finish and commit what was read, give the partitions up. For the first
+    /// signal.
+    pub fn drain(&self) {
+        self.0.send_if_modified(|stop| std::mem::replace(stop, Stop::Drain.max(*stop)) != *stop);
+    }
+
+    /// Drop everything where it stands: the next start recovers. For the second signal.
+    pub fn force(&self) {
+        self.0.send_replace(Stop::Force);
+    }
+}
+
+impl Shutdown {
+    /// One that never comes.
+    pub fn never() -> Self {
+        shutdown().1
+    }
+
+    /// Whether the pipeline is to stop.
+    pub fn is_draining(&self) -> bool {
+        *self.stop.borrow() >= Stop::Drain
+    }
+
+    /// Returns when the pipeline is to stop.
+    pub(crate) async fn drain(&self) {
+        self.at_least(Stop::Drain).await;
+    }
+
+    /// Returns when the pipeline is to drop everything.
+    pub(crate) async fn forced(&self) {
+        self.at_least(Stop::Force).await;
+    }
+
+    /// Returns when the pipeline was told to stop and has had time enough.
+    pub(crate) async fn out_of_patience(&self, patience: Duration) {
+        self.drain().await;
+        tokio::time::sleep(patience).await;
+    }
+
+    async fn at_least(&self, wanted: Stop) {
+        let mut stop = self.stop.clone();
+        // The sender lives as long as `self`.
+        let _ = stop.wait_for(|stop| *stop >= wanted).await;
+    }
+}

@@ -1,0 +1,11 @@
+//! The delivery guarantee as stories: stop at each seam, restart, and nothing is lost, nothing is
+//! twice, and no checkpoint is ahead.
+//!
+//! All on one thread with a paused clock: the same seed gives the same trace.
+
+mod crash;
+mod outage;
+mod recovery;
+mod run;
+mod simulation;
+mod world;
