@@ -1,1 +1,3 @@
-//! Being written.
+//! What the tests of the whole share. The tests themselves lie in `tests/`, a file each story.
+
+pub mod guests;

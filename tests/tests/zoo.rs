@@ -246,7 +246,7 @@ fn what_was_not_granted_can_not_be_answered() {
 
 #[test]
 fn floods_of_findings_and_bytes_are_stopped() {
-    check("flood-findings", Breach::Findings, "1000000 findings of 48 allowed");
+    check("flood-findings", Breach::Findings, "100000 findings of 48 allowed");
     let error = check("flood-reply", Breach::ReplyBytes, "more");
     assert_eq!(error.breach.code(), "plugin-reply-bytes");
 }

@@ -54,7 +54,7 @@ pub(crate) fn classify(error: &wasmtime::Error, guest: &mut Guest) -> TransformE
     TransformError { row, backtrace, ..TransformError::new(breach, message) }
 }
 
-/// The functions on the guest's stack, innermost first, without what a panic adds.
+/// The functions on the guest's stack, innermost first; a panic's own come before the culprit.
 fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
     let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
         // `{:#}` leaves out the hash, which differs from build to build.

@@ -8,8 +8,8 @@ impl Behave for FloodFindings {
     fn transform(batch: Batch) -> Reply {
         let mut reply = doubled(&batch);
         if let Some(row) = poison(&batch) {
-            reply.findings.rows = vec![row; 1_000_000];
-            reply.findings.rules = vec![0; 1_000_000];
+            reply.findings.rows = vec![row; 100_000];
+            reply.findings.rules = vec![0; 100_000];
         }
         reply
     }

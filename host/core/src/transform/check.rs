@@ -6,6 +6,7 @@ use super::{Batch, Breach, Reply, TransformError, Verdict};
 use crate::{
     column::{Binary, Column, Values, Write},
     description::{Description, Kind, TimestampFormat},
+    json::Validator,
 };
 
 /// What a reply to one batch may have, its rows already counted in.
@@ -236,10 +237,13 @@ impl Reply {
                     "a date outside the years 0 to 9999",
                 ),
             },
-            Values::Json(texts) => breaking.row(
-                |row| serde_json::from_slice::<serde::de::IgnoredAny>(texts.get(row)).is_err(),
-                "a text that is not JSON",
-            ),
+            Values::Json(texts) => {
+                let mut json = Validator::default();
+                breaking.row(
+                    |row| json.validate(texts.get(row)).is_err(),
+                    "a text that is not JSON, which would break the record that it goes into",
+                )
+            }
             Values::Int64(_) | Values::Timestamp(_) | Values::Utf8(_) => Ok(()),
         }
     }
@@ -342,4 +346,194 @@ fn largest(codes: &[u8]) -> u8 {
 
 fn lie(what: impl std::fmt::Display) -> TransformError {
     TransformError::new(Breach::Reply, what.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        Path, Timestamp,
+        description::{Dimension, KeyedState, Rule, Severity, Written},
+        transform::{ChangedStates, Findings, States},
+    };
+
+    const LIMITS: ReplyLimits =
+        ReplyLimits { reply_bytes_max: 1000, findings_max: 4, state_bytes_max: 8, fan_out: true };
+
+    fn description() -> Description {
+        let written = |name, kind| Written { path: Path::keys([name]), kind };
+        Description {
+            reads: vec![],
+            writes: vec![
+                written("number", Kind::Float64),
+                written("text", Kind::Utf8),
+                written("band", Kind::Enumeration(vec!["low".into(), "high".into()])),
+            ],
+            rules: vec![Rule {
+                id: "odd".into(),
+                dimension: Dimension::Validity,
+                severity: Severity::Warn,
+                field: None,
+                text: "A rule.".into(),
+            }],
+            state: Some(KeyedState { key: vec![0] }),
+        }
+    }
+
+    /// What becomes of a reply to three rows with two keys.
+    fn check(reply: &Reply) -> Result<(), TransformError> {
+        let states = States { rows: vec![0, 1, 0], values: ["", "old"].iter().collect() };
+        let batch =
+            Batch { rows: 3, columns: &[], states: &states, batch_time: Timestamp::default() };
+        reply.check(&description(), &batch, &LIMITS)
+    }
+
+    fn column(values: Values) -> Column {
+        Column { values, presence: vec![] }
+    }
+
+    fn honest() -> Reply {
+        Reply {
+            columns: vec![
+                column(Values::Float64(vec![1.0, 2.0, 3.0])),
+                column(Values::Utf8(["a", "", "é"].iter().collect())),
+                column(Values::Enumeration(vec![0, 1, 0])),
+            ],
+            ..Reply::default()
+        }
+    }
+
+    /// An honest reply with one change: the breach and a word of the message.
+    #[track_caller]
+    fn lie(change: impl FnOnce(&mut Reply), breach: Breach, words: &str) {
+        let mut reply = honest();
+        change(&mut reply);
+        let error = check(&reply).expect_err("it is found");
+        assert_eq!(error.breach, breach, "{error}");
+        assert!(error.message.contains(words), "{words:?} is not in {:?}", error.message);
+    }
+
+    #[track_caller]
+    fn fine(change: impl FnOnce(&mut Reply)) {
+        let mut reply = honest();
+        change(&mut reply);
+        check(&reply).expect("it is honest");
+    }
+
+    #[test]
+    fn honest_replies_pass() {
+        fine(|_| {});
+        fine(|reply| reply.verdicts = vec![0, 0, 0]);
+        fine(|reply| {
+            reply.verdicts = vec![0, 1, 2];
+            reply.findings = Findings {
+                rows: vec![2, 1],
+                rules: vec![0, 0],
+                details: ["why", ""].iter().collect(),
+            };
+        });
+        fine(|reply| {
+            reply.states = ChangedStates { keys: vec![1], values: ["new"].iter().collect() }
+        });
+    }
+
+    #[test]
+    fn slots_without_a_value_hold_anything() {
+        fine(|reply| {
+            reply.columns[0] = Column {
+                values: Values::Float64(vec![f64::NAN, 1.0, f64::INFINITY]),
+                presence: vec![1, 0, 3],
+            };
+            reply.columns[2] =
+                Column { values: Values::Enumeration(vec![9, 9, 9]), presence: vec![2, 2, 2] };
+        });
+        // Nor do those of rows that are gone.
+        fine(|reply| {
+            reply.verdicts = vec![2, 0, 0];
+            reply.findings = Findings { rows: vec![0], rules: vec![0], ..Findings::default() };
+            reply.columns[0] = column(Values::Float64(vec![f64::NAN, 1.0, 1.0]));
+        });
+    }
+
+    #[test]
+    fn rows_with_parents_are_counted_by_parents() {
+        let two_of_the_first = |reply: &mut Reply| {
+            reply.parents = vec![0, 0, 2];
+            reply.findings = Findings { rows: vec![1], rules: vec![0], ..Findings::default() };
+        };
+        fine(two_of_the_first);
+        let childless = |reply: &mut Reply| {
+            two_of_the_first(reply);
+            reply.findings = Findings::default();
+        };
+        lie(childless, Breach::Reply, "row 1 is gone without a finding");
+        lie(|reply| reply.parents = vec![0, 2, 1], Breach::Reply, "parents decrease");
+        lie(|reply| reply.parents = vec![0, 1, 3], Breach::Reply, "a parent is no row");
+        lie(|reply| reply.parents = vec![0, 1, 1, 2], Breach::Reply, "3 values for 4 rows");
+        let rejected = |reply: &mut Reply| {
+            reply.parents = vec![0, 1, 2];
+            reply.verdicts = vec![2, 0, 0];
+        };
+        lie(rejected, Breach::Reply, "row 0 is gone without a finding");
+    }
+
+    #[test]
+    fn lies_are_named() {
+        lie(|reply| drop(reply.columns.pop()), Breach::Reply, "2 columns for 3 declared");
+        lie(|reply| reply.verdicts = vec![0], Breach::Reply, "1 verdicts for 3 rows");
+        lie(|reply| reply.columns[0].presence = vec![0], Breach::Reply, "1 presence bytes");
+        lie(|reply| reply.columns[0].presence = vec![0, 4, 0], Breach::Reply, "presence byte is 4");
+        let long = |reply: &mut Reply| reply.findings.details.bytes = vec![b' '; 1001];
+        lie(long, Breach::ReplyBytes, "of 1000 allowed");
+        let many = |reply: &mut Reply| {
+            reply.findings.rows = vec![0; 5];
+            reply.findings.rules = vec![0; 5];
+        };
+        lie(many, Breach::Findings, "5 findings of 4 allowed");
+        let states = |keys: &'static [u32], values: &'static [&str]| {
+            move |reply: &mut Reply| {
+                reply.states =
+                    ChangedStates { keys: keys.to_vec(), values: values.iter().collect() };
+            }
+        };
+        lie(states(&[1], &["123456789"]), Breach::StateBytes, "9 bytes of 8 allowed");
+        lie(states(&[0, 0], &["", ""]), Breach::Reply, "returned twice");
+        lie(states(&[2], &[""]), Breach::Reply, "none of the 2");
+        lie(states(&[0, 1], &[""]), Breach::Reply, "2 offsets for 2 values");
+    }
+
+    proptest! {
+        /// Whatever the numbers are: no panic, and what passes can be read to its last value.
+        #[test]
+        fn what_passes_can_be_read(
+            verdicts in prop::collection::vec(0u8..4, 0..5),
+            parents in prop::collection::vec(0u32..5, 0..5),
+            offsets in prop::collection::vec(0u32..6, 0..6),
+            bytes in prop::collection::vec(any::<u8>(), 0..6),
+            codes in prop::collection::vec(0u32..4, 0..5),
+            presence in prop::collection::vec(0u8..6, 0..5),
+            rows in prop::collection::vec(0u32..5, 0..5),
+            keys in prop::collection::vec(0u32..4, 0..3),
+        ) {
+            let mut reply = honest();
+            let rules = vec![0; rows.len()];
+            reply.verdicts = verdicts;
+            reply.parents = parents;
+            reply.columns[1].values = Values::Utf8(Binary { offsets: offsets.clone(), bytes });
+            reply.columns[2] = Column { values: Values::Enumeration(codes), presence };
+            reply.findings = Findings { rows, rules, ..Findings::default() };
+            reply.states.values = Binary { offsets, bytes: vec![] };
+            reply.states.keys = keys;
+            if check(&reply).is_ok() {
+                let Values::Utf8(texts) = &reply.columns[1].values else { unreachable!() };
+                let count = if reply.parents.is_empty() { 3 } else { reply.parents.len() };
+                prop_assert_eq!(texts.len(), count);
+                for row in 0..count {
+                    prop_assert!(std::str::from_utf8(texts.get(row)).is_ok());
+                }
+            }
+        }
+    }
 }

@@ -1,0 +1,42 @@
+//! The components of `tests/guests` and of `plugins`, which `cargo xtask guests` builds.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The component of a guest that misbehaves: `trap-on-one`.
+///
+/// # Panics
+/// When it has not been built.
+pub fn component(name: &str) -> Vec<u8> {
+    read(
+        std::env::var_os("TIDEGATE_GUESTS").map_or_else(|| target().join("guests"), PathBuf::from),
+        name,
+    )
+}
+
+/// The component of a first-party plugin: `validate`.
+///
+/// # Panics
+/// When it has not been built.
+pub fn plugin(name: &str) -> Vec<u8> {
+    read(
+        std::env::var_os("TIDEGATE_PLUGINS")
+            .map_or_else(|| target().join("plugins"), PathBuf::from),
+        name,
+    )
+}
+
+fn read(directory: PathBuf, name: &str) -> Vec<u8> {
+    let path = directory.join(name).with_extension("wasm");
+    fs::read(&path).unwrap_or_else(|error| {
+        panic!("{}: {error}; `cargo xtask guests` builds it", path.display())
+    })
+}
+
+/// The target directory that the running test lies in: `<target>/<profile>/deps/<test>`.
+fn target() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    test.ancestors().nth(3).unwrap_or(Path::new("target")).to_owned()
+}
