@@ -13,7 +13,8 @@ use tidegate_plugin::{ConfigError, Path};
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The fields whose texts are the key of the history.
+    /// The fields that are the key of the history, of any type. A text and a number are different
+    /// keys, and so are `1` and `1.0`.
     pub key: Vec<Path>,
     /// The number.
     pub field: Path,

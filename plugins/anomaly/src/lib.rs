@@ -57,9 +57,11 @@ impl Plugin for Anomaly {
         config.check()?;
         let mut description = Description::default();
         let number = description.read(Read::field(config.field.clone(), Kind::Float64));
-        let key = config.key.iter().map(|path| {
-            description.read(Read::field(path.clone(), Kind::Utf8)) as u32
-        });
+        // As JSON, so that a key may be a number or a text: the host groups by it, nobody reads it.
+        let key = config
+            .key
+            .iter()
+            .map(|path| description.read(Read::field(path.clone(), Kind::Json)) as u32);
         description.state_key = Some(key.collect());
         if let Some(path) = config.write_score.clone() {
             description.writes.push(Write { path, kind: Kind::Float64 });

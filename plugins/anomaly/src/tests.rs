@@ -47,10 +47,12 @@ fn a_key_warms_up_then_finds_what_deviates() {
 fn keys_have_histories_of_their_own() {
     let mut harness = harness(json!({}));
     harness.run(ordinary(30));
-    let other = json!({"metric": "cpu", "host": "b", "value": 80.0});
-    assert_eq!(verdict(&harness.run(json!([other]))[0]), "warming-up");
+    let by_name = json!({"metric": "cpu", "host": "b", "value": 80.0});
+    let by_number = json!({"metric": "cpu", "host": 7, "value": 80.0});
+    let outcomes = harness.run(json!([by_name, by_number]));
+    assert!(outcomes.iter().all(|outcome| verdict(outcome) == "warming-up"));
     let (keys, longest) = harness.states();
-    assert_eq!(keys, 2);
+    assert_eq!(keys, 3);
     assert_eq!(longest, 20, "a state is bounded by 64 bytes");
 }
 

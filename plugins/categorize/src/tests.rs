@@ -36,7 +36,8 @@ fn a_number_above_the_last_limit_gets_no_name() {
         {"label": "low", "below": 0}, {"label": "mid", "below": 10}, {"label": "low", "below": 20},
     ]}]});
     let records = json!([{"n": 15}, {"n": 20}, {"n": "5"}, {}]);
-    let expected = [json!({"n": 15, "size": "low"}), json!({"n": 20}), json!({"n": "5"}), json!({})];
+    let expected =
+        [json!({"n": 15, "size": "low"}), json!({"n": 20}), json!({"n": "5"}), json!({})];
     assert_eq!(categorized(config, records), expected);
 }
 

@@ -1,6 +1,6 @@
 //! Columns in the middle of a computation: borrowed from the batch as long as nobody changes them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use tidegate_plugin::{
     Batch, Findings,
@@ -65,10 +65,7 @@ impl<'a, T: Copy + Default> Cells<'a, T> {
     }
 
     /// The values changed by those of another column.
-    pub(crate) fn combine<U: Copy>(&mut self, other: Cells<'a, U>, mut f: impl FnMut(T, U) -> T)
-    where
-        U: Default,
-    {
+    pub(crate) fn combine<U: Copy>(&mut self, other: Cells<'a, U>, mut f: impl FnMut(T, U) -> T) {
         for (value, other) in self.values.to_mut().iter_mut().zip(other.values.iter()) {
             *value = f(*value, *other);
         }
@@ -101,10 +98,18 @@ impl<'a, T: Copy + Default> Cells<'a, T> {
 
 impl Cells<'_, f64> {
     /// Finds values that JSON has no number for.
-    pub(crate) fn lose_infinite(mut self) -> Self {
-        if !self.values.iter().all(|value| value.is_finite()) {
+    pub(crate) fn lose_infinite(self) -> Self {
+        // Not a number is outside of any range; so is infinity, above the greatest.
+        self.lose_outside(f64::MIN..f64::INFINITY)
+    }
+}
+
+impl<T: Copy + Default + PartialOrd> Cells<'_, T> {
+    /// Finds values outside a range.
+    pub(crate) fn lose_outside(mut self, range: Range<T>) -> Self {
+        if !self.values.iter().all(|value| range.contains(value)) {
             for (row, value) in self.values.iter().enumerate() {
-                if !value.is_finite() && has(&self.absent, row) {
+                if !range.contains(value) && has(&self.absent, row) {
                     lose(&mut self.absent, self.values.len(), row, FAILED);
                 }
             }

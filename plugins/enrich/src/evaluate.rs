@@ -39,22 +39,17 @@ impl Number {
 }
 
 /// Operands that are constants are no columns.
-fn combine(
-    column: &mut Cells<'_, f64>,
+fn combine<'a>(
+    column: &mut Cells<'a, f64>,
     operand: &Number,
-    batch: &Batch<'_>,
+    batch: &Batch<'a>,
     f: impl Fn(f64, f64) -> f64,
 ) {
     match operand {
         Number::Constant(constant) => {
             column.values.to_mut().iter_mut().for_each(|value| *value = f(*value, *constant));
         }
-        operand => {
-            let Cells { values, absent } = operand.eval(batch);
-            let operand =
-                Cells { values: Cow::Owned(values.into_owned()), absent: absent.into_owned().into() };
-            column.combine(operand, f);
-        }
+        operand => column.combine(operand.eval(batch), f),
     }
 }
 
@@ -104,9 +99,7 @@ impl Integer {
                     known.1
                 })
             }
-            Integer::Length(text) => {
-                text.eval(batch).measure(|text| text.chars().count() as i64)
-            }
+            Integer::Length(text) => text.eval(batch).measure(|text| text.chars().count() as i64),
         }
     }
 }

@@ -8,9 +8,11 @@ mod config;
 mod evaluate;
 mod plan;
 
+use std::ops::Range;
+
 use tidegate_plugin::{
-    About, Batch, ConfigError, Description, Dimension, Findings, Plugin, Reply, Rule,
-    Severity, Write, export,
+    About, Batch, ConfigError, Description, Dimension, Findings, Plugin, Reply, Rule, Severity,
+    Timestamp, Write, export,
     reply::{Column, Values},
 };
 
@@ -18,6 +20,9 @@ pub use config::{Config, Constant, Expression, Field, Replace, Round, Split, Sub
 use plan::{Planner, Text, Typed};
 
 export!(Enrich);
+
+/// The years 0 to 9999, in days since 1970: others have no text as a date.
+const DAYS: Range<i32> = -719_528..2_932_897;
 
 /// The plugin under one config.
 #[derive(Debug)]
@@ -82,8 +87,15 @@ impl Typed {
             }
             Typed::Text(text) => text.eval(batch).finish(rule, findings),
             Typed::Boolean(boolean) => boolean.eval(batch).finish(Values::Boolean, rule, findings),
-            Typed::Time(time) => time.eval(batch).finish(Values::Timestamp, rule, findings),
-            Typed::Date(date) => date.eval(batch).finish(Values::Date, rule, findings),
+            Typed::Time(time) => {
+                let times = time.eval(batch).lose_outside(
+                    i64::from(DAYS.start) * Timestamp::DAY..i64::from(DAYS.end) * Timestamp::DAY,
+                );
+                times.finish(Values::Timestamp, rule, findings)
+            }
+            Typed::Date(date) => {
+                date.eval(batch).lose_outside(DAYS).finish(Values::Date, rule, findings)
+            }
         }
     }
 }

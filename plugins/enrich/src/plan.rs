@@ -3,9 +3,7 @@
 //! Types are settled here, once: an expression of each type has a Rust type of its own, so that
 //! evaluation has nothing left to check.
 
-use tidegate_plugin::{
-    ConfigError, Description, HostValue, Kind, Path, Read, TimestampFormat,
-};
+use tidegate_plugin::{ConfigError, Description, HostValue, Kind, Path, Read, TimestampFormat};
 
 use crate::config::{Constant, Expression, Replace, Round, Split, Substring};
 
@@ -287,7 +285,11 @@ impl Planner<'_> {
             E::Replace(replace) => {
                 let Replace { value, find, with } = *replace;
                 let value = self.text(value, &inside("replace/value"))?.into();
-                Typed::Text(Text::Replace { value, find: full(find, &inside("replace/find"))?, with })
+                Typed::Text(Text::Replace {
+                    value,
+                    find: full(find, &inside("replace/find"))?,
+                    with,
+                })
             }
             E::Split(split) => {
                 let Split { value, by, index } = *split;

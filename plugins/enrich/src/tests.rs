@@ -24,8 +24,17 @@ fn parts_of_times() {
     let t = json!({"timestamp": "t"});
     assert_eq!(of(json!({"date_of": t})), "2026-01-01");
     for (part, expected) in [
-        ("year", 2026), ("quarter", 1), ("month", 1), ("day", 1), ("day_of_year", 1), ("hour", 23),
-        ("minute", 59), ("second", 58), ("weekday", 4), ("iso_week", 1), ("iso_year", 2026),
+        ("year", 2026),
+        ("quarter", 1),
+        ("month", 1),
+        ("day", 1),
+        ("day_of_year", 1),
+        ("hour", 23),
+        ("minute", 59),
+        ("second", 58),
+        ("weekday", 4),
+        ("iso_week", 1),
+        ("iso_year", 2026),
     ] {
         assert_eq!(of(json!({part: t})), expected, "{part}");
     }
@@ -33,7 +42,10 @@ fn parts_of_times() {
     assert_eq!(of(json!({"day_of_year": {"date": "s"}})), 60);
     assert_eq!(of(json!({"year": {"unix_seconds": "e"}})), 1969);
     assert_eq!(of(json!({"second": {"unix_milliseconds": "e"}})), 59);
-    assert_eq!(of(json!({"seconds_between": [{"unix_seconds": "e"}, {"unix_milliseconds": "e"}]})), 0.999);
+    assert_eq!(
+        of(json!({"seconds_between": [{"unix_seconds": "e"}, {"unix_milliseconds": "e"}]})),
+        0.999
+    );
     assert_eq!(of(json!({"year": {"host": "@batch-time"}})), 2026);
     assert_eq!(of(t), "2026-01-01T23:59:58.5Z");
 }
@@ -44,8 +56,12 @@ fn a_batch_may_run_across_days_in_any_order() {
         {"write": "d", "value": {"day": {"timestamp": "t"}}},
         {"write": "h", "value": {"hour": {"timestamp": "t"}}},
     ]});
-    let times = [("2026-03-01T00:00:00Z", 1, 0), ("2026-02-28T23:59:59.999999Z", 28, 23),
-        ("1969-12-31T12:00:00Z", 31, 12), ("2026-03-01T23:00:00Z", 1, 23)];
+    let times = [
+        ("2026-03-01T00:00:00Z", 1, 0),
+        ("2026-02-28T23:59:59.999999Z", 28, 23),
+        ("1969-12-31T12:00:00Z", 31, 12),
+        ("2026-03-01T23:00:00Z", 1, 23),
+    ];
     let records = times.iter().map(|(time, ..)| json!({"t": time})).collect();
     for (outcome, (_, day, hour)) in testing::run::<Enrich>(config, records).iter().zip(times) {
         assert_eq!((&outcome.record()["d"], &outcome.record()["h"]), (&json!(day), &json!(hour)));
@@ -85,6 +101,8 @@ fn what_can_not_be_computed_is_left_out_and_found() {
         (json!({"remainder": [{"integer": "a"}, {"constant": 0}]}), json!({"a": 1})),
         (json!({"absolute": {"integer": "a"}}), json!({"a": i64::MIN})),
         (json!({"floor": {"number": "a"}}), json!({"a": 1e19})),
+        (json!({"date_of": {"unix_seconds": "a"}}), json!({"a": 1e12})),
+        (json!({"unix_seconds": "a"}), json!({"a": -1e12})),
     ] {
         let config = json!({"fields": [{"write": "x.out", "value": expression}]});
         let outcome = testing::run::<Enrich>(config, json!([record])).remove(0);
@@ -102,7 +120,9 @@ fn operands_without_a_value_give_nothing_and_no_finding() {
         {"write": "day", "value": {"day": {"timestamp": "when"}}},
     ]});
     let records = json!([{"a": 1, "b": "2"}, {"b": null}, {"s": "x"}, {"when": "soon"}]);
-    for (outcome, record) in testing::run::<Enrich>(config, records.clone()).iter().zip(records.as_array().unwrap()) {
+    for (outcome, record) in
+        testing::run::<Enrich>(config, records.clone()).iter().zip(records.as_array().unwrap())
+    {
         assert_eq!(outcome.record(), record);
         assert!(outcome.findings.is_empty());
     }
@@ -168,9 +188,17 @@ fn constants_of_each_type() {
 #[test]
 fn a_config_that_makes_no_sense_is_refused_with_its_place() {
     let cases = [
-        (json!({"year": {"text": "t"}}), "/year", "this is a text, and it takes a timestamp or date"),
+        (
+            json!({"year": {"text": "t"}}),
+            "/year",
+            "this is a text, and it takes a timestamp or date",
+        ),
         (json!({"add": []}), "/add", "there is no operand"),
-        (json!({"add": [{"number": "a"}, {"text": "b"}]}), "/add/1", "a text, and it takes a number"),
+        (
+            json!({"add": [{"number": "a"}, {"text": "b"}]}),
+            "/add/1",
+            "a text, and it takes a number",
+        ),
         (json!({"first_of": [{"number": "a"}, {"text": "b"}]}), "/first_of/1", "takes a number"),
         (json!({"first_of": [{"date": "a"}, {"text": "b"}]}), "/first_of", "not of one type"),
         (json!({"upper": {"length": {"number": "a"}}}), "/upper/length", "takes a text"),

@@ -48,7 +48,8 @@ impl Plugin for Validate {
 
     fn transform(&self, batch: &Batch<'_>) -> Reply {
         let mut reply = Reply::default();
-        let types = self.plan.types.map(|(read, types)| RowsByType::of(batch.enumeration(read), types));
+        let types =
+            self.plan.types.map(|(read, types)| RowsByType::of(batch.enumeration(read), types));
         for step in &self.plan.steps {
             match (step.of_type, &types) {
                 (Some(code), Some(types)) => {

@@ -34,16 +34,46 @@ pub(crate) struct Step {
 /// What must hold. Numbers are indices of reads.
 #[derive(Debug)]
 pub(crate) enum Test {
-    Required { read: usize },
+    Required {
+        read: usize,
+    },
     /// The column has a value, or at least (`loosely`) one of the right JSON type.
-    OfKind { read: usize, loosely: bool },
-    BeginsWith { read: usize, brace: u8 },
-    InRange { read: usize, range: Range },
-    OfLength { read: usize, at_least: usize, at_most: usize },
-    Matches { read: usize, pattern: Pattern },
-    OneOf { read: usize },
-    Compares { read: usize, operator: Operator, to: usize, kind: Comparable },
-    Recent { read: usize, now: usize, older_max: i64, ahead_max: i64 },
+    OfKind {
+        read: usize,
+        loosely: bool,
+    },
+    BeginsWith {
+        read: usize,
+        brace: u8,
+    },
+    InRange {
+        read: usize,
+        range: Range,
+    },
+    OfLength {
+        read: usize,
+        at_least: usize,
+        at_most: usize,
+    },
+    Matches {
+        read: usize,
+        pattern: Box<Pattern>,
+    },
+    OneOf {
+        read: usize,
+    },
+    Compares {
+        read: usize,
+        operator: Operator,
+        to: usize,
+        kind: Comparable,
+    },
+    Recent {
+        read: usize,
+        now: usize,
+        older_max: i64,
+        ahead_max: i64,
+    },
 }
 
 /// When a rule applies.
@@ -158,9 +188,8 @@ impl Planner {
     }
 
     fn test(&mut self, field: Path, check: Check, pointer: &str) -> Result<Test, ConfigError> {
-        let refuse = |key: &str, why: &str| {
-            Err(ConfigError::at(format!("{pointer}/check/{key}"), why))
-        };
+        let refuse =
+            |key: &str, why: &str| Err(ConfigError::at(format!("{pointer}/check/{key}"), why));
         Ok(match check {
             Check::Required => Test::Required { read: self.read_presence(field) },
             Check::Type(wanted) => {
@@ -175,9 +204,7 @@ impl Planner {
             Check::Range(range) if range.is_empty() => {
                 return refuse("range", "it needs `above`, `at_least`, `below` or `at_most`");
             }
-            Check::Range(range) => {
-                Test::InRange { read: self.read(field, Kind::Float64), range }
-            }
+            Check::Range(range) => Test::InRange { read: self.read(field, Kind::Float64), range },
             Check::Length(length) => {
                 let at_least = length.at_least.unwrap_or(0) as usize;
                 let at_most = length.at_most.map_or(usize::MAX, |most| most as usize);
@@ -187,7 +214,10 @@ impl Planner {
                 Test::OfLength { read: self.read(field, Kind::Utf8), at_least, at_most }
             }
             Check::Pattern(pattern) => match Pattern::new(&pattern) {
-                Ok(pattern) => Test::Matches { read: self.read(field, Kind::Utf8), pattern },
+                Ok(pattern) => Test::Matches {
+                    read: self.read(field, Kind::Utf8),
+                    pattern: pattern.into(),
+                },
                 Err(error) => return refuse("pattern", &error),
             },
             Check::OneOf(texts) if texts.is_empty() => return refuse("one_of", "there is no text"),
@@ -227,9 +257,7 @@ impl Planner {
             (None, Some(Scalar::Boolean(wanted)), None) => {
                 Condition::Boolean { read: self.read(field, Kind::Boolean), wanted }
             }
-            (None, None, Some(texts)) => {
-                Condition::OneOf { read: self.dictionary(field, texts) }
-            }
+            (None, None, Some(texts)) => Condition::OneOf { read: self.dictionary(field, texts) },
             _ => {
                 let why = "it needs exactly one of `exists`, `equals` and `in`";
                 return Err(ConfigError::at(format!("{pointer}/when"), why));

@@ -157,20 +157,29 @@ fn rules_apply_by_type_and_by_condition() {
             ],
         }},
     });
-    let outcomes = testing::run::<Validate>(config, json!([
-        {"kind": "a"},
-        {"kind": "a", "n": 1},
-        {"kind": "b", "status": "failed"},
-        {"kind": "b", "code": 7},
-        {"kind": "b", "status": "late", "retries": 4},
-        {"kind": "b", "status": "fine", "retries": 4},
-        {"kind": "b", "paid": true, "level": 7},
-        {"kind": "c"},
-    ]));
+    let outcomes = testing::run::<Validate>(
+        config,
+        json!([
+            {"kind": "a"},
+            {"kind": "a", "n": 1},
+            {"kind": "b", "status": "failed"},
+            {"kind": "b", "code": 7},
+            {"kind": "b", "status": "late", "retries": 4},
+            {"kind": "b", "status": "fine", "retries": 4},
+            {"kind": "b", "paid": true, "level": 7},
+            {"kind": "c"},
+        ]),
+    );
     let rules: Vec<_> = outcomes.iter().map(|outcome| outcome.rules()).collect();
     let expected: [&[&str]; 8] = [
-        &["a-n"], &[], &["b-failed-code"], &["b-code-reason"], &["b-retries"], &[],
-        &["b-paid", "b-seven"], &["type-known"],
+        &["a-n"],
+        &[],
+        &["b-failed-code"],
+        &["b-code-reason"],
+        &["b-retries"],
+        &[],
+        &["b-paid", "b-seven"],
+        &["type-known"],
     ];
     assert_eq!(rules, expected);
     assert_eq!(outcomes[7].verdict, Verdict::Emit, "a warning lets the record go on");
@@ -235,10 +244,13 @@ fn a_config_that_makes_no_sense_is_refused_with_its_place() {
             json!({"always": [{"id": "r", "field": "f", "check": "required", "when": {"field": "g"}}]}),
             "/always/0/when",
         ),
-        (json!({"by_type": {"field": "t", "rules": {"a/b": [
-            {"id": "r", "field": "f", "check": "required"},
-            {"id": "r", "field": "g", "check": "required"},
-        ]}}}), "/by_type/rules/a~1b/1/id"),
+        (
+            json!({"by_type": {"field": "t", "rules": {"a/b": [
+                {"id": "r", "field": "f", "check": "required"},
+                {"id": "r", "field": "g", "check": "required"},
+            ]}}}),
+            "/by_type/rules/a~1b/1/id",
+        ),
     ];
     for (config, pointer) in cases {
         let error = Harness::<Validate>::new(config.clone()).expect_err(pointer);

@@ -188,7 +188,8 @@ mod tests {
         let offsets = [0, 0, 4, 8];
         let bytes = [1, 0, 0, 0, 2, 0, 0, 0];
         let rows = [2, 0, 1, 2];
-        let mut states = KeyedStates::<u32>::of(States { rows: &rows, offsets: &offsets, bytes: &bytes });
+        let mut states =
+            KeyedStates::<u32>::of(States { rows: &rows, offsets: &offsets, bytes: &bytes });
         *states.of_row(0) += 1;
         *states.of_row(3) += 1;
         assert_eq!(*states.of_row(2), 1);

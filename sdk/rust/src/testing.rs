@@ -136,8 +136,10 @@ impl<P: Plugin> Harness<P> {
         for rows in [records.len().max(1), 1, 3] {
             let (fresh, _) = crate::configure::<P>(&self.config).expect("it was accepted before");
             let mut states = before.clone();
-            let cut: Vec<Outcome> =
-                records.chunks(rows).flat_map(|part| call(&fresh, self, &mut states, part)).collect();
+            let cut: Vec<Outcome> = records
+                .chunks(rows)
+                .flat_map(|part| call(&fresh, self, &mut states, part))
+                .collect();
             assert_eq!(outcomes, cut, "the plugin is impure: in batches of {rows} it differs");
             if rows > 1 || records.len() == 1 {
                 after = states;
@@ -205,7 +207,8 @@ fn call<P: Plugin>(
     let mut rows = Vec::new();
     if let Some(key) = &description.state_key {
         for (_, record) in &selected {
-            let values = key.iter().map(|read| cell(record, &description.reads[*read as usize].from));
+            let values =
+                key.iter().map(|read| cell(record, &description.reads[*read as usize].from));
             let key = Value::from_iter(values.map(Option::unwrap_or_default)).to_string();
             let known = keys.iter().position(|known| *known == key);
             rows.push(known.unwrap_or(keys.len()) as u32);

@@ -27,10 +27,7 @@ pub(crate) fn named_fields<'a>(
 }
 
 /// The variants of an enum without data.
-pub(crate) fn plain_variants<'a>(
-    input: &'a DeriveInput,
-    derive: &str,
-) -> Result<Vec<&'a Variant>> {
+pub(crate) fn plain_variants<'a>(input: &'a DeriveInput, derive: &str) -> Result<Vec<&'a Variant>> {
     let Data::Enum(data) = &input.data else {
         return Err(Error::new_spanned(&input.ident, format!("`{derive}` is for enums")));
     };

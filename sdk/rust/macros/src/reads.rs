@@ -11,8 +11,7 @@ use crate::field;
 
 pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
     let fields = field::named_fields(&input, "Reads")?;
-    let attributes: Vec<Attributes> =
-        fields.clone().map(Attributes::of).collect::<Result<_>>()?;
+    let attributes: Vec<Attributes> = fields.clone().map(Attributes::of).collect::<Result<_>>()?;
     let lifetime = lifetime(&input)?;
 
     let name = &input.ident;
@@ -104,12 +103,11 @@ impl Attributes {
         let mut origin = None;
         let mut format: Option<LitStr> = None;
         let mut is_key = false;
-        let mut from = |span: proc_macro2::Span, expression: TokenStream| match origin
-            .replace(expression)
-        {
-            Some(_) => Err(Error::new(span, "a field is read from one place")),
-            None => Ok(()),
-        };
+        let mut from =
+            |span: proc_macro2::Span, expression: TokenStream| match origin.replace(expression) {
+                Some(_) => Err(Error::new(span, "a field is read from one place")),
+                None => Ok(()),
+            };
         for attribute in &field.attrs {
             if attribute.path().is_ident("read") {
                 attribute.parse_nested_meta(|meta| {

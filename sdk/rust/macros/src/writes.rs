@@ -8,8 +8,7 @@ use crate::field;
 
 pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
     let fields = field::named_fields(&input, "Writes")?;
-    let attributes: Vec<Attributes> =
-        fields.clone().map(Attributes::of).collect::<Result<_>>()?;
+    let attributes: Vec<Attributes> = fields.clone().map(Attributes::of).collect::<Result<_>>()?;
 
     let name = &input.ident;
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();

@@ -21,9 +21,10 @@ pub(super) fn host_value(value: HostValue, record: &Value, now: Timestamp) -> Op
     match value {
         // No test should depend on which: any text of the right form will do.
         HostValue::RecordId => {
-            let sum = record.to_string().bytes().fold(0_u64, |sum, byte| {
-                sum.wrapping_mul(31).wrapping_add(u64::from(byte))
-            });
+            let sum = record
+                .to_string()
+                .bytes()
+                .fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
             Some(Value::from(format!("{sum:064x}")))
         }
         HostValue::Partition | HostValue::Source => Some("test".into()),
@@ -92,7 +93,12 @@ fn push(values: &mut Values, value: Option<&Value>, kind: &Kind) -> Result<(), A
         }
         (Values::Int64(values), _) => {
             let number = value.as_number().ok_or(Absence::OtherType)?;
-            values.push(number.as_i64().ok_or(Absence::OutOfRange)?);
+            values.push(match (number.as_i64(), number.as_f64()) {
+                (Some(whole), _) => whole,
+                (None, Some(float)) if float.fract() != 0.0 => return Err(Absence::Malformed),
+                (None, Some(float)) if float.abs() < 9e18 => float as i64,
+                _ => return Err(Absence::OutOfRange),
+            });
         }
         (Values::Float64(values), _) => values.push(value.as_f64().ok_or(Absence::OtherType)?),
         (Values::Timestamp(values), Kind::Timestamp(TimestampFormat::Rfc3339)) => {

@@ -34,9 +34,10 @@ pub(super) fn check(write: &Write, column: &Column, rows: usize) {
         (Values::Date(values), Kind::Date) => values.len(),
         (Values::Utf8(values), Kind::Utf8) | (Values::Json(values), Kind::Json) => texts(values),
         (Values::Enumeration(codes), Kind::Enumeration(labels)) => {
-            let known = codes.iter().enumerate().all(|(row, code)| {
-                (*code as usize) < labels.len() || !set(row)
-            });
+            let known = codes
+                .iter()
+                .enumerate()
+                .all(|(row, code)| (*code as usize) < labels.len() || !set(row));
             assert!(known, "{path}: a code is in the dictionary");
             codes.len()
         }
