@@ -143,6 +143,16 @@ impl Failpoints {
         })
     }
 
+    /// Aborts the process where a variable of the environment says: `after-intent`, or
+    /// `after-intent:3` for the third visit. Does nothing where the variable is not set.
+    #[cfg(feature = "failpoints")]
+    pub fn from_env(variable: &str) -> Result<Self, InvalidFailpoint> {
+        let Ok(text) = std::env::var(variable) else { return Ok(Failpoints::default()) };
+        let (place, nth) = text.split_once(':').unwrap_or((&text, "1"));
+        let nth = nth.parse().map_err(|_| InvalidFailpoint(text.clone()))?;
+        Ok(Failpoints::abort_at(place.parse()?, nth))
+    }
+
     /// Returns, unless the process dies here.
     pub(crate) async fn reach(&self, step: ProtocolStep, side: Side) {
         if let Some(dies) = &self.0

@@ -134,24 +134,16 @@ impl Owner {
         mut attempt: impl AsyncFnMut() -> Result<T, Error>,
     ) -> Result<T, Error> {
         let policy = self.shared.settings.retry;
-        let shutdown = self.shutdown.clone();
-        let mut out_of_patience = pin!(shutdown.out_of_patience(self.shared.settings.drain_max));
         let mut attempts = Attempts::new(policy);
         let mut waits = None;
         loop {
-            let no_answer = || Error::NoAnswer {
-                seam: seam.to_string(),
-                seconds: policy.attempt_max.as_secs(),
-            };
             let answer = timeout(policy.attempt_max, attempt());
-            let answer = tokio::select! {
-                biased;
-                answer = self.alive_unless(seam == Seam::Store, answer) => answer?,
-                () = &mut out_of_patience => {
-                    return Err(Error::Interrupted { waiting_for: seam.to_string() });
-                }
+            let answer = self.in_time(&seam, answer).await?;
+            let no_answer = |_| {
+                let seconds = policy.attempt_max.as_secs();
+                Err(Error::NoAnswer { seam: seam.to_string(), seconds })
             };
-            let error = match answer.unwrap_or_else(|_| Err(no_answer())) {
+            match answer.unwrap_or_else(no_answer) {
                 Ok(done) => {
                     if waits.is_some() {
                         let (partition, attempts) =
@@ -160,37 +152,51 @@ impl Owner {
                     }
                     return Ok(done);
                 }
-                Err(error) => error,
-            };
-            let Failure::Retry { after } = error.failure() else { return Err(error) };
-            let Some(delay) = attempts.delay(&mut self.random, after) else { return Err(error) };
-            self.shared.progress.retry(&seam);
-            waits.get_or_insert_with(|| self.shared.progress.waits());
-            self.tell(Event::Waiting {
-                partition: Some(self.partition.clone()),
-                seam: seam.clone(),
-                attempts: attempts.failed(),
-                delay,
-                message: chain(&error),
-            });
-            tokio::select! {
-                biased;
-                waited = self.alive_unless(seam == Seam::Store, sleep(delay)) => waited?,
-                () = &mut out_of_patience => {
-                    return Err(Error::Interrupted { waiting_for: seam.to_string() });
+                Err(error) => {
+                    waits.get_or_insert_with(|| self.shared.progress.waits());
+                    self.back_off(&mut attempts, &seam, error).await?;
                 }
             }
         }
     }
 
-    async fn alive_unless<T>(
+    /// Waits before another attempt, and says so. Gives the error back where there should be none.
+    pub(crate) async fn back_off(
         &mut self,
-        store: bool,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Error> {
-        match store {
-            true => Ok(work.await),
-            false => self.alive(work).await,
+        attempts: &mut Attempts,
+        seam: &Seam,
+        error: Error,
+    ) -> Result<(), Error> {
+        let Failure::Retry { after } = error.failure() else { return Err(error) };
+        let Some(delay) = attempts.delay(&mut self.random, after) else { return Err(error) };
+        self.shared.progress.retry(seam);
+        self.tell(Event::Waiting {
+            partition: Some(self.partition.clone()),
+            seam: seam.clone(),
+            attempts: attempts.failed(),
+            delay,
+            message: chain(&error),
+        });
+        self.in_time(seam, sleep(delay)).await
+    }
+
+    /// Does some work unless the pipeline is told to stop and runs out of patience, and renews the
+    /// lease meanwhile, unless it is a write to the store.
+    async fn in_time<T>(&mut self, seam: &Seam, work: impl Future<Output = T>) -> Result<T, Error> {
+        let (shutdown, patience) = (self.shutdown.clone(), self.shared.settings.drain_max);
+        let may_renew = *seam != Seam::Store;
+        let work = async {
+            match may_renew {
+                true => self.alive(work).await,
+                false => Ok(work.await),
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = shutdown.out_of_patience(patience) => {
+                Err(Error::Interrupted { waiting_for: seam.to_string() })
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     progress::{Event, Seam},
     range::{Ending, OpenRange, Opening},
     read_ahead::ReadAhead,
+    retry::Attempts,
     run::Shared,
     shutdown::Shutdown,
 };
@@ -116,8 +117,14 @@ async fn work(owner: &mut Owner, report: &mut PartitionReport) -> Result<Outcome
     let mut checkpoint = acquired.checkpoint;
     report.checkpoint = checkpoint.resume.clone();
     if let Some(pending) = acquired.pending {
-        let (recovered, manifest) = owner.recover(pending).await?;
-        checkpoint = recovered;
+        let mut attempts = Attempts::new(owner.shared.settings.retry);
+        let manifest = loop {
+            match owner.recover(&pending).await {
+                Err(error) => again(owner, &mut attempts, error).await?,
+                Ok(manifest) => break manifest,
+            }
+        };
+        checkpoint = checkpoint_after(&manifest);
         report.count(manifest);
         report.recovered += 1;
     } else if checkpoint.finished {
@@ -126,12 +133,37 @@ async fn work(owner: &mut Owner, report: &mut PartitionReport) -> Result<Outcome
     if checkpoint.finished {
         return Ok(Outcome::Finished);
     }
-    let reader = owner.open_reader(checkpoint.resume.as_ref()).await?;
     owner.tell(Event::Opened {
         partition: owner.partition.clone(),
         after: checkpoint.resume.as_ref().map(|resume| resume.position),
     });
-    Reading::new(owner, reader, checkpoint, report).drive().await
+    let mut attempts = Attempts::new(owner.shared.settings.retry);
+    loop {
+        let reader = owner.open_reader(checkpoint.resume.as_ref()).await?;
+        let reading = Reading::new(owner, reader, &mut checkpoint, report);
+        match reading.drive().await {
+            Err(error) => again(owner, &mut attempts, error).await?,
+            Ok(outcome) => return Ok(outcome),
+        }
+    }
+}
+
+/// A range that could not be processed for want of room or time is discarded, and cut again from
+/// the checkpoint. Everything else was tried often enough where it failed.
+async fn again(owner: &mut Owner, attempts: &mut Attempts, error: Error) -> Result<(), Error> {
+    match error {
+        Error::Process(_) => owner.back_off(attempts, &Seam::Chain, error).await,
+        other => Err(other),
+    }
+}
+
+/// How far a partition is done when a range is committed.
+fn checkpoint_after(manifest: &Manifest) -> Checkpoint {
+    Checkpoint {
+        resume: Some(manifest.end.clone()),
+        next_range: manifest.range + 1,
+        finished: manifest.finishes,
+    }
 }
 
 /// A partition that is being read.
@@ -141,7 +173,7 @@ struct Reading<'a> {
     reads: ReadAhead,
     batcher: Batcher,
     tracker: Tracker,
-    checkpoint: Checkpoint,
+    checkpoint: &'a mut Checkpoint,
     open: Option<OpenRange>,
     ended: bool,
 }
@@ -150,7 +182,7 @@ impl<'a> Reading<'a> {
     fn new(
         owner: &'a mut Owner,
         reader: Box<dyn Reader>,
-        checkpoint: Checkpoint,
+        checkpoint: &'a mut Checkpoint,
         report: &'a mut PartitionReport,
     ) -> Self {
         let settings = owner.shared.settings;
@@ -251,11 +283,7 @@ impl<'a> Reading<'a> {
         self.owner.intend(&sealed).await?;
         let manifest = self.owner.publish(sealed).await?;
         let manifest = self.owner.commit(manifest, &mut self.tracker, Some(cut)).await?;
-        self.checkpoint = Checkpoint {
-            resume: Some(manifest.end.clone()),
-            next_range: manifest.range + 1,
-            finished: manifest.finishes,
-        };
+        *self.checkpoint = checkpoint_after(&manifest);
         self.report.count(manifest);
         Ok(())
     }

@@ -22,6 +22,8 @@ pub enum Seam {
     Store,
     /// A sink, by name.
     Sink(Arc<str>),
+    /// The chain of plugins: there is no room for an instance, or no time.
+    Chain,
 }
 
 impl std::fmt::Display for Seam {
@@ -30,6 +32,7 @@ impl std::fmt::Display for Seam {
             Seam::Source => f.write_str("the source"),
             Seam::Store => f.write_str("the checkpoint store"),
             Seam::Sink(name) => write!(f, "sink `{name}`"),
+            Seam::Chain => f.write_str("the chain of plugins"),
         }
     }
 }
@@ -41,6 +44,7 @@ impl Seam {
             Seam::Source => "source".to_owned(),
             Seam::Store => "store".to_owned(),
             Seam::Sink(name) => format!("sink:{name}"),
+            Seam::Chain => "chain".to_owned(),
         }
     }
 }

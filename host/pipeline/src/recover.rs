@@ -23,7 +23,7 @@
 
 use tidegate_core::{
     batcher::{Batcher, Cut, Situation, Step},
-    checkpoint::{Checkpoint, Manifest, ManifestObject},
+    checkpoint::{Manifest, ManifestObject},
     sink::Naming,
     source::{ReadLimit, ReadOutcome, Resume, SourceErrorKind},
     tracker::Tracker,
@@ -56,17 +56,14 @@ enum Revision {
 }
 
 impl Owner {
-    /// Finishes a pending range. Returns how far the partition is done then.
-    pub(crate) async fn recover(
-        &mut self,
-        pending: Manifest,
-    ) -> Result<(Checkpoint, Manifest), Error> {
+    /// Finishes a pending range.
+    pub(crate) async fn recover(&mut self, pending: &Manifest) -> Result<Manifest, Error> {
         let serving = self.shared.plan.generation();
-        let visible = self.look(&pending).await?;
+        let visible = self.look(pending).await?;
         let (how, manifest) = match visible {
             Visible::All => {
-                self.occupy_superseded(&pending).await?;
-                (Recovery::Complete, self.commit_settled(pending, None).await?)
+                self.occupy_superseded(pending).await?;
+                (Recovery::Complete, self.commit_settled(pending.clone(), None).await?)
             }
             _ if pending.generation == serving => self.replay(pending).await?,
             Visible::None => {
@@ -84,12 +81,7 @@ impl Owner {
         };
         let (partition, range) = (self.partition.clone(), manifest.range);
         self.tell(Event::Recovered { partition, range, how });
-        let checkpoint = Checkpoint {
-            resume: Some(manifest.end.clone()),
-            next_range: manifest.range + 1,
-            finished: manifest.finishes,
-        };
-        Ok((checkpoint, manifest))
+        Ok(manifest)
     }
 
     /// Looks for every named object of a range. At-least-once sinks can't be asked; they were
@@ -137,11 +129,11 @@ impl Owner {
 
     /// Makes the range again. The same bytes are published under the intent that pends, others
     /// under a new revision.
-    async fn replay(&mut self, pending: Manifest) -> Result<(Recovery, Manifest), Error> {
+    async fn replay(&mut self, pending: &Manifest) -> Result<(Recovery, Manifest), Error> {
         let mut tracker = Tracker::new(NO_LIMIT);
-        let sealed = self.read_again(&pending, Revision::Pinned, &mut tracker).await?;
+        let sealed = self.read_again(pending, Revision::Pinned, &mut tracker).await?;
         let same = Manifest { superseded: pending.superseded.clone(), ..sealed.manifest.clone() };
-        if same == pending {
+        if same == *pending {
             let manifest = self.publish(sealed).await?;
             let manifest = self.commit(manifest, &mut tracker, None).await?;
             return Ok((Recovery::Replayed, manifest));
@@ -152,9 +144,9 @@ impl Owner {
     }
 
     /// Makes the range again, as the next revision.
-    async fn revise(&mut self, pending: Manifest, revision: Revision) -> Result<Manifest, Error> {
+    async fn revise(&mut self, pending: &Manifest, revision: Revision) -> Result<Manifest, Error> {
         let mut tracker = Tracker::new(NO_LIMIT);
-        let sealed = self.read_again(&pending, revision, &mut tracker).await?;
+        let sealed = self.read_again(pending, revision, &mut tracker).await?;
         self.intend(&sealed).await?;
         let manifest = self.publish(sealed).await?;
         self.commit(manifest, &mut tracker, None).await

@@ -294,7 +294,10 @@ impl Run {
                 end = self.ends.recv() => {
                     let End { worker, report } = end.expect("the run itself holds a sender");
                     self.end(worker, report);
-                    if !self.shutdown.is_draining() {
+                    // While there are partitions to start, the regular look is often enough: a
+                    // source of a thousand files is not listed a thousand times.
+                    let none_ready = !self.known.keys().any(|id| self.is_ready(id));
+                    if none_ready && !self.shutdown.is_draining() {
                         self.discover().await?;
                     }
                 }

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 /// How much of a stop was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
     No,
-    Drain,
+    Drain { since: Instant },
     Force,
 }
 
@@ -34,7 +37,13 @@ impl StopHandle {
     /// Stop reading, finish and commit what was read, give the partitions up. For the first
     /// signal.
     pub fn drain(&self) {
-        self.0.send_if_modified(|stop| std::mem::replace(stop, Stop::Drain.max(*stop)) != *stop);
+        self.0.send_if_modified(|stop| {
+            let first = *stop == Stop::No;
+            if first {
+                *stop = Stop::Drain { since: Instant::now() };
+            }
+            first
+        });
     }
 
     /// Drop everything where it stands: the next start recovers. For the second signal.
@@ -51,28 +60,31 @@ impl Shutdown {
 
     /// Whether the pipeline is to stop.
     pub fn is_draining(&self) -> bool {
-        *self.stop.borrow() >= Stop::Drain
+        *self.stop.borrow() != Stop::No
     }
 
     /// Returns when the pipeline is to stop.
     pub(crate) async fn drain(&self) {
-        self.at_least(Stop::Drain).await;
+        self.wait_for(|stop| stop != Stop::No).await;
     }
 
     /// Returns when the pipeline is to drop everything.
     pub(crate) async fn forced(&self) {
-        self.at_least(Stop::Force).await;
+        self.wait_for(|stop| stop == Stop::Force).await;
     }
 
     /// Returns when the pipeline was told to stop and has had time enough.
     pub(crate) async fn out_of_patience(&self, patience: Duration) {
         self.drain().await;
-        tokio::time::sleep(patience).await;
+        let stop = *self.stop.borrow();
+        if let Stop::Drain { since } = stop {
+            sleep_until(since + patience).await;
+        }
     }
 
-    async fn at_least(&self, wanted: Stop) {
+    async fn wait_for(&self, reached: impl Fn(Stop) -> bool) {
         let mut stop = self.stop.clone();
         // The sender lives as long as `self`.
-        let _ = stop.wait_for(|stop| *stop >= wanted).await;
+        let _ = stop.wait_for(|stop| reached(*stop)).await;
     }
 }

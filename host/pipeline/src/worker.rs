@@ -4,7 +4,7 @@
 //! there is one thread a core, and a partition stays on its thread. Each thread runs a
 //! current-thread runtime: what a partition's task awaits never moves it.
 
-use std::{future::Future, io, pin::Pin, thread};
+use std::{future::Future, io, pin::Pin, thread, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -100,7 +100,8 @@ impl Worker {
                 }
             });
             drop(tasks);
-            drop(runtime);
+            // A file that is being written on a blocking thread has this long to get there.
+            runtime.shutdown_timeout(Duration::from_secs(1));
             let _ = ends.send(());
         })?;
         Ok(Worker { jobs, ended })
