@@ -10,6 +10,7 @@
 
 mod blocking;
 pub mod files;
+pub mod generator;
 pub mod sinks;
 pub mod sources;
 #[cfg(feature = "sqlite")]

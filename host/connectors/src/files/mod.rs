@@ -31,6 +31,9 @@ pub trait Files: Send + Sync + 'static {
     /// Moves a file to a name that nothing has; fails with `AlreadyExists` where something has it.
     fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Moves a file to the name of another, in its place.
+    fn rename_replacing(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 

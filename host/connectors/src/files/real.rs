@@ -44,6 +44,10 @@ impl Files for RealFiles {
         }
     }
 
+    fn rename_replacing(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }

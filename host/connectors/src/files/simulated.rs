@@ -26,6 +26,7 @@ pub enum Operation {
     Write(PathBuf, usize),
     Sync(PathBuf),
     Rename(PathBuf, PathBuf),
+    Replace(PathBuf, PathBuf),
     Remove(PathBuf),
     CreateDirectory(PathBuf),
     SyncDirectory(PathBuf),
@@ -142,6 +143,15 @@ impl Files for SimulatedFiles {
         let mut disk = self.lock();
         disk.admit(Operation::Rename(from.to_owned(), to.to_owned()))?;
         let node = disk.find(from)?;
+        disk.link(to, node)?;
+        disk.unlink(from)
+    }
+
+    fn rename_replacing(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.lock();
+        disk.admit(Operation::Replace(from.to_owned(), to.to_owned()))?;
+        let node = disk.find(from)?;
+        disk.unlink(to)?;
         disk.link(to, node)?;
         disk.unlink(from)
     }

@@ -98,6 +98,11 @@ impl Sink for DirectorySink {
         let key = key.to_owned();
         self.off_task(move |tree| tree.find(&key)).await
     }
+
+    async fn occupy(&self, empty: &Object, superseded: Digest) -> Result<(), SinkError> {
+        let empty = empty.clone();
+        self.off_task(move |tree| tree.occupy(&empty, superseded)).await
+    }
 }
 
 struct Tree {
@@ -209,6 +214,21 @@ impl Tree {
             self.sync_directory(directory_of(&path))?;
         }
         Ok(found)
+    }
+
+    /// Puts an object in the place of a certain other, or where nothing lies.
+    fn occupy(&self, empty: &Object, superseded: Digest) -> Result<(), SinkError> {
+        let path = self.path_of(&empty.key)?;
+        if self.digest_at(&path)? != Some(superseded) {
+            return self.write(std::slice::from_ref(empty));
+        }
+        self.ensure_directory(directory_of(&path))?;
+        let temporary = self.stage(empty)?;
+        self.files.rename_replacing(&temporary, &path).map_err(|error| {
+            let _ = self.files.remove(&temporary);
+            failed("failed to replace", &path, error)
+        })?;
+        self.sync_directory(directory_of(&path))
     }
 
     fn digest_at(&self, path: &Path) -> Result<Option<Digest>, SinkError> {
