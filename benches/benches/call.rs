@@ -3,7 +3,8 @@
 //!
 //! `cargo bench -p tidegate-benches --bench call`, after `cargo xtask guests`. One thread; medians of
 //! CPU time. The plugin is the guest `annotate`: it reads a float, a text and a time, and writes a
-//! code, a flag and a day, with a finding in one row of a hundred.
+//! code, a flag and a day, with a finding in one row of a hundred. Components of other languages that
+//! read the same are measured when their paths are given: `-- go.wasm python.wasm`.
 
 use std::time::{Duration, Instant};
 
@@ -16,24 +17,35 @@ use tidegate_engine::{ConfigureOptions, Runtime, RuntimeOptions};
 const BUDGET: Duration = Duration::from_millis(500);
 
 fn main() {
-    let path = std::env::var("TIDEGATE_GUESTS").unwrap_or_else(|_| {
-        let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "../target".into());
-        format!("{target}/guests")
-    });
-    let Ok(bytes) = std::fs::read(format!("{path}/annotate.wasm")) else {
-        eprintln!("SKIPPED: {path}/annotate.wasm is absent; `cargo xtask guests` builds it");
-        return;
-    };
+    let given = std::env::args().skip(1).filter(|argument| argument.ends_with(".wasm"));
+    let mut paths: Vec<String> = given.collect();
+    if paths.is_empty() {
+        let guests = std::env::var("TIDEGATE_GUESTS").unwrap_or_else(|_| {
+            let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "../target".into());
+            format!("{target}/guests")
+        });
+        paths.push(format!("{guests}/annotate.wasm"));
+    }
     let runtime = Runtime::new(RuntimeOptions::default()).expect("the engine starts");
+    for path in paths {
+        match std::fs::read(&path) {
+            Ok(bytes) => measure(&runtime, &path, &bytes),
+            Err(error) => eprintln!("SKIPPED: {path}: {error}; `cargo xtask guests` builds guests"),
+        }
+    }
+}
+
+fn measure(runtime: &Runtime, path: &str, bytes: &[u8]) {
+    println!("\n{path}, {} KiB", bytes.len() >> 10);
     let started = Instant::now();
-    let component = runtime.load(&bytes).expect("the guest loads");
+    let component = runtime.load(bytes).expect("the guest loads");
     println!("load (compile, describe)     {:>9.1} ms", started.elapsed().as_secs_f64() * 1e3);
     let factory = component.configure(ConfigureOptions::default()).expect("it takes its config");
 
     let fresh = median(|| drop(factory.instantiate().expect("a fresh instance")));
     println!("instantiate and configure    {:>9.1} µs", fresh * 1e6);
 
-    println!("rows a batch   ns/row   ns/call");
+    println!("rows a batch   ns/row   ns/call   memory KiB");
     for rows in [1, 10, 100, 500, 2_000, 10_000] {
         let mut instance = factory.instantiate().expect("a fresh instance");
         let columns = columns(rows);
@@ -48,7 +60,8 @@ fn main() {
         let call = median(|| {
             std::hint::black_box(instance.transform(&batch).expect("a reply"));
         });
-        println!("{rows:>12} {:>8.1} {:>9.0}", call * 1e9 / rows as f64, call * 1e9);
+        let memory = instance.memory_bytes() >> 10;
+        println!("{rows:>12} {:>8.1} {:>9.0} {memory:>12}", call * 1e9 / rows as f64, call * 1e9);
     }
 }
 

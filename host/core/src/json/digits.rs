@@ -1,17 +1,16 @@
 //! Numbers, sixteen bytes at a time: a loop over digits costs a mispredicted branch a number.
 
-/// The length of the number that `text` begins with; or 0. At least [`WINDOW`] bytes follow it.
+/// The length of the number that a window begins with, or 0 where it is none; nothing where the
+/// number has an exponent or may go on behind the window.
 #[inline(always)]
-pub(super) fn number(text: &[u8]) -> usize {
-    let Some(window) = text.first_chunk::<WINDOW>() else { return number_of_any_length(text) };
+pub(super) fn number(window: &[u8; WINDOW]) -> Option<usize> {
     let Shape { sign, whole, fraction, len } = shape(window);
-    let exponent_or_long = len >= WINDOW || window[len] | 0x20 == b'e';
-    if exponent_or_long {
-        return number_of_any_length(text);
+    if len >= WINDOW || window[len] | 0x20 == b'e' {
+        return None;
     }
     let leading_zero = window[sign] == b'0' && whole > 1;
     let point_alone = fraction == 0 && len != sign + whole;
-    if whole == 0 || leading_zero || point_alone { 0 } else { len }
+    Some(if whole == 0 || leading_zero || point_alone { 0 } else { len })
 }
 
 /// How many bytes are looked at at once.
@@ -69,7 +68,7 @@ fn digit_bits(window: &[u8; WINDOW]) -> u32 {
 /// The length of the number that `text`, which does not end with it, begins with; or 0.
 #[cold]
 #[inline(never)]
-fn number_of_any_length(text: &[u8]) -> usize {
+pub(super) fn number_of_any_length(text: &[u8]) -> usize {
     let byte = |at: usize| text.get(at).copied().unwrap_or(b' ');
     let digits = |mut at: usize| {
         while byte(at).is_ascii_digit() {

@@ -78,7 +78,7 @@ impl Tree {
             member,
             parent,
             end: 0,
-            keys: Keys::default(),
+            keys: Keys::new(Vec::new()),
             elements: Vec::new(),
         });
         let mut keys = Vec::new();
@@ -146,9 +146,9 @@ struct Sprout {
 /// The declared keys of an object, as a hash table over a key's length and its first and last
 /// eight bytes in which each key has the slot it hashes to. Most keys of a record are not
 /// declared: most look-ups end after one comparison.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Keys {
-    /// A power of two of them, or none where no such table was found.
+    /// A power of two of them; all empty where no such table was found.
     slots: Vec<Slot>,
     multiplier: u64,
     shift: u32,
@@ -172,7 +172,8 @@ impl Keys {
     pub(super) fn new(keys: Vec<(String, NodeId)>) -> Self {
         let entries: Vec<_> =
             keys.into_iter().map(|(key, node)| (key.into_bytes(), node)).collect();
-        let mut keys = Keys { entries, ..Keys::default() };
+        let slots = Vec::new();
+        let mut keys = Keys { slots, multiplier: 0, shift: 0, entries, map: HashMap::new() };
         let smallest = (keys.entries.len() * 2).next_power_of_two().trailing_zeros().max(1);
         // Under one in a few multipliers no two keys share a slot once there is room. Keys with
         // the same length and ends can't be told apart by any, and hundreds of keys have no such
@@ -185,11 +186,15 @@ impl Keys {
                 }
             }
         }
-        keys.slots = Vec::new();
-        for (key, node) in keys.entries.drain(..) {
+        for (key, node) in std::mem::take(&mut keys.entries) {
             keys.map.entry(key).or_insert(node);
         }
+        keys.fill(1, 0);
         keys
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.map.is_empty()
     }
 
     /// Builds the table; says whether each key has a slot of its own.
@@ -202,7 +207,8 @@ impl Keys {
         for (i, (key, node)) in self.entries.iter().enumerate() {
             let mut padded = key.clone();
             padded.resize(key.len() + 8, 0);
-            let ends = Ends::of(&padded, 0, key.len());
+            // SAFETY: eight bytes were added.
+            let ends = unsafe { Ends::at(padded.as_ptr(), key.len()) };
             let at = self.hash(ends, key.len());
             if self.slots[at].node != NONE {
                 return false;
@@ -222,27 +228,41 @@ impl Keys {
     ///
     /// # Panics
     /// When not at least eight bytes follow the key in `text`.
-    #[inline(always)]
+    #[inline]
     pub(super) fn find(&self, text: &[u8], start: usize, len: usize) -> NodeId {
         assert!(start + len + 8 <= text.len());
-        if self.slots.is_empty() {
-            return self.search(&text[start..start + len]);
-        }
-        let ends = Ends::of(text, start, len);
-        let slot = self.slots[self.hash(ends, len)];
-        if slot.len != len || slot.ends != ends {
-            return NONE;
-        }
-        if len > 16 && self.entries[slot.entry as usize].0 != text[start..start + len] {
-            return NONE;
-        }
-        slot.node
+        // SAFETY: the bytes are there.
+        unsafe { self.find_at(text.as_ptr().add(start), len) }
     }
 
-    #[cold]
+    /// The node of the key of `len` bytes at `key`, or [`NONE`].
+    ///
+    /// # Safety
+    /// `len + 8` bytes from `key` on may be read.
+    #[inline(always)]
+    pub(super) unsafe fn find_at(&self, key: *const u8, len: usize) -> NodeId {
+        // SAFETY: the caller's promise.
+        let ends = unsafe { Ends::at(key, len) };
+        // SAFETY: there are two to the power of 64 - `shift` slots, and a hash has that many bits.
+        let slot = unsafe { self.slots.get_unchecked(self.hash(ends, len)) };
+        if slot.len != len || slot.ends != ends {
+            if self.map.is_empty() {
+                return NONE;
+            }
+        } else if len <= 16 {
+            return slot.node;
+        }
+        // SAFETY: the caller's promise.
+        self.find_long(slot, unsafe { std::slice::from_raw_parts(key, len) })
+    }
+
+    /// The node of a key that a slot can't decide on.
     #[inline(never)]
-    fn search(&self, key: &[u8]) -> NodeId {
-        self.map.get(key).copied().unwrap_or(NONE)
+    fn find_long(&self, slot: &Slot, key: &[u8]) -> NodeId {
+        match self.entries.get(slot.entry as usize) {
+            Some((entry, node)) if entry == key => *node,
+            _ => self.map.get(key).copied().unwrap_or(NONE),
+        }
     }
 }
 
@@ -254,8 +274,10 @@ struct Ends {
 }
 
 impl Ends {
+    /// # Safety
+    /// `len + 8` bytes from `key` on may be read.
     #[inline(always)]
-    fn of(text: &[u8], start: usize, len: usize) -> Self {
+    unsafe fn at(key: *const u8, len: usize) -> Self {
         const MASKS: [u64; 9] = {
             let mut masks = [u64::MAX; 9];
             let mut len = 0;
@@ -265,12 +287,11 @@ impl Ends {
             }
             masks
         };
-        let word = |at: usize| {
-            let bytes = text[at..at + 8].first_chunk().expect("eight bytes were taken");
-            u64::from_le_bytes(*bytes)
-        };
+        // SAFETY: both words end at most eight bytes behind the key, or eight behind its start.
+        let word =
+            |at: usize| u64::from_le(unsafe { key.add(at).cast::<u64>().read_unaligned() });
         let mask = MASKS[len.min(8)];
-        Ends { first: word(start) & mask, last: word(start + len.max(8) - 8) & mask }
+        Ends { first: word(0) & mask, last: word(len.max(8) - 8) & mask }
     }
 }
 
