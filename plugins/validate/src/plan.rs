@@ -214,10 +214,9 @@ impl Planner {
                 Test::OfLength { read: self.read(field, Kind::Utf8), at_least, at_most }
             }
             Check::Pattern(pattern) => match Pattern::new(&pattern) {
-                Ok(pattern) => Test::Matches {
-                    read: self.read(field, Kind::Utf8),
-                    pattern: pattern.into(),
-                },
+                Ok(pattern) => {
+                    Test::Matches { read: self.read(field, Kind::Utf8), pattern: pattern.into() }
+                }
                 Err(error) => return refuse("pattern", &error),
             },
             Check::OneOf(texts) if texts.is_empty() => return refuse("one_of", "there is no text"),

@@ -197,6 +197,16 @@ fn the_first_finding_of_a_rejected_record_is_what_rejects_it() {
 }
 
 #[test]
+fn a_record_that_breaks_everything_has_the_findings_that_a_host_takes() {
+    let rule = |i: usize| json!({"id": format!("r{i}"), "field": "f", "check": "required"});
+    let rules: Vec<Value> = (0..40).map(rule).collect();
+    let outcomes = testing::run::<Validate>(json!({"always": rules}), json!([{}, {"f": 1}, {}]));
+    let counts: Vec<_> = outcomes.iter().map(|outcome| outcome.findings.len()).collect();
+    assert_eq!(counts, [16, 0, 16]);
+    assert_eq!(outcomes[2].verdict, Verdict::Reject);
+}
+
+#[test]
 fn presence_rules_use_columns_that_are_read_anyway() {
     let config = json!({"always": [
         {"id": "there", "field": "n", "check": "required"},

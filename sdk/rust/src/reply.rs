@@ -84,6 +84,29 @@ impl Findings {
         self.details.push(detail.as_bytes());
     }
 
+    /// Keeps the first so many of each row, for a plugin whose rules have no number that it knows:
+    /// a host takes 16 a row, and refuses a reply with more.
+    pub fn keep_first(&mut self, each_row_max: usize) {
+        let Some(last_row) = self.rows.iter().max().filter(|_| self.len() > each_row_max) else {
+            return;
+        };
+        let mut seen = vec![0; *last_row as usize + 1];
+        let all = std::mem::take(self);
+        for (i, row) in all.rows.iter().enumerate() {
+            let seen = &mut seen[*row as usize];
+            *seen += 1;
+            if *seen > each_row_max {
+                continue;
+            }
+            self.rows.push(*row);
+            self.rules.push(all.rules[i]);
+            if !all.details.is_empty() {
+                let offsets = &all.details.offsets;
+                self.details.push(&all.details.bytes[offsets[i] as usize..offsets[i + 1] as usize]);
+            }
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -390,5 +413,21 @@ mod tests {
         findings.add(4, 0);
         assert_eq!(findings.details.len(), findings.len());
         assert_eq!(findings.details.offsets, [0, 0, 3, 3]);
+    }
+
+    #[test]
+    fn the_first_findings_of_each_row_are_kept() {
+        let mut findings = Findings::default();
+        for rule in 0..3 {
+            for row in 0..2 {
+                findings.add_with(row, rule, ["a", "b", "c"][rule as usize]);
+            }
+        }
+        findings.keep_first(2);
+        assert_eq!((&*findings.rows, &*findings.rules), (&[0, 1, 0, 1][..], &[0, 0, 1, 1][..]));
+        assert_eq!(findings.details.bytes, b"aabb");
+        let kept = findings.clone();
+        findings.keep_first(2);
+        assert_eq!(findings, kept);
     }
 }

@@ -11,6 +11,11 @@ pub use tidegate_plugin_macros::State;
 /// A type that can be kept for a key. A key that has no state yet has the default.
 ///
 /// `#[derive(State)]` implements it for structs of such types.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be kept as a state",
+    label = "no state holds this type",
+    note = "a state is a struct with `#[derive(State)]`, of numbers, `bool`, `String`, `Option`, `Vec`, arrays and such structs"
+)]
 pub trait State: Sized {
     /// Appends the value's bytes.
     fn encode(&self, bytes: &mut Vec<u8>);

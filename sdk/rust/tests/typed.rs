@@ -101,7 +101,7 @@ fn size_up<'a>(
 
 #[test]
 fn the_description_is_what_the_structs_say() {
-    let harness = Harness::<SizeUp>::new(json!({"large": 1000})).unwrap();
+    let harness = Harness::<SizeUpPlugin>::new(json!({"large": 1000})).unwrap();
     let description = harness.description();
     let required: Vec<bool> = description.reads.iter().map(|read| read.required).collect();
     assert_eq!(required, [true, true, false, true, false, false, false]);
@@ -119,7 +119,7 @@ fn the_description_is_what_the_structs_say() {
     assert_eq!(rules[0], ("negative-amount", "The amount is not negative."));
     assert_eq!(rules[1], ("merchant", "The merchant is known to us."));
 
-    let about = SizeUp::about();
+    let about = SizeUpPlugin::about();
     assert_eq!((about.name, about.summary), ("size-up", "Sizes transactions up."));
     assert_eq!(about.capabilities, [Capability::Lookups]);
     assert!(about.may_be_passed_by);
@@ -127,7 +127,7 @@ fn the_description_is_what_the_structs_say() {
 
 #[test]
 fn rows_go_through_the_function() {
-    let mut harness = Harness::<SizeUp>::new(json!({"large": 1000}))
+    let mut harness = Harness::<SizeUpPlugin>::new(json!({"large": 1000}))
         .unwrap()
         .at("2026-03-01T00:00:00Z")
         .lookup("merchants", json!(["m1"]), json!({"risk": 0.5}));
@@ -207,10 +207,10 @@ mod counting {
 
     #[test]
     fn state_is_kept_for_each_key() {
-        let about = CountEvents::about();
+        let about = CountEventsPlugin::about();
         assert_eq!((about.name, about.version, about.state_version), ("count", "2.0.0", 3));
         assert_eq!(about.capabilities, [Capability::State]);
-        let mut harness = Harness::<CountEvents>::new(json!({})).unwrap();
+        let mut harness = Harness::<CountEventsPlugin>::new(json!({})).unwrap();
         let counts = |outcomes: Vec<testing::Outcome>| -> Vec<i64> {
             outcomes.iter().map(|outcome| outcome.record()["count"].as_i64().unwrap()).collect()
         };
@@ -237,11 +237,11 @@ mod judging {
 
     #[test]
     fn a_plugin_may_judge_and_write_nothing() {
-        let outcomes = testing::run::<Judge>(json!({}), json!([{"ok": true}, {"ok": false}]));
+        let outcomes = testing::run::<JudgePlugin>(json!({}), json!([{"ok": true}, {"ok": false}]));
         assert_eq!(outcomes[0].verdict, Verdict::Emit);
         assert_eq!(outcomes[1].rules(), ["rejected"]);
         assert_eq!(outcomes[1].findings[0].detail, "not ok");
-        let error = Harness::<Judge>::new(json!({"x": 1})).unwrap_err();
+        let error = Harness::<JudgePlugin>::new(json!({"x": 1})).unwrap_err();
         assert_eq!(error.pointer, "/x");
     }
 }

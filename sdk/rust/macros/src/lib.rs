@@ -69,8 +69,8 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
 /// | `state_version = 1` | 1 with a state, 0 without |
 /// | `may_be_passed_by = true` | `false` |
 ///
-/// The function stays as it is, so that tests call it. Beside it stands a type of its name in
-/// camel case that implements `Plugin`, and is exported where the target is wasm.
+/// The function stays as it is, so that tests call it. Beside it stands a type that implements
+/// `Plugin`, and is exported where the target is wasm: `CategorizePlugin` for `categorize`.
 #[proc_macro_attribute]
 pub fn plugin(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let arguments = parse_macro_input!(arguments as plugin::Arguments);

@@ -63,7 +63,7 @@ pub(crate) fn expand(arguments: Arguments, function: ItemFn) -> Result<TokenStre
 
     let ident = &function.sig.ident;
     let visibility = &function.vis;
-    let plugin = format_ident!("{}", camel_case(ident), span = ident.span());
+    let plugin = format_ident!("{}Plugin", camel_case(ident), span = ident.span());
     let documentation = format!("The plugin that [`{ident}`] is.");
     let name = arguments.name.map_or_else(|| field::kebab_case(ident), |name| name.value());
     let version = match arguments.version {
@@ -104,12 +104,10 @@ pub(crate) fn expand(arguments: Arguments, function: ItemFn) -> Result<TokenStre
             }),
             Some(quote!(reply.states = states.finish();)),
             Some(quote_spanned! {row.span()=>
-                const {
-                    ::std::assert!(
-                        #reads::KEYS > 0,
-                        "a plugin that keeps state needs a key: `#[read(key)]` on a field of its row",
-                    );
-                }
+                const _: () = ::std::assert!(
+                    #reads::KEYS > 0,
+                    "a plugin that keeps state needs a key: `#[read(key)]` on a field of its row",
+                );
             }),
         ),
     };
@@ -118,7 +116,6 @@ pub(crate) fn expand(arguments: Arguments, function: ItemFn) -> Result<TokenStre
         #function
 
         #[doc = #documentation]
-        #[derive(Debug)]
         #visibility struct #plugin {
             #[allow(dead_code, reason = "a function may take no config")]
             config: #config_type,
@@ -145,7 +142,6 @@ pub(crate) fn expand(arguments: Arguments, function: ItemFn) -> Result<TokenStre
                 (Self, ::tidegate_plugin::Description),
                 ::tidegate_plugin::ConfigError,
             > {
-                #check_key
                 ::std::result::Result::Ok((#plugin { config }, #describe))
             }
 
@@ -160,6 +156,8 @@ pub(crate) fn expand(arguments: Arguments, function: ItemFn) -> Result<TokenStre
                 reply
             }
         }
+
+        #check_key
 
         ::tidegate_plugin::export!(#plugin);
     })

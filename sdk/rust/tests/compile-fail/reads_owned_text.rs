@@ -1,0 +1,8 @@
+use tidegate_plugin::Reads;
+
+#[derive(Reads)]
+struct Transaction {
+    currency: String,
+}
+
+fn main() {}
