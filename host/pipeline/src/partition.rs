@@ -15,8 +15,9 @@ use crate::{
     error::Error,
     failpoint::{ProtocolStep, Side},
     owner::{Owner, chain},
+    process::StageStatistics,
     progress::{Event, Seam},
-    range::{Ending, OpenRange, Opening},
+    range::{Ending, OpenRange, Opening, PublishedRange},
     read_ahead::ReadAhead,
     retry::Attempts,
     run::Shared,
@@ -62,6 +63,9 @@ pub struct PartitionReport {
     pub objects: u64,
     /// The objects' bytes.
     pub object_bytes: u64,
+    /// What the stages did with the records of these ranges, except those of ranges that an
+    /// earlier run had processed.
+    pub stages: Vec<StageStatistics>,
     /// How far it is done.
     pub checkpoint: Option<Resume>,
 }
@@ -77,16 +81,41 @@ impl PartitionReport {
             recovered: 0,
             objects: 0,
             object_bytes: 0,
+            stages: Vec::new(),
             checkpoint: None,
         }
     }
 
-    fn count(&mut self, manifest: Manifest) {
+    fn count(&mut self, range: PublishedRange) {
+        let PublishedRange { manifest, stages } = range;
+        add_stages(&mut self.stages, &stages);
         self.counts = self.counts.plus(&manifest.counts);
         self.ranges += 1;
         self.objects += manifest.objects.len() as u64;
         self.object_bytes += manifest.objects.iter().map(|object| object.bytes).sum::<u64>();
         self.checkpoint = Some(manifest.end);
+    }
+}
+
+/// Adds what stages did to what they did before, stage by stage.
+pub(crate) fn add_stages(sums: &mut Vec<StageStatistics>, stages: &[StageStatistics]) {
+    for stage in stages {
+        match sums.iter_mut().find(|sum| sum.stage == stage.stage) {
+            None => sums.push(stage.clone()),
+            Some(sum) => {
+                sum.rows += stage.rows;
+                sum.dropped += stage.dropped;
+                sum.rejected += stage.rejected;
+                sum.poison += stage.poison;
+                sum.breaker_open |= stage.breaker_open;
+                sum.calls += stage.calls;
+                sum.instances += stage.instances;
+                sum.purity_checks += stage.purity_checks;
+                sum.impure += stage.impure;
+                sum.impurity = sum.impurity.take().or_else(|| stage.impurity.clone());
+                sum.findings.iter_mut().zip(&stage.findings).for_each(|(sum, more)| *sum += more);
+            }
+        }
     }
 }
 
@@ -118,14 +147,14 @@ async fn work(owner: &mut Owner, report: &mut PartitionReport) -> Result<Outcome
     report.checkpoint = checkpoint.resume.clone();
     if let Some(pending) = acquired.pending {
         let mut attempts = Attempts::new(owner.shared.settings.retry);
-        let manifest = loop {
+        let range = loop {
             match owner.recover(&pending).await {
                 Err(error) => again(owner, &mut attempts, error).await?,
-                Ok(manifest) => break manifest,
+                Ok(range) => break range,
             }
         };
-        checkpoint = checkpoint_after(&manifest);
-        report.count(manifest);
+        checkpoint = checkpoint_after(&range.manifest);
+        report.count(range);
         report.recovered += 1;
     } else if checkpoint.finished {
         return Ok(Outcome::AlreadyFinished);
@@ -281,10 +310,10 @@ impl<'a> Reading<'a> {
         let ending = Ending { end, finishes: cut == Cut::Ended, superseded: Vec::new() };
         let sealed = self.owner.cut(range, ending).await?;
         self.owner.intend(&sealed).await?;
-        let manifest = self.owner.publish(sealed).await?;
-        let manifest = self.owner.commit(manifest, &mut self.tracker, Some(cut)).await?;
-        *self.checkpoint = checkpoint_after(&manifest);
-        self.report.count(manifest);
+        let published = self.owner.publish(sealed).await?;
+        let committed = self.owner.commit(published, &mut self.tracker, Some(cut)).await?;
+        *self.checkpoint = checkpoint_after(&committed.manifest);
+        self.report.count(committed);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use std::{
 use metrics::{Counter, Gauge};
 use tidegate_core::{Position, batcher::Cut, checkpoint::Counts, source::PartitionId};
 
-use crate::partition::Outcome;
+use crate::{partition::Outcome, process::StageStatistics};
 
 /// Who did not answer, or answered with a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +94,8 @@ pub enum Event {
         objects: u64,
         /// Their bytes.
         object_bytes: u64,
+        /// What the stages did; empty for a range that an earlier run had processed.
+        stages: Vec<StageStatistics>,
     },
     /// Something failed and is going to be tried again.
     Waiting {
@@ -290,6 +292,26 @@ impl Progress {
         self.meters.ranges.increment(1);
         self.meters.objects.increment(objects);
         self.meters.object_bytes.increment(object_bytes);
+    }
+
+    pub(crate) fn stages(&self, stages: &[StageStatistics]) {
+        for stage in stages {
+            let counts = [
+                ("tidegate_stage_rows_total", stage.rows),
+                ("tidegate_stage_dropped_total", stage.dropped),
+                ("tidegate_stage_rejected_total", stage.rejected),
+                ("tidegate_stage_poison_total", stage.poison),
+                ("tidegate_stage_calls_total", stage.calls),
+                ("tidegate_stage_instances_total", stage.instances),
+                ("tidegate_stage_purity_checks_total", stage.purity_checks),
+                ("tidegate_stage_impure_total", stage.impure),
+                ("tidegate_stage_breaker_opened_total", u64::from(stage.breaker_open)),
+            ];
+            for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+                let (pipeline, stage) = (self.meters.pipeline.clone(), stage.stage.clone());
+                metrics::counter!(name, "pipeline" => pipeline, "stage" => stage).increment(count);
+            }
+        }
     }
 
     pub(crate) fn retry(&self, seam: &Seam) {

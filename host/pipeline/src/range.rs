@@ -34,7 +34,7 @@ use crate::{
     failpoint::{ProtocolStep, Side},
     owner::Owner,
     plan::Plan,
-    process::{RangeContext, RangeObject, RangeOutput, RangeProcessor},
+    process::{RangeContext, RangeObject, RangeOutput, RangeProcessor, StageStatistics},
     progress::{Event, Seam},
     retry::Attempts,
     run::Shared,
@@ -59,8 +59,16 @@ pub(crate) struct SealedRange {
     pub(crate) manifest: Manifest,
     objects: Vec<RangeObject>,
     states: Vec<StateChange>,
+    stages: Vec<StageStatistics>,
     tickets: Vec<Ticket>,
     _spool: OwnedSemaphorePermit,
+}
+
+/// A range of which everything is visible.
+pub(crate) struct PublishedRange {
+    pub(crate) manifest: Manifest,
+    /// What its stages did; empty where an earlier run had it processed.
+    pub(crate) stages: Vec<StageStatistics>,
 }
 
 /// What a range is at its start.
@@ -180,16 +188,16 @@ impl Owner {
             finishes: ending.finishes,
             opened_at: context.opened_at,
             generation,
-            exclusions: output.exclusions,
+            exclusions: output.exclusions.clone(),
             objects: described.collect(),
             superseded: ending.superseded,
             counts: output.counts,
-            destinations: output.destinations,
+            destinations: output.destinations.clone(),
             states: digest_states(&output.states),
         };
-        let (objects, states) = (output.objects, output.states);
+        let RangeOutput { objects, states, stages, .. } = output;
         self.reach(ProtocolStep::Cut, Side::After).await;
-        Ok(SealedRange { manifest, objects, states, tickets, _spool: spool })
+        Ok(SealedRange { manifest, objects, states, stages, tickets, _spool: spool })
     }
 
     /// INTENT: nothing of the range is visible before it is stored what will be.
@@ -209,8 +217,8 @@ impl Owner {
     ///
     /// Invariant: at-least-once sinks are done before the first named object is visible. So a
     /// named object that is found after a crash says that they need not be written again.
-    pub(crate) async fn publish(&mut self, range: SealedRange) -> Result<Manifest, Error> {
-        let SealedRange { manifest, objects, tickets, .. } = range;
+    pub(crate) async fn publish(&mut self, range: SealedRange) -> Result<PublishedRange, Error> {
+        let SealedRange { manifest, objects, stages, tickets, .. } = range;
         let mut by_destination = objects
             .chunk_by(|a, b| a.destination == b.destination)
             .map(|chunk| {
@@ -240,7 +248,7 @@ impl Owner {
         if !occupied {
             self.occupy_superseded(&manifest).await?;
         }
-        Ok(manifest)
+        Ok(PublishedRange { manifest, stages })
     }
 
     /// COMMIT. Invariant: the stored checkpoint never passes a record that is not delivered,
@@ -248,26 +256,28 @@ impl Owner {
     /// end of the longest settled prefix and nowhere else.
     pub(crate) async fn commit(
         &mut self,
-        manifest: Manifest,
+        published: PublishedRange,
         tracker: &mut Tracker,
         cut: Option<Cut>,
-    ) -> Result<Manifest, Error> {
+    ) -> Result<PublishedRange, Error> {
         let settled = tracker.settle_prefix().map(|it| it.end);
+        let manifest = &published.manifest;
         if settled != Some(manifest.end.position) {
             let (partition, range) = (self.partition.clone(), manifest.range);
             return Err(Error::Unsettled { partition, range, end: manifest.end.position });
         }
-        self.commit_settled(manifest, cut).await
+        self.commit_settled(published, cut).await
     }
 
     /// COMMIT of a range of which everything is known to be visible.
     pub(crate) async fn commit_settled(
         &mut self,
-        manifest: Manifest,
+        published: PublishedRange,
         cut: Option<Cut>,
-    ) -> Result<Manifest, Error> {
+    ) -> Result<PublishedRange, Error> {
         self.reach(ProtocolStep::Commit, Side::Before).await;
         let (shared, lease, write) = (self.shared.clone(), self.lease(), self.write_id());
+        let manifest = &published.manifest;
         let range = manifest.range;
         self.insist(Seam::Store, async || {
             shared.store.commit(&lease, write, range).await.map_err(Error::Store)
@@ -277,6 +287,7 @@ impl Owner {
         let objects = manifest.objects.len() as u64;
         let object_bytes = manifest.objects.iter().map(|object| object.bytes).sum();
         self.shared.progress.committed(&manifest.counts, objects, object_bytes);
+        self.shared.progress.stages(&published.stages);
         self.tell(Event::Committed {
             partition: self.partition.clone(),
             range,
@@ -284,8 +295,9 @@ impl Owner {
             counts: manifest.counts,
             objects,
             object_bytes,
+            stages: published.stages.clone(),
         });
-        Ok(manifest)
+        Ok(published)
     }
 
     /// Puts empty objects where those of earlier revisions lie, or may still arrive.
@@ -497,7 +509,52 @@ fn digest_states(states: &[StateChange]) -> Digest {
 mod tests {
     use std::io::Read;
 
+    use tidegate_core::{Position, checkpoint::DestinationCounts};
+
     use super::*;
+
+    fn tally(offsets: &[u64]) -> Tally {
+        let mut tally = Tally::default();
+        offsets.iter().for_each(|at| tally.add(Position::from_offset(*at).hash128()));
+        tally
+    }
+
+    fn output(counts: Counts, shares: u64) -> RangeOutput {
+        let sink = "archive".to_owned();
+        let destination = DestinationCounts { sink, shares, delivered: 2, dead_lettered: 0 };
+        RangeOutput {
+            objects: Vec::new(),
+            counts,
+            destinations: vec![destination],
+            exclusions: Vec::new(),
+            states: Vec::new(),
+            stages: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn read_is_filtered_and_dropped_and_delivered_and_dead_lettered() {
+        let read = tally(&[1, 2, 3, 4, 5]);
+        let counts = Counts {
+            read,
+            filtered: tally(&[1]),
+            dropped: tally(&[4]),
+            delivered: tally(&[2, 5]),
+            dead_lettered: tally(&[3]),
+        };
+        assert_eq!(account(&read, &output(counts, 2)), Ok(()));
+        let wrong = |counts: Counts, shares, why: &str| {
+            let detail = account(&read, &output(counts, shares)).expect_err(why);
+            assert!(detail.contains("records were read") || detail.contains("routed"), "{detail}");
+        };
+        wrong(Counts { dropped: tally(&[]), ..counts }, 2, "one is lost");
+        wrong(Counts { dropped: tally(&[4, 1]), ..counts }, 2, "one is doubled");
+        wrong(Counts { dropped: tally(&[5]), ..counts }, 2, "a loss and a duplicate");
+        wrong(counts, 3, "a row was routed and is nowhere");
+        let never_seen = tally(&[1, 2, 3, 4]);
+        let fewer = Counts { read: never_seen, delivered: tally(&[2]), ..counts };
+        wrong(fewer, 2, "the processor never saw one");
+    }
 
     #[test]
     fn an_empty_object_is_a_valid_file_of_its_kind() {

@@ -34,7 +34,7 @@ use crate::{
     owner::Owner,
     partition::NO_LIMIT,
     progress::{Event, Recovery, Seam},
-    range::{Ending, Opening, SealedRange},
+    range::{Ending, Opening, PublishedRange, SealedRange},
     read_ahead::ReadAhead,
 };
 
@@ -57,13 +57,14 @@ enum Revision {
 
 impl Owner {
     /// Finishes a pending range.
-    pub(crate) async fn recover(&mut self, pending: &Manifest) -> Result<Manifest, Error> {
+    pub(crate) async fn recover(&mut self, pending: &Manifest) -> Result<PublishedRange, Error> {
         let serving = self.shared.plan.generation();
         let visible = self.look(pending).await?;
-        let (how, manifest) = match visible {
+        let (how, range) = match visible {
             Visible::All => {
                 self.occupy_superseded(pending).await?;
-                (Recovery::Complete, self.commit_settled(pending.clone(), None).await?)
+                let complete = PublishedRange { manifest: pending.clone(), stages: Vec::new() };
+                (Recovery::Complete, self.commit_settled(complete, None).await?)
             }
             _ if pending.generation == serving => self.replay(pending).await?,
             Visible::None => {
@@ -79,9 +80,9 @@ impl Owner {
                 });
             }
         };
-        let (partition, range) = (self.partition.clone(), manifest.range);
-        self.tell(Event::Recovered { partition, range, how });
-        Ok(manifest)
+        let partition = self.partition.clone();
+        self.tell(Event::Recovered { partition, range: pending.range, how });
+        Ok(range)
     }
 
     /// Looks for every named object of a range. At-least-once sinks can't be asked; they were
@@ -129,14 +130,14 @@ impl Owner {
 
     /// Makes the range again. The same bytes are published under the intent that pends, others
     /// under a new revision.
-    async fn replay(&mut self, pending: &Manifest) -> Result<(Recovery, Manifest), Error> {
+    async fn replay(&mut self, pending: &Manifest) -> Result<(Recovery, PublishedRange), Error> {
         let mut tracker = Tracker::new(NO_LIMIT);
         let sealed = self.read_again(pending, Revision::Pinned, &mut tracker).await?;
         let same = Manifest { superseded: pending.superseded.clone(), ..sealed.manifest.clone() };
         if same == *pending {
-            let manifest = self.publish(sealed).await?;
-            let manifest = self.commit(manifest, &mut tracker, None).await?;
-            return Ok((Recovery::Replayed, manifest));
+            let published = self.publish(sealed).await?;
+            let committed = self.commit(published, &mut tracker, None).await?;
+            return Ok((Recovery::Replayed, committed));
         }
         drop(sealed);
         let revision = Revision::Next { keep_exclusions: true };
@@ -144,12 +145,16 @@ impl Owner {
     }
 
     /// Makes the range again, as the next revision.
-    async fn revise(&mut self, pending: &Manifest, revision: Revision) -> Result<Manifest, Error> {
+    async fn revise(
+        &mut self,
+        pending: &Manifest,
+        revision: Revision,
+    ) -> Result<PublishedRange, Error> {
         let mut tracker = Tracker::new(NO_LIMIT);
         let sealed = self.read_again(pending, revision, &mut tracker).await?;
         self.intend(&sealed).await?;
-        let manifest = self.publish(sealed).await?;
-        self.commit(manifest, &mut tracker, None).await
+        let published = self.publish(sealed).await?;
+        self.commit(published, &mut tracker, None).await
     }
 
     /// Reads exactly `(start, end]` and takes it through the chain.

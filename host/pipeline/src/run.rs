@@ -22,8 +22,9 @@ use crate::{
     error::Error,
     failpoint::Failpoints,
     owner::chain,
-    partition::{self, Outcome, PartitionReport},
+    partition::{self, Outcome, PartitionReport, add_stages},
     plan::Plan,
+    process::StageStatistics,
     progress::{Event, Observer, Progress, Seam, Unobserved},
     retry::{Attempts, RetryPolicy},
     shutdown::Shutdown,
@@ -163,6 +164,8 @@ pub struct Report {
     pub object_bytes: u64,
     /// Bytes that were read, those of ranges that were discarded included.
     pub bytes_read: u64,
+    /// What each stage did, in order.
+    pub stages: Vec<StageStatistics>,
     /// The pipeline was told to stop before all partitions had ended.
     pub interrupted: bool,
     /// Each partition, by name.
@@ -441,6 +444,7 @@ impl Run {
                 Known::Waiting { .. } => PartitionReport::new(partition, Outcome::Stopped),
             };
             report.counts = report.counts.plus(&partition.counts);
+            add_stages(&mut report.stages, &partition.stages);
             report.ranges += partition.ranges;
             report.objects += partition.objects;
             report.object_bytes += partition.object_bytes;

@@ -5,7 +5,7 @@ use tidegate_pipeline::{
     partition::Outcome,
 };
 
-use crate::world::{World, expected};
+use crate::world::{World, expected, expected_letters};
 
 /// Five ranges; the last one does not know that it is the last.
 const RECORDS: usize = 50;
@@ -18,9 +18,12 @@ async fn an_undisturbed_run_delivers_everything_once() {
     assert_eq!(report.counts.read.records, RECORDS as u64);
     assert!(report.counts.conserved());
     assert_eq!(world.delivered(), expected("p", RECORDS));
-    assert_eq!(world.dead_letters(), RECORDS - expected("p", RECORDS).len());
+    assert_eq!(world.dead_letters(), expected_letters(RECORDS));
     assert_eq!(report.ranges, 5, "ten records a range");
     assert_eq!(world.store.pending("p"), None);
+    assert_eq!(world.store.states_of("p").len(), 5, "a state for each key");
+    let dropped = RECORDS - expected("p", RECORDS).len() - expected_letters(RECORDS);
+    assert_eq!(report.counts.dropped.records, dropped as u64);
 }
 
 #[tokio::test(start_paused = true)]
@@ -37,6 +40,9 @@ async fn whatever_the_step_a_restart_makes_the_same_bytes() {
             assert!(report.is_complete(), "{failpoint}, visit {nth}: {report:?}");
             assert_eq!(world.output(), undisturbed.output(), "{failpoint}, visit {nth}");
             assert_eq!(world.commits(), undisturbed.commits(), "{failpoint}, visit {nth}");
+            let (states, undisturbed) =
+                (world.store.states_of("p"), undisturbed.store.states_of("p"));
+            assert_eq!(states, undisturbed, "{failpoint}, visit {nth}");
         }
     }
     // Acquire and Finish are passed once; nothing is emitted or occupied here.

@@ -1,11 +1,15 @@
 //! Which partitions are read, in which order, where, and until when.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use tidegate_core::{
+    Digest, Sink,
+    sink::{Naming, Object, SinkError},
+};
 use tidegate_pipeline::{
     Error, Shutdown, Workers,
     failpoint::Failpoints,
-    memory::{MemoryRecord, StoreWrite},
+    memory::{MemoryRecord, MemorySink, StoreWrite},
     partition::Outcome,
     shutdown,
 };
@@ -112,13 +116,14 @@ async fn a_thousand_partitions_are_read_a_few_at_a_time() {
     let (report, most) = tokio::join!(pipeline.run(Shutdown::never()), most);
     assert!(report.expect("a report").is_complete());
     assert!(most <= 2, "{most} partitions were open at once");
-    assert_eq!(world.delivered().len(), 3_000);
+    assert_eq!(world.delivered().len(), 3_000, "three of each file");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_graceful_stop_commits_what_was_read_and_the_next_run_goes_on() {
     let mut world = World::new();
     world.settings.range.records_max = 1_000;
+    world.settings.range.spooled_bytes_max = 1 << 20;
     (0..25).for_each(|i| world.source.push("p", record("p", i)));
     let (stop, listens) = shutdown();
     let run = world.pipeline(Failpoints::default(), Workers::Here).run(listens);
@@ -192,7 +197,7 @@ async fn a_range_never_ends_inside_a_group() {
 #[tokio::test(start_paused = true)]
 async fn an_at_least_once_sink_is_written_between_intent_and_commit() {
     let mut world = World::with_records(25);
-    world.archive = tidegate_pipeline::memory::MemorySink::unnamed("archive");
+    world.archive = MemorySink::unnamed("archive");
     let twin = world.twin();
     assert!(twin.run().await.is_complete());
     let all = |world: &World| {
@@ -278,14 +283,62 @@ impl World {
     }
 }
 
+/// A sink with a defect.
+struct Panicking;
+
+#[async_trait::async_trait]
+impl Sink for Panicking {
+    fn name(&self) -> &str {
+        "archive"
+    }
+
+    fn naming(&self) -> Naming {
+        Naming::Named
+    }
+
+    async fn write(&self, _: &[Object]) -> Result<(), SinkError> {
+        panic!("this panic is part of the test")
+    }
+
+    async fn find(&self, _: &str) -> Result<Option<Digest>, SinkError> {
+        Ok(None)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_stops_its_partition_and_acknowledges_nothing() {
+    let world = World::with_records(25);
+    for workers in [Workers::Here, Workers::Threads(1)] {
+        let pipeline = world.pipeline_to(Arc::new(Panicking), Failpoints::default(), workers);
+        let report = pipeline.run(Shutdown::never()).await.expect("a report");
+        let partition = &report.partitions[0];
+        assert_eq!(partition.outcome, Outcome::Stopped);
+        assert!(matches!(partition.error, Some(Error::Panicked { .. })));
+        assert_eq!(world.store.checkpoint("p").and_then(|it| it.resume), None);
+    }
+    assert!(world.run().await.is_complete(), "a host without the defect goes on");
+    assert_eq!(world.delivered(), expected("p", 25));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_range_that_finds_no_room_for_its_plugins_is_cut_again() {
+    let world = World::with_records(47);
+    let twin = world.twin();
+    assert!(twin.run().await.is_complete());
+    world.plugin.fill_up(5);
+    assert!(world.run().await.is_complete());
+    assert!(world.saw("seam: Chain"));
+    assert_eq!(world.output(), twin.output());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_the_plan_names_must_be_given() {
-    let world =
-        World { letters: tidegate_pipeline::memory::MemorySink::named("other"), ..World::new() };
-    let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        world.pipeline(Failpoints::default(), Workers::Here)
-    }));
-    assert!(built.is_err());
-    let error = Error::Sinks("there is no sink `dead-letters`".to_owned());
-    assert!(error.to_string().contains("dead-letters"));
+    let world = World { letters: MemorySink::named("other"), ..World::new() };
+    let error = world.try_pipeline().err().expect("a sink is missing");
+    assert!(error.to_string().contains("there is no sink `dead-letters`"), "{error}");
+    let world = World { archive: MemorySink::unnamed("archive"), ..World::new() };
+    let named = World { archive: MemorySink::named("archive"), ..world.clone() };
+    let pipeline = world.try_pipeline_to(Arc::new(named.archive));
+    let error = pipeline.err().expect("a sink that differs from the plan");
+    assert!(error.to_string().contains("sink `archive` is Named"), "{error}");
 }

@@ -16,7 +16,7 @@ use crate::world::{World, record};
 /// More with `TIDEGATE_SEEDS`.
 fn seeds() -> u64 {
     let asked_for = std::env::var("TIDEGATE_SEEDS").ok();
-    asked_for.map_or(300, |text| text.parse().expect("TIDEGATE_SEEDS is a number"))
+    asked_for.map_or(200, |text| text.parse().expect("TIDEGATE_SEEDS is a number"))
 }
 
 /// A source with some partitions, some of them children, some records in groups.
@@ -63,6 +63,7 @@ async fn live(seed: u64) -> (World, Vec<String>) {
         let places = Failpoint::all().collect::<Vec<_>>();
         let place = places[random.random_range(0..places.len())];
         let time = Duration::from_millis(random.random_range(0..30_000));
+        world.plugin.fill_up(random.random_range(0..4));
         let nth = random.random_range(1..20);
         // It dies at a place, or at a time, or neither.
         let _ = tokio::time::timeout(time, world.run_until(place, nth)).await;
@@ -79,6 +80,7 @@ async fn live(seed: u64) -> (World, Vec<String>) {
         world.store.storm(storm);
     };
     calm(None);
+    world.plugin.fill_up(0);
     let report = world.run().await;
     assert!(report.is_complete(), "seed {seed}: {report:?}");
     check(&world, seed);
@@ -128,6 +130,10 @@ async fn every_seed_ends_as_if_nothing_had_happened() {
         let undisturbed = world.twin();
         assert!(undisturbed.run().await.is_complete());
         assert_eq!(world.output(), undisturbed.output(), "seed {seed}");
+        for number in 0..5 {
+            let states = |world: &World| world.store.states_of(&format!("p{number}"));
+            assert_eq!(states(&world), states(&undisturbed), "seed {seed}");
+        }
         let order = |world: &World| {
             let mut commits = world.commits();
             commits.sort();

@@ -11,20 +11,22 @@ use std::{
 
 use bytes::Bytes;
 use tidegate_core::{
-    Digest, Timestamp,
+    Digest, Sink, Timestamp,
     batcher::{BatchLimit, RangeLimit},
     checkpoint::Manifest,
     sink::Naming,
     time::Clock,
 };
 use tidegate_pipeline::{
-    Environment, Event, Pipeline, Plan, PlanSpec, Report, Settings, Shutdown, Workers,
+    Environment, Error, Event, Pipeline, Plan, PlanSpec, Report, Settings, Shutdown, Workers,
     failpoint::{Failpoint, Failpoints},
     memory::{MemoryRecord, MemorySink, MemorySource, MemoryStore, StoreWrite},
-    plan::{DeadLetterSpec, SinkSpec},
+    plan::{DeadLetterSpec, SinkSpec, StageSpec, StateScope, StateSpec},
     retry::RetryPolicy,
 };
 use tokio::sync::Notify;
+
+use crate::counting::{CountingFactory, is_dropped};
 
 /// The name of the sink for what is delivered.
 pub(crate) const ARCHIVE: &str = "archive";
@@ -39,6 +41,7 @@ pub(crate) struct World {
     pub(crate) letters: MemorySink,
     pub(crate) store: MemoryStore,
     pub(crate) settings: Settings,
+    pub(crate) plugin: Arc<CountingFactory>,
     pub(crate) generation: &'static str,
     pub(crate) events: Arc<Mutex<Vec<String>>>,
     pub(crate) clock: Arc<TickingClock>,
@@ -92,6 +95,7 @@ impl World {
             letters: MemorySink::named(LETTERS),
             store: MemoryStore::new(),
             settings: small(),
+            plugin: Arc::new(CountingFactory::new()),
             generation: "one",
             events: Arc::default(),
             clock: Arc::new(TickingClock(tokio::time::Instant::now())),
@@ -122,7 +126,6 @@ impl World {
     }
 
     fn archive_is_named(&self) -> bool {
-        use tidegate_core::Sink;
         self.archive.naming() == Naming::Named
     }
 
@@ -141,6 +144,10 @@ impl World {
         };
         let spec = PlanSpec {
             config: Digest::of(self.generation.as_bytes()),
+            stages: vec![StageSpec {
+                state: StateSpec { scope: StateScope::Partition, ..StateSpec::default() },
+                ..StageSpec::new("count", self.plugin.clone())
+            }],
             sinks: vec![SinkSpec { naming, ..SinkSpec::new(ARCHIVE) }],
             dead_letters: DeadLetterSpec::new(LETTERS),
             ..PlanSpec::new("delivery", "memory")
@@ -150,6 +157,35 @@ impl World {
 
     /// A pipeline over the world. Each has a seed of its own.
     pub(crate) fn pipeline(&self, failpoints: Failpoints, workers: Workers) -> Pipeline {
+        self.pipeline_to(Arc::new(self.archive.clone()), failpoints, workers)
+    }
+
+    /// A pipeline over the world, with another archive.
+    pub(crate) fn pipeline_to(
+        &self,
+        archive: Arc<dyn Sink>,
+        failpoints: Failpoints,
+        workers: Workers,
+    ) -> Pipeline {
+        self.build(archive, failpoints, workers).expect("the sinks are those of the plan")
+    }
+
+    /// A pipeline over the world, if its sinks are those of the plan.
+    pub(crate) fn try_pipeline(&self) -> Result<Pipeline, Error> {
+        self.try_pipeline_to(Arc::new(self.archive.clone()))
+    }
+
+    /// A pipeline over the world and another archive, if that is as the plan has it.
+    pub(crate) fn try_pipeline_to(&self, archive: Arc<dyn Sink>) -> Result<Pipeline, Error> {
+        self.build(archive, Failpoints::default(), Workers::Here)
+    }
+
+    fn build(
+        &self,
+        archive: Arc<dyn Sink>,
+        failpoints: Failpoints,
+        workers: Workers,
+    ) -> Result<Pipeline, Error> {
         let events = self.events.clone();
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         let clock: Arc<dyn Clock> = match self.settings.range.age_max > Duration::from_secs(30) {
@@ -164,15 +200,10 @@ impl World {
             }),
             ..Environment::new(clock, 1_000 + run)
         };
-        Pipeline::new(
-            self.plan(),
-            Arc::new(self.source.clone()),
-            vec![Arc::new(self.letters.clone()), Arc::new(self.archive.clone())],
-            Arc::new(self.store.clone()),
-            self.settings,
-            environment,
-        )
-        .expect("the sinks are those of the plan")
+        let source = Arc::new(self.source.clone());
+        let sinks: Vec<Arc<dyn Sink>> = vec![Arc::new(self.letters.clone()), archive];
+        let store = Arc::new(self.store.clone());
+        Pipeline::new(self.plan(), source, sinks, store, self.settings, environment)
     }
 
     /// Runs to the end.
@@ -249,11 +280,10 @@ impl World {
         let checkpoint = self.store.checkpoint(partition);
         let done = checkpoint.and_then(|it| it.resume).map_or(0, |it| it.position.offset());
         let delivered = self.delivered();
-        let good = (0..done as usize).filter(|i| is_json(*i));
-        let good = good.map(|i| record_text(partition, i)).collect::<Vec<_>>();
+        let good = expected(partition, done as usize);
         let missing = good.iter().find(|text| !delivered.contains(text));
         assert_eq!(missing, None, "the checkpoint at {done} passed a record");
-        let bad = done as usize - good.len();
+        let bad = (0..done as usize).filter(|i| !is_json(*i)).count();
         assert!(self.dead_letters() >= bad, "the checkpoint at {done} passed a dead letter");
     }
 }
@@ -269,18 +299,30 @@ pub(crate) fn is_json(i: usize) -> bool {
     i % 7 != 3
 }
 
-pub(crate) fn record_text(partition: &str, i: usize) -> String {
-    match is_json(i) {
-        true => format!("{{\"partition\":\"{partition}\",\"number\":{i}}}"),
-        false => format!("{partition} {i} is no JSON"),
-    }
-}
-
 pub(crate) fn record(partition: &str, i: usize) -> MemoryRecord {
-    MemoryRecord::from(record_text(partition, i))
+    MemoryRecord::from(match is_json(i) {
+        true => format!("{{{}}}", fields(partition, i)),
+        false => format!("{partition} {i} is no JSON"),
+    })
 }
 
-/// What a partition of `records` records delivers.
+fn fields(partition: &str, i: usize) -> String {
+    format!("\"partition\":\"{partition}\",\"number\":{i},\"key\":\"{}\"", i % 5)
+}
+
+/// What a partition of `records` records delivers: each with the number of rows of its key so far.
 pub(crate) fn expected(partition: &str, records: usize) -> Vec<String> {
-    (0..records).filter(|i| is_json(*i)).map(|i| record_text(partition, i)).collect()
+    let mut counts = [0; 5];
+    let counted = (0..records).filter(|i| is_json(*i)).map(|i| {
+        counts[i % 5] += 1;
+        (i, counts[i % 5])
+    });
+    let emitted = counted.filter(|(i, _)| !is_dropped(*i as i64));
+    let text = |(i, count)| format!("{{{},\"count\":{count}}}", fields(partition, i));
+    emitted.map(text).collect()
+}
+
+/// How many of a partition's records are dead letters.
+pub(crate) fn expected_letters(records: usize) -> usize {
+    (0..records).filter(|i| !is_json(*i)).count()
 }
