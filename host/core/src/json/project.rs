@@ -41,7 +41,7 @@ struct ReadColumn {
 }
 
 /// Where a written path goes.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
     /// The node that is set.
     pub(super) node: NodeId,

@@ -238,10 +238,15 @@ impl Splicer {
         out: &mut Vec<u8>,
     ) -> Result<(), WriteConflict> {
         let before = out.len();
-        let plan = Arc::clone(&self.plan);
-        let spliced = match &plan.layout {
-            Layout::Flat | Layout::Nested { .. } => self.join(record, located, edits, out),
+        let spliced = match &self.plan.layout {
+            Layout::Flat | Layout::Nested { .. } => {
+                if self.add_members(record, located, edits, out) {
+                    return Ok(());
+                }
+                self.join(record, located, edits, out)
+            }
             Layout::Envelope(envelope) => {
+                let envelope = envelope.clone();
                 out.extend_from_slice(b"{\"original_data\":");
                 out.extend_from_slice(record);
                 out.extend_from_slice(b",\"enriched_data\":");
@@ -264,6 +269,46 @@ impl Splicer {
             out.truncate(before);
         }
         spliced
+    }
+
+    /// What most records need, done without a plan: new members for the record itself, in the
+    /// order of their declaration. False, and nothing done, where the edits are others.
+    fn add_members(
+        &self,
+        record: &[u8],
+        located: Located<'_>,
+        edits: &[Edit<'_>],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let tree = &self.plan.tree;
+        let mut last = ROOT;
+        let is_addition = |edit: &Edit<'_>| {
+            let node = self.plan.writes[edit.path].node;
+            let in_order = node > std::mem::replace(&mut last, node);
+            in_order
+                && tree.node(node).parent == ROOT
+                && !tree.node(node).member.is_empty()
+                && !located.spans[node as usize].is_found()
+                && edit.change != Change::Remove
+                && edit.change.conflict().is_none()
+        };
+        let is_object = || record[located.spans[ROOT as usize].start as usize] == b'{';
+        let simple = !edits.is_empty() && located.duplicates.is_empty() && is_object();
+        if !simple || !edits.iter().all(is_addition) {
+            return false;
+        }
+        let end = before_space(record, located.spans[ROOT as usize].end as usize - 1);
+        out.reserve(record.len() + 64 * edits.len());
+        out.extend_from_slice(&record[..end]);
+        for (i, edit) in edits.iter().enumerate() {
+            if i > 0 || record[end - 1] != b'{' {
+                out.push(b',');
+            }
+            out.extend_from_slice(&tree.node(self.plan.writes[edit.path].node).member);
+            edit.change.write(out);
+        }
+        out.extend_from_slice(&record[end..]);
+        true
     }
 
     /// Appends an object of the edits.
@@ -340,22 +385,21 @@ impl Splicer {
     /// Notes at the nodes what is to be done there. Stops before the first edit that lies under
     /// an earlier one, and says how many edits are before it.
     fn schedule(&mut self, edits: &[Edit<'_>]) -> usize {
-        let plan = Arc::clone(&self.plan);
         for (i, edit) in edits.iter().enumerate() {
-            let target = &plan.writes[edit.path];
+            let target = self.plan.writes[edit.path];
             let removed = matches!(edit.change, Change::Remove).then_some(target.own).flatten();
             let nodes = [Some(target.node), removed];
             if nodes.iter().flatten().any(|node| self.is_under_an_edit(*node)) {
                 return i;
             }
             for node in nodes.into_iter().flatten() {
-                let below = node as usize + 1..plan.tree.node(node).end as usize;
+                let below = node as usize + 1..self.plan.tree.node(node).end as usize;
                 self.pending[below].fill(Pending::Nothing);
                 self.set(node, Pending::Edit(i as u32));
-                let mut above = plan.tree.node(node).parent;
+                let mut above = self.plan.tree.node(node).parent;
                 while above != NONE && self.pending[above as usize] == Pending::Nothing {
                     self.set(above, Pending::Below);
-                    above = plan.tree.node(above).parent;
+                    above = self.plan.tree.node(above).parent;
                 }
             }
         }
@@ -443,7 +487,7 @@ impl Job<'_> {
         }
         if lacking {
             let last = self.located.spans[node as usize].end as usize - 1;
-            let at = self.before_space(last) as u32;
+            let at = before_space(self.record, last) as u32;
             self.push(at..at, With::Members(node));
         }
         Ok(())
@@ -594,21 +638,13 @@ impl Job<'_> {
 
     /// Where the value before the member at `start` ends; `start` itself if it is the first.
     fn previous_end(&self, start: usize) -> usize {
-        let before = self.before_space(start);
-        if self.record[before - 1] == b',' { self.before_space(before - 1) } else { start }
+        let before = before_space(self.record, start);
+        if self.record[before - 1] == b',' { before_space(self.record, before - 1) } else { start }
     }
 
     fn behind_space(&self, mut at: usize) -> usize {
         while matches!(self.record[at], b' ' | b'\t' | b'\n' | b'\r') {
             at += 1;
-        }
-        at
-    }
-
-    /// The first place such that only white space lies between it and `at`.
-    fn before_space(&self, mut at: usize) -> usize {
-        while matches!(self.record[at - 1], b' ' | b'\t' | b'\n' | b'\r') {
-            at -= 1;
         }
         at
     }
@@ -627,7 +663,7 @@ impl Job<'_> {
                 With::Members(node) => {
                     // The first byte before this place that stays says whether a member stays.
                     let stays = if last_removal.end == start && !last_removal.is_empty() {
-                        self.before_space(last_removal.start)
+                        before_space(self.record, last_removal.start)
                     } else {
                         start
                     };
@@ -667,4 +703,12 @@ impl Job<'_> {
             }
         }
     }
+}
+
+/// The first place such that only white space lies between it and `at`.
+fn before_space(record: &[u8], mut at: usize) -> usize {
+    while matches!(record[at - 1], b' ' | b'\t' | b'\n' | b'\r') {
+        at -= 1;
+    }
+    at
 }

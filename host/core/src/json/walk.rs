@@ -169,7 +169,7 @@ impl<'a, const ESCAPES: bool> Walk<'a, '_, ESCAPES> {
         };
         'container: loop {
             // A member or an element is due, or the next of them.
-            let (node, member) = if frame.index == OBJECT {
+            let inner = if frame.index == OBJECT {
                 loop {
                     let member = self.cursor.place(0);
                     let (close, colon) = (self.cursor.place(1), self.cursor.place(2));
@@ -187,12 +187,12 @@ impl<'a, const ESCAPES: bool> Walk<'a, '_, ESCAPES> {
                             self.notes.found(self.tree, node, Span { member, start, end });
                         }
                         Begin::Leaf(_) => {}
-                        Begin::Container(_) => break (node, member),
+                        Begin::Container(_) => break Some((node, member)),
                         Begin::Nothing => return false,
                     }
                     match self.cursor.byte(self.cursor.place(0)) {
                         b',' => self.cursor.step(1),
-                        b'}' => break (NONE, u32::MAX),
+                        b'}' => break None,
                         _ => return false,
                     }
                 }
@@ -208,19 +208,18 @@ impl<'a, const ESCAPES: bool> Walk<'a, '_, ESCAPES> {
                             self.notes.found(self.tree, node, Span { member: start, start, end });
                         }
                         Begin::Leaf(_) => {}
-                        Begin::Container(_) => break (node, start),
+                        Begin::Container(_) => break Some((node, start)),
                         Begin::Nothing => return false,
                     }
                     match self.cursor.byte(self.cursor.place(0)) {
                         b',' => self.cursor.step(1),
-                        b']' => break (NONE, u32::MAX),
+                        b']' => break None,
                         _ => return false,
                     }
                     frame.index += 1;
                 }
             };
-            if member != u32::MAX {
-                // Further in.
+            if let Some((node, member)) = inner {
                 stack[depth].write(frame);
                 depth += 1;
                 // `begin` has stepped over the bracket.
@@ -228,7 +227,7 @@ impl<'a, const ESCAPES: bool> Walk<'a, '_, ESCAPES> {
                 frame = self.open(node, member, start, self.cursor.byte(start));
                 continue 'container;
             }
-            // Out of this one, and of those that end with it.
+            // It ends, and maybe others with it.
             loop {
                 let end = self.cursor.place(0) + 1;
                 self.cursor.step(1);

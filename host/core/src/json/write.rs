@@ -8,9 +8,16 @@ use crate::description::TimestampFormat;
 pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
     out.reserve(text.len() + 2);
     out.push(b'"');
+    // Nearly all strings are plain: looked at as a whole, which vector instructions do.
+    let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    if !text.iter().fold(false, |special, byte| special | is_special(*byte)) {
+        out.extend_from_slice(text);
+        out.push(b'"');
+        return;
+    }
     let mut plain = 0;
     for (at, byte) in text.iter().enumerate() {
-        if *byte >= 0x20 && *byte != b'"' && *byte != b'\\' {
+        if !is_special(*byte) {
             continue;
         }
         out.extend_from_slice(&text[plain..at]);
