@@ -111,7 +111,8 @@ pub enum Expression {
     /// The seconds from the first timestamp to the second, with a fraction.
     SecondsBetween(Box<[Expression; 2]>),
 
-    /// A number, an integer, a boolean or a date as text.
+    /// A number (in decimal, as short as it goes, without an exponent), an integer, a boolean or
+    /// a date as text.
     TextOf(Box<Expression>),
     /// A text in capitals.
     Upper(Box<Expression>),

@@ -143,8 +143,7 @@ impl Step {
             }
             Test::BeginsWith { read, brace } => {
                 let texts = batch.json(*read);
-                let is_null = |text: &str| text == "null";
-                let begins = |text: &str| text.as_bytes().first() == Some(brace) || is_null(text);
+                let begins = |text: &str| text.as_bytes().first() == Some(brace);
                 values(rows, |row| texts.get(row), begins, broken);
             }
             Test::InRange { read, range } => {

@@ -83,7 +83,7 @@ fn push_nothing(values: &mut Values) {
 
 fn push(values: &mut Values, value: Option<&Value>, kind: &Kind) -> Result<(), Absence> {
     let value = value.ok_or(Absence::Missing)?;
-    if value.is_null() && *kind != Kind::Json {
+    if value.is_null() {
         return Err(Absence::Null);
     }
     let text = || value.as_str().ok_or(Absence::OtherType);
