@@ -1,6 +1,8 @@
 //! What the directory sink promises: a name is there with all of its bytes or not at all, and what
 //! was acknowledged is there after a power cut.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
+
 use std::{
     collections::BTreeMap,
     fs, io,

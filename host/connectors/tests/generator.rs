@@ -1,6 +1,8 @@
 //! What the generator promises: the same events for a seed, each type in its share, each kind of
 //! trouble in its share, an account on one partition.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
+
 use std::{
     collections::{HashMap, HashSet},
     time::Duration,

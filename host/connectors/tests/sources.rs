@@ -1,6 +1,8 @@
 //! What file sources promise: every record once, at the offset behind it, again after a restart,
 //! and never from a file that is another one.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
+
 use std::{fs, io::Write, path::Path};
 
 use tempfile::TempDir;

@@ -1,6 +1,9 @@
 //! What the embedded store promises beyond the seam: one process a directory, a version that is
 //! checked, shared transactions, expiry, and a history that can be looked at.
 
+#![cfg(feature = "sqlite")]
+#![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
+
 use std::sync::Arc;
 
 use tempfile::TempDir;

@@ -49,7 +49,7 @@ impl Draw {
     /// A number below a bound above 0. Biased by less than one in a thousand for bounds below four
     /// million, which no event comes near.
     pub(super) fn below(&mut self, bound: u32) -> u32 {
-        (u64::from(self.word()) * u64::from(bound) >> 32) as u32
+        ((u64::from(self.word()) * u64::from(bound)) >> 32) as u32
     }
 
     /// A number from 0 to below 1.
