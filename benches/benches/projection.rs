@@ -33,15 +33,12 @@ fn main() {
     row("record id", &records, |record| record_id(record)[0] != 0);
 
     row("serde_json IgnoredAny, and UTF-8", &records, |record| {
-        std::str::from_utf8(record).is_ok()
-            && serde_json::from_slice::<IgnoredAny>(record).is_ok()
+        std::str::from_utf8(record).is_ok() && serde_json::from_slice::<IgnoredAny>(record).is_ok()
     });
     row("serde_json Value", &records, |record| {
         serde_json::from_slice::<serde_json::Value>(record).is_ok()
     });
-    row("sonic-rs Value", &records, |record| {
-        sonic_rs::from_slice::<SonicValue>(record).is_ok()
-    });
+    row("sonic-rs Value", &records, |record| sonic_rs::from_slice::<SonicValue>(record).is_ok());
     row("sonic-rs LazyValue (lax)", &records, |record| {
         sonic_rs::from_slice::<LazyValue<'_>>(record).is_ok()
     });

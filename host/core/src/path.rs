@@ -90,13 +90,14 @@ fn singular(segment: &rsonpath_syntax::Segment) -> Result<Segment, String> {
     }
 }
 
-/// What the parser has to say, without the drawing around it.
+/// What the parser has to say, without the drawing around it and places in a text that is not
+/// quite what was given.
 fn one_line(error: &rsonpath_syntax::error::ParseError) -> String {
     let text = error.to_string();
-    let words = text.lines().map(str::trim).filter(|line| {
-        line.starts_with("error:") || line.contains("(bytes ") || line.starts_with("note:")
-    });
-    words.map(|line| line.trim_start_matches("error: ")).collect::<Vec<_>>().join("; ")
+    let mut faults: Vec<&str> =
+        text.lines().filter_map(|line| line.trim().strip_prefix("error: ")).collect();
+    faults.push("a key that is not a plain name is written as `['a-b']`");
+    faults.join("; ")
 }
 
 impl fmt::Display for Path {

@@ -272,8 +272,7 @@ fn decimal(digits: &[u8]) -> i64 {
 /// The float nearest to a number.
 #[inline]
 fn float(values: &mut Vec<f64>, found: &Found<'_>) -> Presence {
-    const TENS: [u64; 9] =
-        [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+    const TENS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
     if !found.is_number() {
         return Presence::OtherType;
@@ -284,8 +283,8 @@ fn float(values: &mut Vec<f64>, found: &Found<'_>) -> Presence {
         && whole + fraction <= 15
     {
         // Both are below 2^53 and so are floats as they are; the one rounding is the division's.
-        let digits = found.decimal(sign, whole) * TENS[fraction]
-            + found.decimal(sign + whole + 1, fraction);
+        let digits =
+            found.decimal(sign, whole) * TENS[fraction] + found.decimal(sign + whole + 1, fraction);
         let value = digits as f64 / TENS[fraction] as f64;
         return push(values, if sign == 1 { -value } else { value });
     }

@@ -1,5 +1,6 @@
 //! How an output record is laid out.
 
+use super::write;
 use crate::{
     path::{Path, Segment},
     time::Timestamp,
@@ -44,6 +45,21 @@ impl Layout {
     /// Whether it needs a [`Stamp`].
     pub fn is_envelope(&self) -> bool {
         matches!(self, Layout::Envelope(_))
+    }
+
+    /// What stands behind the timestamp in each envelope; nothing in the other layouts.
+    pub(super) fn envelope_end(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Layout::Envelope(Envelope { source, processing_stage, version }) = self {
+            out.extend_from_slice(b",\"metadata\":{\"source\":");
+            write::write_string(source.as_bytes(), &mut out);
+            out.extend_from_slice(b",\"processing_stage\":");
+            write::write_string(processing_stage.as_bytes(), &mut out);
+            out.extend_from_slice(b",\"version\":");
+            write::write_string(version.as_bytes(), &mut out);
+            out.extend_from_slice(b"}}");
+        }
+        out
     }
 
     /// Where a written path goes in the record.

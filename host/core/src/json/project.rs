@@ -7,7 +7,7 @@ use super::{
     convert::Conversion,
     fault,
     tokens::{self, Tokens},
-    tree::{NodeId, Tree},
+    tree::{NodeId, ROOT, Tree},
     walk::{self, Duplicate, Notes, Span},
 };
 use crate::{
@@ -30,6 +30,10 @@ pub(super) struct Plan {
     reads: Vec<ReadColumn>,
     pub(super) writes: Vec<Target>,
     pub(super) layout: Layout,
+    /// The end of each envelope.
+    pub(super) envelope_end: Vec<u8>,
+    /// Where the fields lie in `{}`: what an envelope's new fields are spliced into.
+    pub(super) nothing: Vec<Span>,
 }
 
 /// A column that is read.
@@ -107,6 +111,12 @@ impl Projector {
                     own: (path != target).then(|| node(path)),
                 })
                 .collect(),
+            nothing: {
+                let mut spans = vec![Span::default(); tree.len()];
+                spans[ROOT as usize] = Span { member: 0, start: 0, end: 2 };
+                spans
+            },
+            envelope_end: layout.envelope_end(),
             tree,
             layout,
         };
@@ -137,6 +147,7 @@ impl Projector {
         let nodes = plan.tree.len();
         if into.nodes_kept == 0 {
             into.spans.clear();
+            into.duplicates.clear();
         }
         let from = into.spans.len();
         let duplicates = into.duplicates.len();

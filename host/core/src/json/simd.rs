@@ -169,9 +169,8 @@ impl Classify for Avx512 {
     fn masks(block: &[u8; 64]) -> Masks {
         // SAFETY: see the module; the load is of 64 bytes that are there.
         unsafe {
-            let table = |table: &[u8; 16]| {
-                _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()))
-            };
+            let table =
+                |table: &[u8; 16]| _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
             let bytes = _mm512_loadu_si512(block.as_ptr().cast());
             let equal = |byte: u8| _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(byte as i8));
             let folded = _mm512_or_si512(bytes, _mm512_set1_epi8(0x20));

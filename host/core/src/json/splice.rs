@@ -245,25 +245,7 @@ impl Splicer {
                 }
                 self.join(record, located, edits, out)
             }
-            Layout::Envelope(envelope) => {
-                let envelope = envelope.clone();
-                out.extend_from_slice(b"{\"original_data\":");
-                out.extend_from_slice(record);
-                out.extend_from_slice(b",\"enriched_data\":");
-                let enriched = self.join_to_nothing(edits, out);
-                out.extend_from_slice(b",\"record_id\":");
-                write::write_string(stamp.record_id.as_bytes(), out);
-                out.extend_from_slice(b",\"processed_timestamp\":");
-                write::write_timestamp(stamp.processed.0, TimestampFormat::Rfc3339, out);
-                out.extend_from_slice(b",\"metadata\":{\"source\":");
-                write::write_string(envelope.source.as_bytes(), out);
-                out.extend_from_slice(b",\"processing_stage\":");
-                write::write_string(envelope.processing_stage.as_bytes(), out);
-                out.extend_from_slice(b",\"version\":");
-                write::write_string(envelope.version.as_bytes(), out);
-                out.extend_from_slice(b"}}");
-                enriched
-            }
+            Layout::Envelope(_) => self.wrap(record, edits, stamp, out),
         };
         if spliced.is_err() {
             out.truncate(before);
@@ -311,15 +293,28 @@ impl Splicer {
         true
     }
 
-    /// Appends an object of the edits.
-    fn join_to_nothing(
+    /// Appends an envelope of the record and an object of the edits.
+    fn wrap(
         &mut self,
+        record: &[u8],
         edits: &[Edit<'_>],
+        stamp: Stamp<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), WriteConflict> {
-        let mut spans = vec![Span::default(); self.plan.tree.len()];
-        spans[ROOT as usize] = Span { member: 0, start: 0, end: 2 };
-        self.join(b"{}", Located { spans: &spans, duplicates: &[] }, edits, out)
+        out.extend_from_slice(b"{\"original_data\":");
+        out.extend_from_slice(record);
+        out.extend_from_slice(b",\"enriched_data\":");
+        let plan = Arc::clone(&self.plan);
+        let nothing = Located { spans: &plan.nothing, duplicates: &[] };
+        if !self.add_members(b"{}", nothing, edits, out) {
+            self.join(b"{}", nothing, edits, out)?;
+        }
+        out.extend_from_slice(b",\"record_id\":");
+        write::write_string(stamp.record_id.as_bytes(), out);
+        out.extend_from_slice(b",\"processed_timestamp\":");
+        write::write_timestamp(stamp.processed.0, TimestampFormat::Rfc3339, out);
+        out.extend_from_slice(&plan.envelope_end);
+        Ok(())
     }
 
     /// Appends the record with its edits joined to it.

@@ -32,8 +32,7 @@ pub(super) fn parse_timestamp(text: &[u8]) -> Option<i64> {
         }
         tail => parse_tail(tail)?,
     };
-    let seconds =
-        i64::from(days) * 86_400 + hour * 3600 + minute * 60 + second.min(59) - offset;
+    let seconds = i64::from(days) * 86_400 + hour * 3600 + minute * 60 + second.min(59) - offset;
     Some(seconds * SECOND_MICROS + micros)
 }
 
@@ -110,11 +109,10 @@ fn parse_fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     if count == 0 {
         return None;
     }
-    let mut micros = 0;
-    for i in 0..6 {
-        micros = micros * 10 + if i < count { i64::from(digits[i] - b'0') } else { 0 };
-    }
-    Some((micros, &digits[count..]))
+    let (digits, rest) = digits.split_at(count);
+    let digit = |i: usize| digits.get(i).map_or(0, |byte| i64::from(byte - b'0'));
+    let micros = (0..6).fold(0, |micros, i| micros * 10 + digit(i));
+    Some((micros, rest))
 }
 
 /// The number of two digits.
@@ -203,7 +201,7 @@ pub(super) fn push_date(days: i64, out: &mut Vec<u8>) {
 /// Fills `text` with the last digits of a number that is not negative.
 fn digits(text: &mut [u8], mut value: i64) {
     for digit in text.iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
+        *digit = b'0' + value.rem_euclid(10) as u8;
+        value = value.div_euclid(10);
     }
 }

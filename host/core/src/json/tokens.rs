@@ -19,7 +19,8 @@ pub(super) const PADDING_BYTES: usize = 64;
 /// as a whole before any of it is.
 pub(super) const LOOK_AHEAD: usize = 6;
 
-/// Room kept for the tokens of a text; what a larger text took is given back.
+/// How many bytes, and tokens, of room are kept for the next text; what a larger one took beyond
+/// that is given back.
 const ROOM_KEPT: usize = 1 << 20;
 
 /// A text and the places of its tokens.
@@ -96,6 +97,9 @@ pub(super) fn index_with<C: Classify>(text: &[u8], tokens: &mut Tokens) -> bool 
     }
     // A copy costs less than care about the end of the text at every load.
     tokens.padded.clear();
+    if tokens.padded.capacity() > text.len() + ROOM_KEPT {
+        tokens.padded.shrink_to(ROOM_KEPT);
+    }
     tokens.padded.reserve(text.len() + PADDING_BYTES);
     tokens.padded.extend_from_slice(text);
     tokens.padded.extend_from_slice(&[b' '; PADDING_BYTES]);

@@ -288,8 +288,7 @@ impl Ends {
             masks
         };
         // SAFETY: both words end at most eight bytes behind the key, or eight behind its start.
-        let word =
-            |at: usize| u64::from_le(unsafe { key.add(at).cast::<u64>().read_unaligned() });
+        let word = |at: usize| u64::from_le(unsafe { key.add(at).cast::<u64>().read_unaligned() });
         let mask = MASKS[len.min(8)];
         Ends { first: word(0) & mask, last: word(len.max(8) - 8) & mask }
     }
