@@ -4,21 +4,22 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tidegate_plugin::{ConfigError, Path};
 
-/// Scores a number against the history of its key.
+/// Scores a number against the history of its key, or a fixed range, or both.
 ///
 /// The history is an exponentially weighted mean and variance. The score of a number is how many
 /// standard deviations it lies from the mean of the numbers before it, at most 1000. A key is
 /// warming up until it has seen enough numbers; until then nothing deviates. A row without the
-/// number is left alone; a row without a key is rejected by the host.
+/// number is left alone; a row without a key is rejected by the host. Where no key is configured there
+/// is no history: nothing is kept, and the range alone says what is anomalous.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The fields that are the key of the history, of any type. A text and a number are different
-    /// keys, and so are `1` and `1.0`.
-    pub key: Vec<Path>,
+    /// keys, and so are `1` and `1.0`. Left out, there is no history, and `range` is needed.
+    pub key: Option<Vec<Path>>,
     /// The number.
     pub field: Path,
-    /// The field to write the score to.
+    /// The field to write the score to; only with a `key`.
     pub write_score: Option<Path>,
     /// The field to write the verdict to: `normal`, `anomalous` or `warming-up`.
     pub write_verdict: Option<Path>,
@@ -37,7 +38,7 @@ pub struct Config {
     /// not anomalous when it does by a hair. 0 by default.
     #[serde(default)]
     pub deviation_min: f64,
-    /// A number outside is anomalous whatever the history, and while warming up too.
+    /// A number outside is anomalous whatever the history, while warming up, and without a `key`.
     pub range: Option<Range>,
 }
 
@@ -70,8 +71,18 @@ impl Config {
             true => Ok(()),
             false => Err(ConfigError::at(format!("/{key}"), "it must be greater than 0")),
         };
-        if self.key.is_empty() {
-            return Err(ConfigError::at("/key", "there is no field"));
+        match &self.key {
+            Some(key) if key.is_empty() => {
+                return Err(ConfigError::at("/key", "there is no field"));
+            }
+            None if self.range.is_none() => {
+                return Err(ConfigError::at("", "it needs `key`, `range` or both"));
+            }
+            None if self.write_score.is_some() => {
+                let why = "without a `key` there is no history to score against";
+                return Err(ConfigError::at("/write_score", why));
+            }
+            _ => {}
         }
         if self.write_score.is_none() && self.write_verdict.is_none() {
             let why = "it needs `write_score`, `write_verdict` or both";

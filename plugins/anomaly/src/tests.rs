@@ -83,6 +83,20 @@ fn a_range_holds_while_warming_up_too() {
 }
 
 #[test]
+fn without_a_key_the_range_alone_decides_and_nothing_is_kept() {
+    let config = json!({"field": "value", "write_verdict": "anomaly", "range": {"at_most": 100}});
+    let mut harness = Harness::<Anomaly>::new(config).unwrap();
+    assert_eq!(harness.description().state_key, None);
+    let outcomes = harness.run(json!([{"value": 100}, {"value": 100.5}, {"value": "much"}, {}]));
+    assert_eq!(outcomes[0].record()["anomaly"], "normal");
+    assert_eq!(outcomes[1].record()["anomaly"], "anomalous");
+    assert_eq!(outcomes[1].rules(), ["range"]);
+    assert_eq!(*outcomes[2].record(), json!({"value": "much"}));
+    assert_eq!(*outcomes[3].record(), json!({}));
+    assert_eq!(harness.states().0, 0);
+}
+
+#[test]
 fn a_number_that_never_changed_may_change_by_a_hair() {
     let constant: Value = (0..40).map(|_| record(5.0)).collect();
     let mut strict = harness(json!({}));
@@ -112,6 +126,8 @@ fn a_config_that_makes_no_sense_is_refused_with_its_place() {
         Harness::<Anomaly>::new(config).expect_err("the config is refused").pointer
     };
     assert_eq!(refused(json!({"key": []})), "/key");
+    assert_eq!(refused(json!({"key": null})), "");
+    assert_eq!(refused(json!({"key": null, "range": {"at_most": 1}})), "/write_score");
     assert_eq!(refused(json!({"half_life": 0})), "/half_life");
     assert_eq!(refused(json!({"threshold": -1})), "/threshold");
     assert_eq!(refused(json!({"deviation_min": -1})), "/deviation_min");

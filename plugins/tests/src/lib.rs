@@ -1,0 +1,1 @@
+//! Tests over all first-party plugins. There is nothing in the library itself.

@@ -1,0 +1,61 @@
+//! The configs in the manual and in the examples are accepted by the plugins that they are for.
+
+use serde_json::Value;
+use tidegate_plugin::Plugin;
+
+fn accept(plugin: &str, config: &Value, place: &str) {
+    let config = config.to_string();
+    let accepted = match plugin {
+        "validate" => accepted::<validate::Validate>(&config),
+        "enrich" => accepted::<enrich::Enrich>(&config),
+        "categorize" => accepted::<categorize::Categorize>(&config),
+        "anomaly" => accepted::<anomaly::Anomaly>(&config),
+        _ => panic!("{place}: there is no plugin `{plugin}`"),
+    };
+    if let Err(error) = accepted {
+        panic!("{place}: {plugin}: {error}");
+    }
+}
+
+fn accepted<P: Plugin>(config: &str) -> Result<(), String> {
+    let (_, description) =
+        tidegate_plugin::configure::<P>(config).map_err(|error| error.to_string())?;
+    let written = !description.writes.is_empty() || !description.rules.is_empty();
+    written.then_some(()).ok_or_else(|| "it does nothing".to_owned())
+}
+
+#[test]
+fn the_manuals_configs_are_accepted() {
+    let page = include_str!("../../../docs/first-party-plugins.md");
+    let mut shown = 0;
+    for section in page.split("\n## ").skip(1) {
+        let plugin = section.lines().next().unwrap_or_default();
+        for block in section.split("```yaml\n").skip(1) {
+            let yaml = block.split("```").next().unwrap_or_default();
+            let config: Value = serde_saphyr::from_str(yaml).expect("the block is YAML");
+            accept(plugin, &config, "docs/first-party-plugins.md");
+            shown += 1;
+        }
+    }
+    assert_eq!(shown, 4, "one for each plugin");
+}
+
+#[test]
+fn the_examples_configs_are_accepted() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+    let mut stages = 0;
+    for example in std::fs::read_dir(examples).expect("there are examples") {
+        let path = example.expect("an example").path().join("pipeline.yaml");
+        let Ok(yaml) = std::fs::read_to_string(&path) else { continue };
+        let pipeline: Value = serde_saphyr::from_str(&yaml).expect("a pipeline is YAML");
+        for stage in pipeline["stages"].as_array().into_iter().flatten() {
+            let file = stage["plugin"].as_str().expect("a stage has a plugin");
+            let name = file.rsplit('/').next().and_then(|file| file.strip_suffix(".wasm"));
+            if let Some(plugin @ ("validate" | "enrich" | "categorize" | "anomaly")) = name {
+                accept(plugin, &stage["config"], &path.display().to_string());
+                stages += 1;
+            }
+        }
+    }
+    assert!(stages >= 4, "the examples run the first-party plugins");
+}
