@@ -38,7 +38,7 @@ impl Pattern {
                     .dfa_size_limit(Some(TABLE_BYTES_MAX))
                     .determinize_size_limit(Some(4 * TABLE_BYTES_MAX)),
             )
-            .build(&with_ascii_classes(pattern))
+            .build(&with_ascii_classes(pattern)?)
             .map_err(|error| message(&error))?;
         let at_begin = start::Config::new().anchored(Anchored::No);
         let start = table.start_state(&at_begin).map_err(|error| error.to_string())?;
@@ -75,7 +75,7 @@ fn message(error: &dense::BuildError) -> String {
 
 /// Spells `\d`, `\w`, `\s` and `\b` out in ASCII. The tables of Unicode's would be most of the
 /// component, and an id that may contain any digit of Unicode is not what a rule means.
-fn with_ascii_classes(pattern: &str) -> String {
+fn with_ascii_classes(pattern: &str) -> Result<String, String> {
     let mut spelled = String::with_capacity(pattern.len());
     let mut chars = pattern.chars();
     let mut in_class = 0_u32;
@@ -96,12 +96,13 @@ fn with_ascii_classes(pattern: &str) -> String {
             Some('W') => spelled.push_str("[^0-9A-Za-z_]"),
             Some('s') => spelled.push_str(r"[\t\n\x0B\f\r ]"),
             Some('S') => spelled.push_str(r"[^\t\n\x0B\f\r ]"),
+            Some('p' | 'P') => return Err("classes of Unicode are not supported".to_owned()),
             Some('b') if in_class == 0 => spelled.push_str(r"(?-u:\b)"),
             Some(escaped) => spelled.extend(['\\', escaped]),
             None => spelled.push('\\'),
         }
     }
-    spelled
+    Ok(spelled)
 }
 
 #[cfg(test)]
