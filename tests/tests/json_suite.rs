@@ -69,9 +69,9 @@ fn accepted_texts_come_out_byte_for_byte_and_refused_ones_are_dead_letters() {
     assert_eq!(out.len(), 95);
     let mut missing: BTreeSet<Vec<u8>> = accepted.iter().map(|(_, text)| as_line(text)).collect();
     for line in &out {
-        let found = missing.iter().find(|text| {
-            line.starts_with(&[br#"{"original_data":"#.as_slice(), text].concat())
-        });
+        let found = missing
+            .iter()
+            .find(|text| line.starts_with(&[br#"{"original_data":"#.as_slice(), text].concat()));
         let found = found.cloned();
         assert!(found.is_some(), "not as it came: {}", String::from_utf8_lossy(line));
         // Two texts of the suite may be the same; each line takes one away while it lasts.
@@ -99,8 +99,7 @@ fn a_fault_behind_the_last_field_that_is_read_is_found_all_the_same() {
     let accepted: Vec<_> = suite(&data, "y_").into_iter().map(behind).collect();
     let refused: Vec<_> = suite(&data, "n_").into_iter().map(behind).collect();
     // Some texts are refused for what stands around them, and are sound inside of an object.
-    let sound_inside =
-        |text: &[u8]| serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
+    let sound_inside = |text: &[u8]| serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
     let sound = refused.iter().filter(|(_, text)| sound_inside(text)).count() as u64;
     assert!(sound < 5, "{sound} of the texts would be sound inside of an object");
     let stages = "stages:\n\

@@ -1,13 +1,7 @@
 //! The kill story: a process that is killed at random moments, over and over, leaves what an
 //! undisturbed one leaves.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::Path,
-    process::Child,
-    time::Duration,
-};
+use std::{fmt::Write as _, fs, path::Path, process::Child, time::Duration};
 
 use tidegate_tests::program::{Program, tree};
 
@@ -17,7 +11,8 @@ struct Seeded(u64);
 
 impl Seeded {
     fn next(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
 }
@@ -114,7 +109,8 @@ fn states(data: &Path) -> String {
     let states = store.states().expect("the states can be read");
     states.iter().fold(String::new(), |mut text, (partition, change)| {
         let bytes = change.state.as_ref().map(|state| &state.bytes);
-        writeln!(text, "{partition} {} {:032x} {bytes:?}", change.stage, change.key).expect("a string");
+        writeln!(text, "{partition} {} {:032x} {bytes:?}", change.stage, change.key)
+            .expect("a string");
         text
     })
 }

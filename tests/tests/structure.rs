@@ -67,17 +67,25 @@ fn only_the_engine_knows_wasmtime() {
 /// Only names what is in the tree: a path in backticks that has a `/` and no spaces, or a link.
 fn paths_named_in(document: &str) -> Vec<String> {
     let quoted = document.split('`').skip(1).step_by(2).map(str::to_owned);
-    let linked = document
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next())
-        .map(str::to_owned);
+    let linked =
+        document.split("](").skip(1).filter_map(|rest| rest.split(')').next()).map(str::to_owned);
     quoted
         .chain(linked)
         .filter(|text| {
-            ["host/", "wit/", "sdk/", "plugins/", "examples/", "tests/", "docs/", "benches/", "xtask/", "deploy/"]
-                .iter()
-                .any(|top| text.starts_with(top))
+            [
+                "host/",
+                "wit/",
+                "sdk/",
+                "plugins/",
+                "examples/",
+                "tests/",
+                "docs/",
+                "benches/",
+                "xtask/",
+                "deploy/",
+            ]
+            .iter()
+            .any(|top| text.starts_with(top))
                 && !text.contains([' ', '*', '<', '{', '…', '$'])
         })
         .collect()
@@ -86,7 +94,13 @@ fn paths_named_in(document: &str) -> Vec<String> {
 #[test]
 fn paths_that_the_documents_name_exist() {
     let mut checked = 0;
-    for document in ["README.md", "docs/architecture.md", "docs/plugins.md", "docs/json.md", "docs/performance.md"] {
+    for document in [
+        "README.md",
+        "docs/architecture.md",
+        "docs/plugins.md",
+        "docs/json.md",
+        "docs/performance.md",
+    ] {
         let text = fs::read_to_string(root().join(document)).expect(document);
         for path in paths_named_in(&text) {
             assert!(root().join(&path).exists(), "{document} names `{path}`, which does not exist");

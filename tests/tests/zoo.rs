@@ -249,6 +249,8 @@ fn floods_of_findings_and_bytes_are_stopped() {
     check("flood-findings", Breach::Findings, "100000 findings of 48 allowed");
     let error = check("flood-reply", Breach::ReplyBytes, "more");
     assert_eq!(error.breach.code(), "plugin-reply-bytes");
+    // Fuel does not pay for what the host copies, and time must not be what ends it.
+    check("shout", Breach::ReplyBytes, "more to and from the host");
 }
 
 #[test]
@@ -388,6 +390,7 @@ fn wasi_is_empty_and_deterministic() {
     let mut instance = factory.instantiate().expect("a fresh instance");
     let error = call(&mut *instance, &[POISON]).expect_err("there is no network");
     assert_eq!(error.breach, Breach::Trap);
+    assert!(error.message.contains("a network"), "{}", error.message);
 }
 
 #[test]

@@ -55,8 +55,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let count = |name: &str| -> anyhow::Result<u64> {
         run["data"][name].as_u64().with_context(|| format!("`{name}` in the summary of the run"))
     };
-    let [read, filtered, dropped, delivered, dead_lettered] =
-        [count("read")?, count("filtered")?, count("dropped")?, count("delivered")?, count("dead_lettered")?];
+    let [read, filtered, dropped, delivered, dead_lettered] = [
+        count("read")?,
+        count("filtered")?,
+        count("dropped")?,
+        count("delivered")?,
+        count("dead_lettered")?,
+    ];
     let rate = run["data"]["records_per_second"].as_f64().context("`records_per_second`")?;
     let conserved = verify["data"]["conserved"].as_bool().context("`conserved`")?;
 
@@ -72,7 +77,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let program = show(&root, &shell::target_dir().join("release/tidegate"));
     println!("  {program} dlq ls examples/events/pipeline.yaml");
     println!("  {program} check examples/events/pipeline.yaml");
-    println!("  {program} plugin inspect {}", show(&root, &shell::plugins_dir().join("categorize.wasm")));
+    println!(
+        "  {program} plugin inspect {}",
+        show(&root, &shell::plugins_dir().join("categorize.wasm"))
+    );
     if args.json {
         println!(
             "{}",

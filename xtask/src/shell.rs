@@ -78,7 +78,11 @@ pub(crate) fn guests_dir() -> PathBuf {
 /// Builds the first-party plugins and the test guests into components.
 pub(crate) fn components() -> anyhow::Result<Vec<PathBuf>> {
     let mut built = plugins()?;
-    built.extend(guests::build(&root().join("tests/guests"), &target_dir().join("wasm"), &guests_dir())?);
+    built.extend(guests::build(
+        &root().join("tests/guests"),
+        &target_dir().join("wasm"),
+        &guests_dir(),
+    )?);
     Ok(built)
 }
 

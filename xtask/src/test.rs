@@ -104,7 +104,12 @@ impl Summary {
         for skipped in &self.skipped {
             println!("skipped: {skipped}");
         }
-        println!("\n{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped.len());
+        println!(
+            "\n{} passed, {} failed, {} skipped",
+            self.passed,
+            self.failed,
+            self.skipped.len()
+        );
         if !self.broken.is_empty() {
             bail!("failed: {}", self.broken.join(", "));
         }
