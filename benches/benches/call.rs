@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use tidegate_core::{
-    Batch, Column, Timestamp, Transform, TransformFactory, Values, transform::States,
+    Batch, Column, Timestamp, TransformFactory, Values, transform::States,
 };
 use tidegate_engine::{ConfigureOptions, Runtime, RuntimeOptions};
 

@@ -11,7 +11,7 @@ use sonic_rs::{JsonValueTrait as _, LazyValue, PointerTree, Value as SonicValue}
 use tidegate_core::{
     Kind, Path, Timestamp,
     description::TimestampFormat,
-    json::{Change, Edit, Layout, Projector, Stamp, Validator, Value, record_id},
+    json::{Change, Edit, Envelope, Layout, Projector, Stamp, Validator, Value, record_id},
 };
 
 const RECORDS: usize = 2_000;
@@ -29,7 +29,17 @@ fn main() {
     project("project 8 fields", &records, &reads(), &[]);
     project("project 8 fields, 3 written", &records, &reads(), &writes());
     project("project 3 fields", &records, &reads()[..3], &[]);
-    splice(&records);
+    splice("splice 3 new fields", &records, &writes(), Layout::Flat);
+    let replaced = ["status", "merchant.category", "risk"].map(path);
+    splice("splice 2 fields in place and 1 new", &records, &replaced, Layout::Flat);
+    let nested = Layout::Nested { key: "enriched".into() };
+    splice("splice 3 new fields, nested", &records, &writes(), nested);
+    let envelope = Envelope {
+        source: "orders".into(),
+        processing_stage: "enriched".into(),
+        version: "0.1.0".into(),
+    };
+    splice("splice 3 new fields, envelope", &records, &writes(), Layout::Envelope(envelope));
     row("record id", &records, |record| record_id(record)[0] != 0);
 
     row("serde_json IgnoredAny, and UTF-8", &records, |record| {
@@ -93,21 +103,22 @@ fn project(name: &str, records: &[Vec<u8>], reads: &[(Path, Kind)], writes: &[Pa
     });
 }
 
-fn splice(records: &[Vec<u8>]) {
-    let projector = Projector::new(&reads(), &writes(), Layout::Flat).expect("valid paths");
+fn splice(name: &str, records: &[Vec<u8>], writes: &[Path], layout: Layout) {
+    let projector = Projector::new(&reads(), writes, layout).expect("valid paths");
     let mut projection = projector.projection();
     for record in records {
         projector.project(record, &mut projection).expect("valid records");
     }
     let mut splicer = projector.splicer();
-    let stamp = Stamp { record_id: "", processed: Timestamp(0) };
+    let id = "0".repeat(64);
+    let stamp = Stamp { record_id: &id, processed: Timestamp(1_772_366_400_250_000) };
     let mut out = Vec::new();
     let mut next = 0;
-    row("splice 3 new fields", records, |record| {
+    row(name, records, |record| {
         if next == records.len() {
             next = 0;
         }
-        if next % BATCH == 0 {
+        if next.is_multiple_of(BATCH) {
             out.clear();
         }
         let set = |path, value| Edit { path, change: Change::Set(value) };

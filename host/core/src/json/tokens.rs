@@ -38,6 +38,15 @@ pub(super) struct Tokens {
     pub(super) escapes: bool,
 }
 
+impl Tokens {
+    /// Closes the list of tokens.
+    fn end_at(&mut self, count: usize) {
+        let len = (self.padded.len() - PADDING_BYTES) as u32;
+        self.starts[count..count + LOOK_AHEAD].fill(len);
+        self.count = count;
+    }
+}
+
 /// A way to find the tokens.
 pub(super) type Index = fn(&[u8], &mut Tokens) -> bool;
 
@@ -111,6 +120,8 @@ pub(super) fn index_with<C: Classify>(text: &[u8], tokens: &mut Tokens) -> bool 
         tokens.starts.shrink_to(ROOM_KEPT);
         tokens.starts.resize(room, 0);
     }
+    // Whatever becomes of this text, nothing of the last one is left.
+    tokens.end_at(0);
 
     let (mut count, mut strings) = (0, Strings::default());
     let (mut scalar_before, mut non_ascii, mut control) = (0, 0, 0);
@@ -139,8 +150,7 @@ pub(super) fn index_with<C: Classify>(text: &[u8], tokens: &mut Tokens) -> bool 
         let Some(places) = tokens.starts[count..].first_chunk_mut() else { return false };
         count += C::places(starts, base, places);
     }
-    tokens.starts[count..count + LOOK_AHEAD].fill(text.len() as u32);
-    tokens.count = count;
+    tokens.end_at(count);
     control == 0
         && strings.inside_before == 0
         && (non_ascii == 0 || simdutf8::basic::from_utf8(text).is_ok())

@@ -60,6 +60,8 @@ pub(super) fn is_json(tokens: &Tokens) -> bool {
 /// The inner loops are bound by the number of instructions, hence the raw pointers and the two
 /// versions.
 pub(super) fn walk(tokens: &Tokens, tree: &Tree, notes: &mut Notes<'_>) -> bool {
+    // Only what `index` has filled may be walked; it keeps the rest of what the cursor relies on.
+    assert!(tokens.count + LOOK_AHEAD <= tokens.starts.len());
     let cursor = Cursor { tokens, text: tokens.padded.as_ptr(), next: tokens.starts.as_ptr() };
     match tokens.escapes {
         true => Walk::<true> { cursor, tree, notes }.record(),
