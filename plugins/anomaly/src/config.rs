@@ -9,8 +9,8 @@ use tidegate_plugin::{ConfigError, Path};
 /// The history is an exponentially weighted mean and variance. The score of a number is how many
 /// standard deviations it lies from the mean of the numbers before it, at most 1000. A key is
 /// warming up until it has seen enough numbers; until then nothing deviates. A row without the
-/// number is left alone; a row without a key is rejected by the host. Where no key is configured there
-/// is no history: nothing is kept, and the range alone says what is anomalous.
+/// number is left alone; a row without a key is rejected by the host. Where no key is configured
+/// there is no history: nothing is kept, and the range alone says what is anomalous.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -23,8 +23,8 @@ pub struct Config {
     pub write_score: Option<Path>,
     /// The field to write the verdict to: `normal`, `anomalous` or `warming-up`.
     pub write_verdict: Option<Path>,
-    /// After how many numbers, 1 or more, the weight of a number is halved. 30 by default: the last hundred
-    /// numbers then carry nine tenths of the weight.
+    /// After how many numbers, 1 or more, the weight of a number is halved. 30 by default: the last
+    /// hundred numbers then carry nine tenths of the weight.
     #[serde(default = "half_life")]
     pub half_life: f64,
     /// A number that lies more standard deviations from the mean than this is anomalous. 4 by
