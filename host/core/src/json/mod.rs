@@ -25,6 +25,7 @@
 
 mod convert;
 mod digits;
+mod edit;
 mod fault;
 mod layout;
 mod project;
@@ -40,10 +41,11 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use edit::{Change, Conflict, Edit, Value, WriteConflict};
 pub use fault::{JsonError, JsonErrorCode};
 pub use layout::{Envelope, Layout, Stamp};
 pub use project::{InvalidProjection, Located, Projection, Projector};
-pub use splice::{Change, Conflict, Edit, Splicer, Value, WriteConflict};
+pub use splice::Splicer;
 pub use write::{write_date, write_float64, write_string, write_timestamp};
 
 use tokens::Tokens;

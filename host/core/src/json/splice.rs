@@ -15,166 +15,14 @@
 use std::{ops::Range, sync::Arc};
 
 use super::{
-    Layout, Located, Stamp,
+    Change, Conflict, Edit, Layout, Located, Stamp, WriteConflict,
     project::Plan,
-    time_text,
     tokens::{self, Tokens},
     tree::{NONE, NodeId, ROOT},
     walk::{self, Duplicate, Notes, Span},
     write,
 };
-use crate::{
-    column::{Column, Values, Write},
-    description::{Kind, TimestampFormat},
-    failure::Failure,
-    path::{Path, Segment},
-};
-
-/// A value to be written.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value<'a> {
-    /// `true` or `false`.
-    Boolean(bool),
-    /// An integer.
-    Int64(i64),
-    /// A float, which must be finite.
-    Float64(f64),
-    /// Microseconds since the epoch, and how to write them.
-    Timestamp(i64, TimestampFormat),
-    /// Days since the epoch.
-    Date(i32),
-    /// UTF-8 text, unescaped; an enumeration's entry as well.
-    Utf8(&'a [u8]),
-    /// Valid JSON text, written as it is.
-    Json(&'a [u8]),
-}
-
-/// What becomes of a field.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Change<'a> {
-    /// It is set to a value.
-    Set(Value<'a>),
-    /// It is set to null.
-    Null,
-    /// It is removed.
-    Remove,
-}
-
-impl<'a> Change<'a> {
-    /// What a row of a reply's column asks for; nothing where the field is to be left as it is.
-    /// The reply has been checked: the column is of `kind`, and its codes are in the dictionary.
-    pub fn of(column: &'a Column, kind: &'a Kind, row: usize) -> Option<Self> {
-        match Write::from_byte(column.presence_of(row))? {
-            Write::Leave => return None,
-            Write::Null => return Some(Change::Null),
-            Write::Remove => return Some(Change::Remove),
-            Write::Set => {}
-        }
-        Some(Change::Set(match (&column.values, kind) {
-            (Values::Boolean(values), _) => Value::Boolean(values[row] != 0),
-            (Values::Int64(values), _) => Value::Int64(values[row]),
-            (Values::Float64(values), _) => Value::Float64(values[row]),
-            (Values::Timestamp(values), Kind::Timestamp(format)) => {
-                Value::Timestamp(values[row], *format)
-            }
-            (Values::Timestamp(values), _) => {
-                Value::Timestamp(values[row], TimestampFormat::Rfc3339)
-            }
-            (Values::Date(values), _) => Value::Date(values[row]),
-            (Values::Enumeration(codes), Kind::Enumeration(dictionary)) => {
-                Value::Utf8(dictionary.get(codes[row] as usize)?.as_bytes())
-            }
-            (Values::Enumeration(_), _) => return None,
-            (Values::Utf8(values), _) => Value::Utf8(values.get(row)),
-            (Values::Json(values), _) => Value::Json(values.get(row)),
-        }))
-    }
-
-    /// Why the value has no text, if it has none.
-    fn conflict(&self) -> Option<Conflict> {
-        let has_text = match *self {
-            Change::Set(Value::Float64(value)) => value.is_finite(),
-            Change::Set(Value::Timestamp(micros, TimestampFormat::Rfc3339)) => {
-                time_text::timestamp_has_text(micros)
-            }
-            Change::Set(Value::Date(days)) => time_text::date_has_text(days),
-            _ => true,
-        };
-        (!has_text).then_some(Conflict::NoText)
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        match *self {
-            Change::Null => out.extend_from_slice(b"null"),
-            Change::Set(Value::Boolean(true)) => out.extend_from_slice(b"true"),
-            Change::Set(Value::Boolean(false)) => out.extend_from_slice(b"false"),
-            Change::Set(Value::Int64(value)) => write::write_int64(value, out),
-            Change::Set(Value::Float64(value)) => write::write_float64(value, out),
-            Change::Set(Value::Timestamp(value, format)) => {
-                write::write_timestamp(value, format, out)
-            }
-            Change::Set(Value::Date(value)) => write::write_date(value, out),
-            Change::Set(Value::Utf8(text)) => write::write_string(text, out),
-            Change::Set(Value::Json(text)) => out.extend_from_slice(text),
-            Change::Remove => {}
-        }
-    }
-}
-
-/// A change of one path.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Edit<'a> {
-    /// The path's place in the projector's writes.
-    pub path: usize,
-    /// What becomes of it.
-    pub change: Change<'a>,
-}
-
-/// A row can't take what was written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("can't write `{path}`: {reason}")]
-pub struct WriteConflict {
-    /// The path that was to be written.
-    pub path: Path,
-    /// What is in the way.
-    pub reason: Conflict,
-}
-
-impl WriteConflict {
-    /// The stable code in dead letters, metrics and docs.
-    pub const CODE: &'static str = "write-conflict";
-
-    /// What it asks for: the record is at fault, always.
-    pub fn failure(&self) -> Failure {
-        Failure::Reject
-    }
-}
-
-/// What is in the way of a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Conflict {
-    /// The record is no object.
-    #[error("the record is not an object")]
-    NotAnObject,
-    /// Something above the path is of another type than the path needs.
-    #[error("a parent is of another type")]
-    ParentType,
-    /// The array is shorter.
-    #[error("the array has no such element")]
-    IndexOutOfRange,
-    /// It would move the other elements.
-    #[error("an array's element can't be removed, only set or set to null")]
-    RemovesElement,
-    /// Nothing would be left.
-    #[error("the whole record can't be removed: drop it instead")]
-    RemovesRecord,
-    /// A float that is not finite, or a year outside 0 to 9999.
-    #[error("the value has no text form")]
-    NoText,
-    /// An earlier edit's JSON text is no JSON, or too deep.
-    #[error("what was written above it is not valid JSON")]
-    InvalidJson,
-}
+use crate::{description::TimestampFormat, path::Segment};
 
 /// Splices edits into records. Keeps its memory from one record to the next.
 #[derive(Debug)]
@@ -184,6 +32,8 @@ pub struct Splicer {
     pending: Vec<Pending>,
     /// The nodes whose `pending` is set.
     touched: Vec<NodeId>,
+    /// One behind the last of them: written nodes have lower numbers than those only read.
+    work_end: NodeId,
     operations: Vec<Operation>,
     removals: Vec<(u32, u32)>,
 }
@@ -219,6 +69,7 @@ impl Splicer {
         Splicer {
             pending: vec![Pending::Nothing; plan.tree.len()],
             touched: Vec::new(),
+            work_end: 0,
             operations: Vec::new(),
             removals: Vec::new(),
             plan,
@@ -416,6 +267,12 @@ impl Splicer {
     fn set(&mut self, node: NodeId, pending: Pending) {
         self.pending[node as usize] = pending;
         self.touched.push(node);
+        self.work_end = self.work_end.max(node + 1);
+    }
+
+    /// One behind the last node at or under `node` that may have something pending.
+    fn end_of_work(&self, node: NodeId) -> NodeId {
+        self.plan.tree.node(node).end.min(self.work_end)
     }
 
     fn is_under_an_edit(&self, mut node: NodeId) -> bool {
@@ -432,6 +289,7 @@ impl Splicer {
         for node in self.touched.drain(..) {
             self.pending[node as usize] = Pending::Nothing;
         }
+        self.work_end = 0;
         self.operations.clear();
         self.removals.clear();
     }
@@ -473,14 +331,7 @@ impl Job<'_> {
 
     /// Plans the children of a node whose value is an object.
     fn plan_object(&mut self, node: NodeId) -> Result<(), WriteConflict> {
-        let mut lacking = false;
-        let end = self.splicer.plan.tree.node(node).end;
-        let mut child = node + 1;
-        while child < end {
-            lacking |= self.plan_child(child, true)?;
-            child = self.splicer.plan.tree.node(child).end;
-        }
-        if lacking {
+        if self.plan_children(node, true)? {
             let last = self.located.spans[node as usize].end as usize - 1;
             let at = before_space(self.record, last) as u32;
             self.push(at..at, With::Members(node));
@@ -488,15 +339,16 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Plans the children of a node whose value is an array.
-    fn plan_array(&mut self, node: NodeId) -> Result<(), WriteConflict> {
-        let end = self.splicer.plan.tree.node(node).end;
+    /// Plans the children of a node whose value is an object or array. Says whether members have
+    /// to be added.
+    fn plan_children(&mut self, node: NodeId, of_object: bool) -> Result<bool, WriteConflict> {
+        let mut lacking = false;
         let mut child = node + 1;
-        while child < end {
-            self.plan_child(child, false)?;
+        while child < self.splicer.end_of_work(node) {
+            lacking |= self.plan_child(child, of_object)?;
             child = self.splicer.plan.tree.node(child).end;
         }
-        Ok(())
+        Ok(lacking)
     }
 
     /// Plans a child of an object or array. Says whether it is a member that has to be added.
@@ -525,7 +377,7 @@ impl Job<'_> {
             }
             _ if span.is_found() => match self.record[span.start as usize] {
                 b'{' => return self.plan_object(node).map(|()| false),
-                b'[' => return self.plan_array(node).map(|()| false),
+                b'[' => return self.plan_children(node, false).map(|_| false),
                 _ => {}
             },
             _ => {}
@@ -544,7 +396,7 @@ impl Job<'_> {
     /// Checks what is to be written at and under a node that is not there.
     fn check_new(&self, node: NodeId) -> Result<(), WriteConflict> {
         let tree = &self.splicer.plan.tree;
-        for below in node..tree.node(node).end {
+        for below in node..self.splicer.end_of_work(node) {
             let Pending::Edit(edit) = self.splicer.pending[below as usize] else { continue };
             let change = &self.edits[edit as usize].change;
             if *change == Change::Remove {
@@ -575,7 +427,7 @@ impl Job<'_> {
 
     /// The first node at or under `node` that an edit gives a value or null.
     fn first_set(&self, node: NodeId) -> Option<NodeId> {
-        (node..self.splicer.plan.tree.node(node).end).find(|below| {
+        (node..self.splicer.end_of_work(node)).find(|below| {
             match self.splicer.pending[*below as usize] {
                 Pending::Edit(edit) => self.edits[edit as usize].change != Change::Remove,
                 _ => false,
@@ -673,7 +525,8 @@ impl Job<'_> {
     /// first.
     fn write_members(&self, node: NodeId, mut first: bool, out: &mut Vec<u8>) {
         let tree = &self.splicer.plan.tree;
-        for child in tree.children(node) {
+        let work_end = self.splicer.work_end;
+        for child in tree.children(node).take_while(|child| *child < work_end) {
             let pending = self.splicer.pending[child as usize];
             let there = self.located.spans[child as usize].is_found();
             let written = match pending {
