@@ -4,11 +4,22 @@
 //! wrong with it, the command line, what is printed, the health endpoints and metrics. It puts the
 //! parts together: Config → Plan → Pipeline.
 //!
-//! Architecture invariant: no record passes through this crate. It builds sources, sinks, plugins
-//! and the store, hands them to the pipeline, and waits.
+//! Architecture invariant: no record flows through this crate. It builds sources, sinks, plugins
+//! and the store, hands them to the pipeline, and waits. Only `verify` and `dlq` look at records,
+//! at rest.
 
+pub mod chain;
+pub mod cli;
 pub mod config;
+mod edges;
 pub mod finding;
+pub mod health;
+mod letters;
+pub mod metrics;
+mod objects;
+pub mod output;
+pub mod plan;
+mod verify;
 
 /// The sink name of the dead letters.
 pub const DEAD_LETTERS: &str = "dead-letters";

@@ -1,3 +1,7 @@
 //! The `tidegate` program: all of it is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate_server::cli::main()
+}

@@ -25,15 +25,15 @@ use std::{
     sync::LazyLock,
 };
 
-pub use field::{FieldPath, Operand};
+pub use field::FieldPath;
 pub use interpolate::Variables;
 pub use model::{
-    Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, PluginLimits, Range,
-    Retry, Scope, Stage, State,
+    Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, PluginLimits, Purity,
+    Range, Retry, Scope, Stage, State,
 };
 pub use sink::{
     Compression, DeadLetters, Directory, Layout, Level as TreeLevel, NestedLayout, Nothing,
-    Rotation, Sink, TimeFormat, TimePart, Unrouted,
+    Rotation, Sink, TimePart, Unrouted,
 };
 pub use source::{Generator, InputCompression, Ndjson, Source, Stdin, Weights, WholeFile};
 pub use units::{ByteSize, TimeSpan};
@@ -50,8 +50,11 @@ static SCHEMA: LazyLock<serde_json::Value> =
 /// A config and the file that it was read from, so that later checks can point into it too.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The config; its paths are resolved against the file's directory.
+    /// The config. Its paths are resolved against `base`; the patterns of a source of files stay
+    /// as written, for partitions are named by them.
     pub config: Config,
+    /// The directory that the file lies in.
+    pub base: PathBuf,
     /// The text.
     pub file: SourceFile,
     tree: Node,
@@ -85,8 +88,8 @@ impl Loaded {
 pub fn load(path: &Path, variables: Variables<'_>) -> Result<Loaded, ConfigError> {
     let file = read(path)?;
     let mut loaded = parse(file, variables).map_err(ConfigError::Invalid)?;
-    let base = path.parent().unwrap_or(Path::new("")).to_owned();
-    resolve_paths(&mut loaded.config, &base);
+    loaded.base = path.parent().unwrap_or(Path::new("")).to_owned();
+    resolve_paths(&mut loaded.config, &loaded.base);
     let mut findings = Vec::new();
     for i in 0..loaded.config.stages.len() {
         let Some(path) = loaded.config.stages[i].config_file.clone() else { continue };
@@ -115,11 +118,13 @@ pub fn parse(file: SourceFile, variables: Variables<'_>) -> Result<Loaded, Vec<F
     let mut findings = Vec::new();
     interpolate::interpolate(&mut tree, &file, variables, &mut findings);
     findings.extend(Shape::check(&SCHEMA, &file, &mut tree));
-    conditions(&tree, &file, &mut findings);
-    if has_errors(&findings) {
+    let has_shape = !has_errors(&findings);
+    let mut json = tree.to_json();
+    conditions(&tree, &mut json, &file, &mut findings);
+    if !has_shape {
         return Err(in_order(findings));
     }
-    let config: Config = serde_path_to_error::deserialize(tree.to_json()).map_err(|error| {
+    let config: Config = serde_path_to_error::deserialize(json).map_err(|error| {
         let pointer = pointer_of(error.path());
         let place = tree.place_of(&pointer);
         let message = error.into_inner().to_string();
@@ -128,13 +133,18 @@ pub fn parse(file: SourceFile, variables: Variables<'_>) -> Result<Loaded, Vec<F
     findings.extend(rules::check(&config, &tree, &file));
     match has_errors(&findings) {
         true => Err(in_order(findings)),
-        false => Ok(Loaded { config, file, tree }),
+        false => Ok(Loaded { config, base: PathBuf::new(), file, tree }),
     }
 }
 
-/// Reads each condition by itself, so that all that are none are found. Where the shape has
-/// findings already, there is nothing to add.
-fn conditions(tree: &Node, file: &SourceFile, findings: &mut Vec<Finding>) {
+/// Reads each condition by itself, and takes those that are none out of `json`: so all of them are
+/// found, and what is wrong elsewhere too. Where the shape has findings, there is nothing to add.
+fn conditions(
+    tree: &Node,
+    json: &mut serde_json::Value,
+    file: &SourceFile,
+    findings: &mut Vec<Finding>,
+) {
     let mut places = vec!["/filter".to_owned()];
     for list in ["stages", "sinks"] {
         let entries = tree.get(list).map_or(0, Node::len);
@@ -150,6 +160,9 @@ fn conditions(tree: &Node, file: &SourceFile, findings: &mut Vec<Finding>) {
             let below = pointer_of(error.path());
             let place = node.place_of(&below);
             let message = error.into_inner().to_string();
+            if let Some(condition) = json.pointer_mut(&pointer) {
+                *condition = serde_json::Value::Null;
+            }
             let pointer = format!("{pointer}{below}");
             findings.push(Finding::error("invalid-condition", file, place, pointer, message));
         }
@@ -200,9 +213,6 @@ fn resolve_paths(config: &mut Config, base: &Path) {
     }
     for directory in config.sinks.iter_mut().filter_map(|sink| sink.directory.as_mut()) {
         resolve(&mut directory.path);
-    }
-    for path in config.source.paths_mut().into_iter().flatten() {
-        *path = base.join(&*path).to_string_lossy().into_owned();
     }
 }
 

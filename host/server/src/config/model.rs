@@ -111,6 +111,9 @@ pub struct Stage {
     /// How the plugin's state is kept.
     #[serde(default)]
     pub state: State,
+    /// How often it is checked that the plugin is pure.
+    #[serde(default)]
+    pub purity: Purity,
 }
 
 /// Something that a plugin may ask of the host.
@@ -168,38 +171,54 @@ pub struct PluginLimits {
     pub state: Option<ByteSize>,
 }
 
-/// What is done when a plugin breaks on more than a share of the records. Each single record that
-/// breaks it is a dead letter in any case.
+/// What is done when a plugin breaks on more than a share of the records. Up to there each record
+/// that breaks it is a dead letter, and the others go on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnPoison {
-    /// Nothing more: each is a dead letter.
-    Dlq,
-    /// The partition stops before its range is visible, until a person has looked: many broken
-    /// records mean a broken plugin, and dead letters are the wrong place for a whole stream.
+    /// The same as before, however many there are.
     #[default]
+    Dlq,
+    /// The pipeline pauses until a person has looked: many broken records mean a broken plugin.
     Halt,
-    /// Records pass the plugin by. Only for plugins that say that nothing relies on them; one that
-    /// validates or redacts never says so.
+    /// Records pass the plugin by for the rest of the range. Only for plugins that say that
+    /// nothing relies on them; one that validates or redacts never says so.
     Passthrough,
 }
 
 /// How many records must break a plugin before `on_poison` is done.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Breaker {
-    /// The last so many records of the range are looked at.
+    /// How many there may be in a thousand.
+    #[schemars(range(min = 0, max = 1000))]
+    pub per_thousand: u32,
+    /// The share is taken of at least this many records of the range.
     #[schemars(range(min = 1))]
-    pub window: u32,
-    /// The share of them, from 0 to 1, above which it opens.
-    #[schemars(range(min = 0, max = 1))]
-    pub share: f64,
+    pub window: u64,
 }
 
 impl Default for Breaker {
     fn default() -> Self {
-        // A tenth of a thousand: by then the plugin is wrong and not the records.
-        Breaker { window: 1_000, share: 0.1 }
+        // No real feed has one bad record in twenty, and isolating that many costs about as much
+        // as all the good ones.
+        Breaker { per_thousand: 50, window: 1_000 }
+    }
+}
+
+/// Whether the plugin's replies depend on the records and nothing else: some batches are run
+/// again, in other sizes, on fresh instances. A difference is reported as `impure`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Purity {
+    /// One batch in so many is run again; 0 for none, 1 for all.
+    pub one_in: u32,
+}
+
+impl Default for Purity {
+    fn default() -> Self {
+        // Costs a thousandth or two, and a plugin that is impure is found within a million records.
+        Purity { one_in: 1_000 }
     }
 }
 
@@ -212,20 +231,18 @@ pub struct State {
     pub ttl: Option<TimeSpan>,
     /// What a key's state belongs to.
     pub scope: Scope,
-    /// The plugin's key follows the source's partition key although it is another field: records
-    /// with the same key of the plugin always have the same partition key.
-    pub follows_partition_key: bool,
 }
 
-/// What a key's state belongs to.
+/// On how many partitions a key may turn up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// The key, wherever its records are. The key must follow the source's partition key, or
-    /// its records would be spread over partitions that don't see each other.
+    /// On one: it has the field that the source partitions by. This is checked.
     #[default]
     Key,
-    /// The key within its partition: each partition has a state of its own for it.
+    /// On one, although it is another field: you say so.
+    Follows,
+    /// On any: each partition keeps a state of its own for it.
     Partition,
 }
 
@@ -287,21 +304,28 @@ impl Default for Batch {
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
     /// The first wait is up to this long, each next one up to twice the one before.
-    pub base: TimeSpan,
+    pub delay_first: TimeSpan,
     /// No wait is longer.
-    pub max: TimeSpan,
-    /// How long an outage may last before `on_exhausted` is done.
-    pub give_up_after: TimeSpan,
-    /// What is done then.
+    pub delay_max: TimeSpan,
+    /// After so many failures in a row, `on_exhausted` is done.
+    #[schemars(range(min = 1))]
+    pub attempts: u32,
+    /// A call that takes longer counts as failed.
+    pub timeout: TimeSpan,
+    /// What is done when the attempts are used up.
     pub on_exhausted: OnExhausted,
 }
 
 impl Default for Retry {
     fn default() -> Self {
         Retry {
-            base: TimeSpan::milliseconds(100),
-            max: TimeSpan::seconds(30),
-            give_up_after: TimeSpan::seconds(300),
+            // A service that restarts is back within some seconds, and one that is down is not
+            // helped by being asked more than twice a minute.
+            delay_first: TimeSpan::milliseconds(100),
+            delay_max: TimeSpan::seconds(30),
+            // About two minutes.
+            attempts: 12,
+            timeout: TimeSpan::seconds(300),
             on_exhausted: OnExhausted::Wait,
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     SCHEMA,
-    field::{OPERAND_FORMAT, PATH_FORMAT},
+    field::PATH_FORMAT,
     units::{ByteSize, TimeSpan},
 };
 
@@ -41,8 +41,7 @@ pub fn reference_text() -> String {
 /// What holds for all keys.
 const PREFACE: &str = "\n\nUnknown keys are errors. Times and sizes are texts with a unit: `\"5s\"`, \
     `\"250ms\"`, `\"8MiB\"`. A field is a path such as `merchant.id`, `items[0].sku` or \
-    `['a.b'].c`; where a condition or a tree of directories takes a field, it also takes what the \
-    host knows of a record: `@record-id`, `@partition`, `@position`, `@partition-key`, \
+    `['a.b'].c`; where a condition takes a field, it also takes what the host knows of a record: `@record-id`, `@partition`, `@position`, `@partition-key`, \
     `@arrival-time`, `@batch-time`, `@source`. `tidegate check` finds everything that is wrong \
     with a file at once.\n\n\
     In editors with a YAML language server, a first line of\n\
@@ -132,7 +131,6 @@ impl Sections {
             ("string", Some(TimeSpan::FORMAT)) => "time".to_owned(),
             ("string", Some(ByteSize::FORMAT)) => "size".to_owned(),
             ("string", Some(PATH_FORMAT)) => "field".to_owned(),
-            ("string", Some(OPERAND_FORMAT)) => "field or host value".to_owned(),
             ("string", _) => "text".to_owned(),
             ("integer", _) => format!("whole number{bounds}"),
             ("number", _) => format!("number{bounds}"),
@@ -184,8 +182,11 @@ mod tests {
     #[test]
     fn committed_schema_and_reference_are_fresh() {
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-        let pages =
-            [("pipeline.schema.json", schema_text()), ("configuration.md", reference_text())];
+        let pages = [
+            ("pipeline.schema.json", schema_text()),
+            ("configuration.md", reference_text()),
+            ("metrics.md", crate::metrics::reference_text()),
+        ];
         for (name, fresh) in pages {
             let path = docs.join(name);
             if std::env::var_os("TIDEGATE_BLESS").is_some() {

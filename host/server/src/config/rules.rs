@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_pipeline::encode::Tree;
+
 use super::{
     model::Config,
     sink::{Compression, Level, Sink},
@@ -33,8 +35,8 @@ pub(super) fn check(config: &Config, node: &Node, file: &SourceFile) -> Vec<Find
     let dead = &config.dead_letters;
     rules.level(dead.compression, dead.compression_level, "/dead_letters/compression_level");
     rules.directories(config);
-    if config.retry.base > config.retry.max {
-        rules.find("out-of-range", "/retry/base", "`base` is longer than `max`");
+    if config.retry.delay_first > config.retry.delay_max {
+        rules.find("out-of-range", "/retry/delay_first", "it is longer than `delay_max`");
     }
     if let Some(listen) = &config.observability.listen
         && listen.parse::<std::net::SocketAddr>().is_err()
@@ -141,6 +143,7 @@ impl Rules<'_> {
     }
 
     fn tree_level(&mut self, level: &Level, pointer: &str) {
+        let before = self.findings.len();
         self.exactly_one(
             pointer,
             &[("field", level.field.is_some()), ("time", level.time.is_some())],
@@ -154,6 +157,11 @@ impl Rules<'_> {
                 self.find("one-of", &step(pointer, "parts"), message);
             }
             _ => {}
+        }
+        if self.findings.len() == before
+            && let Err(error) = level.template().parse::<Tree>()
+        {
+            self.find("invalid-value", pointer, error.to_string());
         }
     }
 

@@ -8,7 +8,7 @@
 use serde_json::Value as Schema;
 
 use super::{
-    field::{FieldPath, OPERAND_FORMAT, Operand, PATH_FORMAT},
+    field::{FieldPath, PATH_FORMAT},
     tree::{Entry, Node, Text, Value, step},
     units::{ByteSize, TimeSpan},
 };
@@ -231,7 +231,6 @@ impl<'a> Shape<'a> {
             Some(TimeSpan::FORMAT) => text.parse::<TimeSpan>().err().map(|it| it.to_string()),
             Some(ByteSize::FORMAT) => text.parse::<ByteSize>().err().map(|it| it.to_string()),
             Some(PATH_FORMAT) => text.parse::<FieldPath>().err().map(|it| it.to_string()),
-            Some(OPERAND_FORMAT) => text.parse::<Operand>().err().map(|it| it.to_string()),
             _ => None,
         };
         if let Some(message) = problem {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::Condition;
 
-use super::{field::Operand, units::ByteSize};
+use super::units::ByteSize;
 
 /// Where records go: exactly one of `directory`, `stdout` and `blackhole`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -55,7 +55,8 @@ pub struct Nothing {}
 pub struct Directory {
     /// The directory, relative to this file. Nothing else may write there.
     pub path: PathBuf,
-    /// The levels of directories below it, from the outermost: `event_type=…/year=…/`.
+    /// The directories below it that records are sorted into, from the outermost, such as
+    /// `event_type=transaction/year=2026/`. A record without the value lies in `__missing__`.
     #[serde(default)]
     pub tree: Vec<Level>,
 }
@@ -64,31 +65,15 @@ pub struct Directory {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Level {
-    /// One level, by a field's value.
-    pub field: Option<Operand>,
+    /// One level, by a field's value; also `@source` and `@partition`.
+    pub field: Option<String>,
     /// The level's name; the field's own, where this is left out.
     pub name: Option<String>,
-    /// One level a part, by a field's time, in UTC.
-    pub time: Option<Operand>,
-    /// How the time stands in the record.
-    pub format: TimeFormat,
+    /// One level a part, by the time in a field, which is an RFC 3339 text, in UTC; also
+    /// `@batch-time` and `@arrival-time`.
+    pub time: Option<String>,
     /// The parts of the time.
     pub parts: Vec<TimePart>,
-}
-
-/// How a time stands in JSON.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum TimeFormat {
-    /// A text by RFC 3339: `2026-03-01T12:00:00Z`.
-    #[default]
-    Rfc3339,
-    /// A number of seconds since 1970.
-    UnixSeconds,
-    /// A number of milliseconds since 1970.
-    UnixMilliseconds,
-    /// A number of microseconds since 1970.
-    UnixMicroseconds,
 }
 
 /// A part of a time: a level of the tree.
@@ -103,6 +88,34 @@ pub enum TimePart {
     Day,
     /// `hour=12`
     Hour,
+}
+
+impl Level {
+    /// The pipeline's template of the level: `event_type={event_type}`.
+    pub(crate) fn template(&self) -> String {
+        if let Some(time) = &self.time {
+            let part = |part: &TimePart| {
+                let name = match part {
+                    TimePart::Year => "year",
+                    TimePart::Month => "month",
+                    TimePart::Day => "day",
+                    TimePart::Hour => "hour",
+                };
+                format!("{name}={{{name}:{time}}}")
+            };
+            return self.parts.iter().map(part).collect::<Vec<_>>().join("/");
+        }
+        let field = self.field.as_deref().unwrap_or_default();
+        let name = self.name.as_deref().unwrap_or_else(|| field.trim_start_matches('@'));
+        format!("{name}={{{field}}}")
+    }
+}
+
+impl Directory {
+    /// The pipeline's template of the whole tree.
+    pub(crate) fn template(&self) -> String {
+        self.tree.iter().map(Level::template).collect::<Vec<_>>().join("/")
+    }
 }
 
 /// How new fields join the record.

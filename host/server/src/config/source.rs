@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidegate_connectors::generator::PARTITION_KEY;
 
 use super::{
     field::FieldPath,
@@ -35,8 +36,8 @@ impl Default for Source {
             whole_file: None,
             stdin: None,
             generator: None,
-            // Kinesis takes 10 MiB since 2025 and Kafka 1 MiB unless told otherwise.
-            record_bytes_max: ByteSize::mib(16),
+            // Far above what streams carry: a Kinesis record has at most 10 MiB.
+            record_bytes_max: ByteSize::mib(10),
         }
     }
 }
@@ -166,18 +167,12 @@ impl Default for Weights {
 }
 
 impl Source {
-    /// The path patterns of files, where the source reads files.
-    pub fn paths_mut(&mut self) -> Option<&mut Vec<String>> {
-        match (&mut self.ndjson, &mut self.whole_file) {
-            (Some(ndjson), _) => Some(&mut ndjson.paths),
-            (_, Some(whole)) => Some(&mut whole.paths),
-            _ => None,
-        }
-    }
-
     /// The field that the source's partition key is, where it has one.
-    pub fn partition_key(&self) -> Option<&FieldPath> {
-        let ndjson = self.ndjson.as_ref().and_then(|it| it.partition_key.as_ref());
-        ndjson.or_else(|| self.stdin.as_ref().and_then(|it| it.partition_key.as_ref()))
+    pub(crate) fn partition_key(&self) -> Option<FieldPath> {
+        let ndjson = self.ndjson.as_ref().and_then(|it| it.partition_key.clone());
+        let stdin = self.stdin.as_ref().and_then(|it| it.partition_key.clone());
+        let generator = self.generator.as_ref();
+        let generated = generator.map(|_| FieldPath(tidegate_core::Path::keys([PARTITION_KEY])));
+        ndjson.or(stdin).or(generated)
     }
 }

@@ -1,0 +1,127 @@
+//! The plugins of a pipeline: each stage's component loaded and configured.
+
+use std::{collections::BTreeSet, fs};
+
+use tidegate_core::description::Capability;
+use tidegate_engine::{
+    Component, ConfigureError, ConfigureOptions, Factory, Limit, Limits, Runtime,
+};
+
+use crate::{
+    config::{Loaded, PluginLimits, Stage},
+    finding::Finding,
+};
+
+/// A stage's plugin, configured.
+#[derive(Clone, Debug)]
+pub struct LoadedStage {
+    /// The component.
+    pub component: Component,
+    /// What makes instances of it.
+    pub factory: Factory,
+}
+
+/// Loads and configures all plugins, or says everything that is wrong with them at once. Blocks
+/// for as long as the compiler takes.
+pub fn load(loaded: &Loaded, runtime: &Runtime) -> Result<Vec<LoadedStage>, Vec<Finding>> {
+    let mut stages = Vec::new();
+    let mut findings = Vec::new();
+    for (i, stage) in loaded.config.stages.iter().enumerate() {
+        match load_stage(loaded, runtime, stage, &format!("/stages/{i}")) {
+            Ok(stage) => stages.push(stage),
+            Err(finding) => findings.push(*finding),
+        }
+    }
+    if findings.is_empty() { Ok(stages) } else { Err(findings) }
+}
+
+fn load_stage(
+    loaded: &Loaded,
+    runtime: &Runtime,
+    stage: &Stage,
+    pointer: &str,
+) -> Result<LoadedStage, Box<Finding>> {
+    let finding = |code, below: &str, message| {
+        Box::new(loaded.finding(code, &format!("{pointer}/{below}"), message))
+    };
+    let path = stage.plugin.display();
+    let bytes = fs::read(&stage.plugin).map_err(|error| {
+        finding("unreadable-file", "plugin", format!("failed to read `{path}`: {error}"))
+    })?;
+    let component = runtime.load(&bytes).map_err(|error| {
+        let message = format!("failed to load `{path}`: {}", causes(&error));
+        finding("invalid-plugin", "plugin", message)
+    })?;
+    let config = stage.config.clone().unwrap_or_else(|| serde_json::json!({}));
+    let options = ConfigureOptions {
+        config_json: config.to_string(),
+        limits: limits(&stage.limits),
+        grants: stage.grants.iter().map(|grant| Capability::from(*grant)).collect(),
+        ..ConfigureOptions::default()
+    };
+    let factory = component.configure(options).map_err(|error| match &error {
+        ConfigureError::Refused { pointer: within, message, .. } => {
+            let name = &component.about().name;
+            match &stage.config_file {
+                None => {
+                    let message = format!("plugin `{name}` refuses its config: {message}");
+                    finding("plugin-config", &format!("config{within}"), message)
+                }
+                Some(file) => {
+                    let file = file.display();
+                    let message =
+                        format!("plugin `{name}` refuses `{file}` at `{within}`: {message}");
+                    finding("plugin-config", "config_file", message)
+                }
+            }
+        }
+        ConfigureError::NotGranted { .. } => finding("not-granted", "grants", error.to_string()),
+        ConfigureError::Memory { .. } => finding("limit", "limits/memory", error.to_string()),
+        _ => finding("plugin-config", "plugin", causes(&error)),
+    })?;
+    let extra = unused_grants(stage, &component);
+    if !extra.is_empty() {
+        tracing::warn!(stage = stage.name, "grants that the plugin does not ask for: {extra}");
+    }
+    Ok(LoadedStage { component, factory })
+}
+
+fn unused_grants(stage: &Stage, component: &Component) -> String {
+    let asked: BTreeSet<Capability> = component.about().capabilities.iter().copied().collect();
+    let granted = stage.grants.iter().map(|grant| Capability::from(*grant));
+    let extra: Vec<&str> = granted.filter(|it| !asked.contains(it)).map(Capability::name).collect();
+    extra.join(", ")
+}
+
+/// An error and its causes, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+/// The engine's limits with what the operator says instead.
+fn limits(written: &PluginLimits) -> Limits {
+    let engine = Limits::default();
+    let limit = |default: Limit, base: Option<u64>, per_row: Option<u64>| Limit {
+        base: base.unwrap_or(default.base),
+        per_row: per_row.unwrap_or(default.per_row),
+    };
+    let bytes = |size: Option<crate::config::ByteSize>| size.map(|size| size.0);
+    Limits {
+        memory_bytes: bytes(written.memory).unwrap_or(engine.memory_bytes),
+        fuel: limit(engine.fuel, written.fuel, written.fuel_per_row),
+        configure_fuel: engine.configure_fuel,
+        time: written.time.map_or(engine.time, |time| time.0),
+        time_per_row: written.time_per_row.map_or(engine.time_per_row, |time| time.0),
+        reply_bytes: limit(engine.reply_bytes, bytes(written.reply), bytes(written.reply_per_row)),
+        findings: limit(engine.findings, written.findings, written.findings_per_row),
+        log_lines: written.log_lines.unwrap_or(engine.log_lines),
+        state_bytes: bytes(written.state).unwrap_or(engine.state_bytes),
+    }
+}

@@ -1,0 +1,127 @@
+//! The command line.
+
+mod check;
+mod dlq;
+mod plugin;
+mod progress;
+mod run;
+mod verify;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use tidegate_engine::RuntimeOptions;
+
+use crate::{
+    config::{self, Config, ConfigError, Loaded},
+    output::{self, Failed},
+};
+
+/// Runs event streams through sandboxed WebAssembly plugins, with nothing lost.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print one JSON object: `{"ok": …, "command": …, "data": …, "findings": […]}`.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a pipeline until its source ends or it is told to stop.
+    Run(run::RunArgs),
+    /// Find everything that is wrong with a pipeline, and show what it would do.
+    Check(check::CheckArgs),
+    /// Prove that no record was lost and none doubled, from what lies on the disk.
+    Verify(verify::VerifyArgs),
+    /// Look at dead letters.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// Look at plugins.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+}
+
+/// A pipeline's file, and where its data lies.
+#[derive(Debug, Args)]
+struct PipelineArgs {
+    /// The pipeline's YAML file.
+    pipeline: PathBuf,
+    /// Keep progress here instead of the config's `data_dir`.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl PipelineArgs {
+    /// The config, checked.
+    fn load(&self) -> Result<Loaded, ConfigError> {
+        let mut loaded = config::load(&self.pipeline, &environment)?;
+        if let Some(directory) = &self.data_dir {
+            loaded.config.data_dir.clone_from(directory);
+        }
+        Ok(loaded)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum DlqCommand {
+    /// List dead letters, and count them by reason.
+    Ls(dlq::ListArgs),
+    /// Show all that is known of one.
+    Show(dlq::ShowArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum PluginCommand {
+    /// Show what a plugin is, and what it reads and writes with a config.
+    Inspect(plugin::InspectArgs),
+}
+
+/// Does what the process's arguments say.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging();
+    let (name, result) = match &cli.command {
+        Command::Run(args) => ("run", run::run(args)),
+        Command::Check(args) => ("check", check::check(args)),
+        Command::Verify(args) => ("verify", verify::verify(args)),
+        Command::Dlq(DlqCommand::Ls(args)) => ("dlq ls", dlq::list(args)),
+        Command::Dlq(DlqCommand::Show(args)) => ("dlq show", dlq::show(args)),
+        Command::Plugin(PluginCommand::Inspect(args)) => ("plugin inspect", plugin::inspect(args)),
+    };
+    output::print(name, cli.json, result)
+}
+
+/// Logs go to standard error, as `RUST_LOG` says.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(progress::AroundBars::default)
+        .init();
+}
+
+/// How plugins are run for a config. Compiled components are kept beside the progress, once there
+/// is such a place: a second start needs no compiler.
+fn runtime_options(config: &Config) -> RuntimeOptions {
+    let defaults = RuntimeOptions::default();
+    let asked = config.stages.iter().filter_map(|stage| stage.limits.memory);
+    let memory_bytes_max = asked.map(|size| size.0).fold(defaults.memory_bytes_max, u64::max);
+    let cache = config.data_dir.is_dir().then(|| config.data_dir.join("compiled"));
+    RuntimeOptions { memory_bytes_max, cache, ..defaults }
+}
+
+/// Runs what only looks at files.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(Failed::environment)?.block_on(work))
+}
+
+/// The process's environment.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

@@ -1,0 +1,324 @@
+//! `tidegate run`: builds the pipeline and stays with it until it is done or told to stop.
+
+use std::{
+    fmt::Write as _,
+    hash::{BuildHasher, RandomState},
+    net::SocketAddr,
+    sync::Arc,
+    time::Instant,
+};
+
+use anyhow::Context;
+use clap::Args;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde_json::{Value, json};
+use tidegate_connectors::store::{Generation, SqliteStore};
+use tidegate_core::{
+    Timestamp,
+    sink::Naming,
+    time::{Clock, FixedClock},
+};
+use tidegate_engine::Runtime;
+use tidegate_pipeline::{
+    Environment, Error, Pipeline, Plan, Report, StopHandle, Workers, shutdown,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use super::{PipelineArgs, progress, runtime_options};
+use crate::{
+    chain,
+    config::{Config, Loaded},
+    edges,
+    health::{self, Health, Phase},
+    metrics,
+    output::{Exit, Failed, Outcome},
+    plan,
+};
+
+/// What `run` takes.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    /// A clock that stands still, as an RFC 3339 time: two runs over one input write the same
+    /// bytes.
+    #[arg(long, value_name = "TIME")]
+    clock: Option<jiff::Timestamp>,
+    /// Serve `/livez`, `/readyz` and `/metrics` here instead of at the config's address.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Threads for parsing, plugins, encoding and compression.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: Option<u32>,
+}
+
+/// The time by this machine.
+struct WallClock;
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(jiff::Timestamp::now().as_microsecond())
+    }
+}
+
+/// Everything that a run is made of.
+struct Parts {
+    plan: Arc<Plan>,
+    pipeline: Pipeline,
+    store: SqliteStore,
+    clock: Arc<dyn Clock>,
+}
+
+pub(super) fn run(args: &RunArgs) -> Result<Outcome, Failed> {
+    let loaded = args.pipeline.load()?;
+    let config = &loaded.config;
+    let listen = match (&args.listen, &config.observability.listen) {
+        (Some(address), _) => Some(*address),
+        // The config's rules have refused what is none.
+        (None, Some(address)) => address.parse().ok(),
+        (None, None) => None,
+    };
+    let io = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("io")
+        .enable_all()
+        .build()
+        .context("failed to start the threads for I/O")
+        .map_err(Failed::environment)?;
+    // Before anything is counted, and before plugins are compiled: a port that is taken and a
+    // probe that finds nobody are both better known at once.
+    let health = Health::default();
+    let (over, is_over) = watch::channel(false);
+    let server = match listen {
+        None => None,
+        Some(address) => {
+            let metrics = install_metrics().map_err(Failed::runtime)?;
+            let listener = io.block_on(health::listen(address)).map_err(Failed::environment)?;
+            announce(&listener);
+            Some(io.spawn(health::serve(listener, health.clone(), metrics, is_over)))
+        }
+    };
+    let parts = build(args, &loaded)?;
+    say_what_is_not_exactly_once(config);
+    let outcome = io.block_on(drive(&loaded, parts, &health));
+    over.send_replace(true);
+    if let Some(server) = server
+        && let Ok(Err(error)) = io.block_on(server)
+    {
+        tracing::warn!("{error:#}");
+    }
+    outcome
+}
+
+fn install_metrics() -> anyhow::Result<PrometheusHandle> {
+    let handle =
+        PrometheusBuilder::new().install_recorder().context("failed to install the metrics")?;
+    metrics::describe();
+    Ok(handle)
+}
+
+fn announce(listener: &TcpListener) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!("serving /livez, /readyz and /metrics on http://{address}");
+    }
+}
+
+/// Config → Plan → Pipeline, with its edges open.
+fn build(args: &RunArgs, loaded: &Loaded) -> Result<Parts, Failed> {
+    let config = &loaded.config;
+    // First of all: while another process holds the directory, nothing here may be touched.
+    let store = SqliteStore::open(&config.data_dir)
+        .with_context(|| {
+            format!("failed to open the data directory `{}`", config.data_dir.display())
+        })
+        .map_err(Failed::environment)?;
+    let runtime = Runtime::new(runtime_options(config)).map_err(Failed::environment)?;
+    let (plan, warnings) = chain::load(loaded, &runtime)
+        .and_then(|stages| plan::build(loaded, &stages))
+        .map_err(Failed::invalid)?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    // A write's name is never used twice, and so no two runs may draw the same.
+    let seed = RandomState::new().hash_one("run");
+    let source = edges::source(loaded, &format!("{seed:016x}")).map_err(Failed::environment)?;
+    let sinks = edges::sinks(config).map_err(Failed::environment)?;
+    let clock: Arc<dyn Clock> = match args.clock {
+        Some(time) => Arc::new(FixedClock(Timestamp(time.as_microsecond()))),
+        None => Arc::new(WallClock),
+    };
+    let workers = args.workers.or(config.workers);
+    let environment = Environment {
+        workers: workers.map_or_else(Workers::one_a_core, |n| Workers::Threads(n as usize)),
+        observer: Arc::new(progress::log_event),
+        #[cfg(feature = "failpoints")]
+        failpoints: tidegate_pipeline::failpoint::Failpoints::from_env("TIDEGATE_FAILPOINT")
+            .map_err(Failed::environment)?,
+        ..Environment::new(Arc::clone(&clock), seed)
+    };
+    let settings = plan::settings(config);
+    let progress = Arc::new(store.clone());
+    let pipeline = Pipeline::new(Arc::clone(&plan), source, sinks, progress, settings, environment)
+        .map_err(Failed::runtime)?;
+    Ok(Parts { plan, pipeline, store, clock })
+}
+
+/// Some edges can't be looked up after a crash. An operator must not find out by one.
+fn say_what_is_not_exactly_once(config: &Config) {
+    if config.source.stdin.is_some() {
+        tracing::warn!(
+            "standard input can't be read again: records are delivered at most once, and a crash \
+             loses what was read and not yet committed"
+        );
+    }
+    for sink in config.sinks.iter().filter(|sink| plan::naming(sink) == Naming::Unnamed) {
+        tracing::warn!(
+            sink = sink.name,
+            "what this sink was given can't be looked up: after a crash, records may come twice"
+        );
+    }
+}
+
+async fn drive(loaded: &Loaded, parts: Parts, health: &Health) -> Result<Outcome, Failed> {
+    let Parts { plan, pipeline, store, clock } = parts;
+    let generation = Generation {
+        digest: plan.generation(),
+        recorded_at: clock.now(),
+        contents: json!({ "pipeline": loaded.config.pipeline, "stages": plan.describe().stages })
+            .to_string(),
+    };
+    store
+        .record_generation(generation)
+        .await
+        .context("failed to record the generation")
+        .map_err(Failed::environment)?;
+    let (stop, shutdown) = shutdown();
+    let signals = tokio::spawn(listen_to_signals(stop, health.clone()));
+    let shown = tokio::spawn(progress::show(
+        pipeline.progress(),
+        loaded.config.source.generator.as_ref().and_then(|generator| generator.records),
+    ));
+    health.set(Phase::Ready);
+    let started = Instant::now();
+    let report = pipeline.run(shutdown).await;
+    let seconds = started.elapsed().as_secs_f64();
+    health.set(Phase::Draining);
+    signals.abort();
+    shown.abort();
+    progress::clear();
+    let report = report.map_err(|error| match &error {
+        Error::Source(_) => Failed::environment(error),
+        _ => Failed::runtime(error),
+    })?;
+    Ok(outcome(&loaded.config, &report, seconds))
+}
+
+/// The first signal drains, the second forces.
+async fn listen_to_signals(stop: StopHandle, health: Health) {
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::warn!("signals can't be listened to: a stop will not be graceful");
+        return;
+    };
+    let mut next = async || {
+        tokio::select! { _ = term.recv() => {} _ = int.recv() => {} }
+    };
+    next().await;
+    tracing::info!("stopping: what was read is finished and committed; a second signal forces");
+    health.set(Phase::Draining);
+    stop.drain();
+    next().await;
+    tracing::warn!("stopping at once: the next start recovers");
+    stop.force();
+}
+
+fn outcome(config: &Config, report: &Report, seconds: f64) -> Outcome {
+    let counts = &report.counts;
+    let stopped: Vec<Value> = report
+        .stopped()
+        .map(|it| {
+            let error = it.error.as_ref().map(|error| format!("{:#}", Chain(error)));
+            json!({ "partition": it.partition, "error": error })
+        })
+        .collect();
+    let records_per_second = counts.read.records as f64 / seconds.max(1e-9);
+    let data = json!({
+        "pipeline": config.pipeline,
+        "read": counts.read.records,
+        "filtered": counts.filtered.records,
+        "dropped": counts.dropped.records,
+        "delivered": counts.delivered.records,
+        "dead_lettered": counts.dead_lettered.records,
+        "balanced": counts.conserved(),
+        "seconds": seconds,
+        "records_per_second": records_per_second,
+        "bytes_read": report.bytes_read,
+        "ranges": report.ranges,
+        "recovered_ranges": report.partitions.iter().map(|it| it.recovered).sum::<u64>(),
+        "objects": report.objects,
+        "object_bytes": report.object_bytes,
+        "partitions": report.partitions.len(),
+        "complete": report.is_complete(),
+        "interrupted": report.interrupted,
+        "stopped": stopped,
+    });
+    let exit = if stopped.is_empty() { Exit::Ok } else { Exit::Failure };
+    let text = text(config, report, seconds, records_per_second);
+    let text = match config.sinks.iter().any(|sink| sink.stdout.is_some()) {
+        // Standard output is for the records.
+        true => {
+            eprint!("{text}");
+            String::new()
+        }
+        false => text,
+    };
+    Outcome { exit, data, text, findings: Vec::new() }
+}
+
+fn text(config: &Config, report: &Report, seconds: f64, rate: f64) -> String {
+    let counts = &report.counts;
+    let ended = match (report.is_complete(), report.interrupted) {
+        (true, _) => "complete",
+        (false, true) => "stopped before its end; the next run goes on from here",
+        (false, false) => "incomplete",
+    };
+    let mut text = format!("pipeline {}: {ended}\n", config.pipeline);
+    let rows = [
+        ("read", counts.read.records),
+        ("= filtered", counts.filtered.records),
+        ("+ dropped", counts.dropped.records),
+        ("+ delivered", counts.delivered.records),
+        ("+ dead-lettered", counts.dead_lettered.records),
+    ];
+    for (name, records) in rows {
+        let _ = writeln!(text, "  {name:<16} {records:>12}");
+    }
+    let _ = writeln!(
+        text,
+        "  {rate:.0} records/s over {seconds:.1} s, {} ranges, {} objects",
+        report.ranges, report.objects
+    );
+    for partition in report.stopped() {
+        let error = partition.error.as_ref().map(|error| format!(": {}", Chain(error)));
+        let _ = writeln!(text, "  stopped: {}{}", partition.partition, error.unwrap_or_default());
+    }
+    text
+}
+
+/// An error and its causes.
+struct Chain<'a>(&'a Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = std::error::Error::source(self.0);
+        while let Some(cause) = next {
+            write!(f, ": {cause}")?;
+            next = cause.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! `tidegate verify`: proves from what lies on the disk that nothing was lost and nothing doubled.
+
+use std::fmt::Write as _;
+
+use anyhow::Context;
+use clap::Args;
+use tidegate_connectors::store::StoreInspector;
+use tidegate_engine::Runtime;
+
+use super::{PipelineArgs, block_on, runtime_options};
+use crate::{
+    chain, edges,
+    output::{Exit, Failed, Outcome},
+    plan,
+    verify::{self, Verdict},
+};
+
+/// What `verify` takes.
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    /// Also take every range through the plugins again, and compare the bytes.
+    #[arg(long)]
+    replay: bool,
+}
+
+pub(super) fn verify(args: &VerifyArgs) -> Result<Outcome, Failed> {
+    let loaded = args.pipeline.load()?;
+    let config = &loaded.config;
+    let store = StoreInspector::open(&config.data_dir)
+        .with_context(|| {
+            format!("failed to read the data directory `{}`", config.data_dir.display())
+        })
+        .map_err(Failed::environment)?;
+    let plan = match args.replay {
+        false => None,
+        true => {
+            let runtime = Runtime::new(runtime_options(config)).map_err(Failed::environment)?;
+            let plan = chain::load(&loaded, &runtime)
+                .and_then(|stages| plan::build(&loaded, &stages))
+                .map_err(Failed::invalid)?;
+            Some(plan.0)
+        }
+    };
+    let source = edges::source(&loaded, "verify").map_err(Failed::environment)?;
+    let verdict = block_on(verify::verify(config, &store, &source, plan.as_ref()))?
+        .map_err(Failed::runtime)?;
+    let exit = if verdict.conserved { Exit::Ok } else { Exit::Gate };
+    let data = serde_json::to_value(&verdict).map_err(Failed::runtime)?;
+    Ok(Outcome { exit, data, text: text(&verdict), findings: Vec::new() })
+}
+
+fn text(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    let rows = [
+        ("read", verdict.read),
+        ("= filtered", verdict.filtered),
+        ("+ dropped", verdict.dropped),
+        ("+ delivered", verdict.delivered),
+        ("+ dead-lettered", verdict.dead_lettered),
+    ];
+    for (name, records) in rows {
+        let _ = writeln!(text, "  {name:<16} {records:>12}");
+    }
+    let Verdict { partitions, ranges, objects, dead_letters, .. } = verdict;
+    let _ = writeln!(
+        text,
+        "  {partitions} partitions, {ranges} ranges, {objects} objects, {dead_letters} dead letters"
+    );
+    if !verdict.source_read_again {
+        text.push_str("  the source can't be read again: the manifests stand for it\n");
+    }
+    if let Some(replayed) = verdict.replayed {
+        let _ = writeln!(text, "  {replayed} ranges made the same bytes again");
+    }
+    for problem in &verdict.problems {
+        let partition = problem.partition.as_ref().map(|it| format!("{it}: ")).unwrap_or_default();
+        let range = problem.range.map(|it| format!("range {it}: ")).unwrap_or_default();
+        let _ = writeln!(text, "  {}: {partition}{range}{}", problem.code, problem.message);
+    }
+    let conserved = if verdict.conserved { "conserved" } else { "NOT conserved" };
+    let complete = if verdict.complete { "complete" } else { "not yet complete" };
+    let _ = writeln!(text, "{conserved}, {complete}");
+    text
+}

@@ -1,0 +1,108 @@
+//! From a config to a pipeline's edges: its source, its sinks, its store.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context;
+use tidegate_connectors::{
+    files::RealFiles,
+    generator::{GeneratorConfig, GeneratorSource, Weights},
+    sinks::{Blackhole, DirectorySink, StandardOutput},
+    sources::{
+        Compression, FileSource, FileSourceConfig, Framing, LineLimits, StandardInput,
+        StandardInputConfig,
+    },
+};
+use tidegate_core::{Sink, Source, Timestamp};
+
+use crate::{
+    DEAD_LETTERS,
+    config::{self, Config, InputCompression, Loaded},
+};
+
+/// The source. Touches no file yet. `run` tells this run from others.
+pub(crate) fn source(loaded: &Loaded, run: &str) -> anyhow::Result<Arc<dyn Source>> {
+    let written = &loaded.config.source;
+    let name = written.name.clone();
+    let limits = LineLimits {
+        record_bytes_max: usize::try_from(written.record_bytes_max.0).unwrap_or(usize::MAX),
+        ..LineLimits::default()
+    };
+    let files = |paths: &[String], compression, framing| {
+        let files = FileSourceConfig {
+            base: loaded.base.clone(),
+            framing,
+            compression: input_compression(compression),
+            limits,
+            ..FileSourceConfig::new(name.clone(), paths)
+        };
+        Arc::new(FileSource::new(files)) as Arc<dyn Source>
+    };
+    if let Some(ndjson) = &written.ndjson {
+        return Ok(files(&ndjson.paths, ndjson.compression, Framing::Lines));
+    }
+    if let Some(whole) = &written.whole_file {
+        return Ok(files(&whole.paths, whole.compression, Framing::WholeFile));
+    }
+    if let Some(stdin) = &written.stdin {
+        let compression = input_compression(stdin.compression);
+        let run = run.to_owned();
+        let config = StandardInputConfig { name, run, compression, limits };
+        return Ok(Arc::new(StandardInput::new(config)));
+    }
+    let Some(generator) = &written.generator else {
+        anyhow::bail!("the config names no source");
+    };
+    Ok(Arc::new(GeneratorSource::new(name, generator_config(generator)?)?))
+}
+
+fn generator_config(written: &config::Generator) -> anyhow::Result<GeneratorConfig> {
+    let config::Generator { records, seed, partitions, rate, .. } = *written;
+    let config::Generator { invalid, duplicate, late, anomalous, .. } = *written;
+    let start: jiff::Timestamp = written.start.parse().context("failed to read `start`")?;
+    let config::Weights { user_action, transaction, metric, system_event } = written.weights;
+    Ok(GeneratorConfig {
+        seed,
+        records,
+        partitions,
+        rate,
+        start: Timestamp(start.as_microsecond()),
+        step_microseconds: i64::try_from(written.step.0.as_micros()).unwrap_or(i64::MAX),
+        weights: Weights { user_action, transaction, metric, system_event },
+        invalid,
+        duplicate,
+        late,
+        anomalous,
+    })
+}
+
+fn input_compression(compression: InputCompression) -> Compression {
+    match compression {
+        InputCompression::Auto => Compression::ByExtension,
+        InputCompression::None => Compression::Plain,
+        InputCompression::Gzip => Compression::Gzip,
+        InputCompression::Zstd => Compression::Zstd,
+    }
+}
+
+/// The sinks and the dead letters, ready to be written to. Creates their directories.
+pub(crate) fn sinks(config: &Config) -> anyhow::Result<Vec<Arc<dyn Sink>>> {
+    let mut sinks = config.sinks.iter().map(sink).collect::<anyhow::Result<Vec<_>>>()?;
+    sinks.push(directory(DEAD_LETTERS, &config.dead_letters.directory)?);
+    Ok(sinks)
+}
+
+fn sink(sink: &config::Sink) -> anyhow::Result<Arc<dyn Sink>> {
+    if let Some(written) = &sink.directory {
+        return directory(&sink.name, &written.path);
+    }
+    Ok(match sink.stdout {
+        Some(_) => Arc::new(StandardOutput::new(&sink.name)),
+        None => Arc::new(Blackhole::new(&sink.name)),
+    })
+}
+
+fn directory(name: &str, path: &Path) -> anyhow::Result<Arc<dyn Sink>> {
+    let sink = DirectorySink::open(name, path, Arc::new(RealFiles))
+        .with_context(|| format!("failed to open the directory of sink `{name}`"))?;
+    Ok(Arc::new(sink))
+}

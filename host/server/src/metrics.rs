@@ -1,0 +1,180 @@
+//! Every metric there is: what it counts and which labels it has. The table in `docs/metrics.md`
+//! and the help texts of `/metrics` are made of it.
+
+use std::fmt::Write as _;
+
+/// What kind of a metric it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// A metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// What kind it is.
+    pub kind: Type,
+    /// Its labels. Each has few values: names of the config, and words of this program.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub text: &'static str,
+}
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    text: &'static str,
+) -> Metric {
+    Metric { name, kind: Type::Counter, labels, text }
+}
+
+const fn gauge(name: &'static str, text: &'static str) -> Metric {
+    Metric { name, kind: Type::Gauge, labels: &["pipeline"], text }
+}
+
+/// All metrics.
+pub const METRICS: &[Metric] = &[
+    counter(
+        "tidegate_records_read_total",
+        &["pipeline"],
+        "Records read from the source, those of discarded ranges included.",
+    ),
+    counter(
+        "tidegate_read_bytes_total",
+        &["pipeline"],
+        "Bytes of records read from the source, those of discarded ranges included.",
+    ),
+    counter(
+        "tidegate_records_total",
+        &["pipeline", "outcome"],
+        "Records of committed ranges, by what became of them: filtered, dropped, delivered or \
+         dead_lettered.",
+    ),
+    counter("tidegate_ranges_committed_total", &["pipeline"], "Ranges committed."),
+    counter("tidegate_objects_total", &["pipeline"], "Objects of committed ranges."),
+    counter("tidegate_object_bytes_total", &["pipeline"], "Bytes of objects of committed ranges."),
+    counter(
+        "tidegate_retries_total",
+        &["pipeline", "seam"],
+        "Failed attempts that were repeated, by who failed: source, store or sink:<name>.",
+    ),
+    counter(
+        "tidegate_stage_rows_total",
+        &["pipeline", "stage"],
+        "Rows that a stage's plugin was handed.",
+    ),
+    counter(
+        "tidegate_stage_dropped_total",
+        &["pipeline", "stage"],
+        "Rows that the plugin dropped.",
+    ),
+    counter(
+        "tidegate_stage_rejected_total",
+        &["pipeline", "stage"],
+        "Rows that the plugin rejected, or that lacked a field which it requires.",
+    ),
+    counter(
+        "tidegate_stage_poison_total",
+        &["pipeline", "stage"],
+        "Rows that broke the plugin by themselves.",
+    ),
+    counter(
+        "tidegate_stage_calls_total",
+        &["pipeline", "stage"],
+        "Calls of the plugin, those that isolate a poison record included.",
+    ),
+    counter(
+        "tidegate_stage_instances_total",
+        &["pipeline", "stage"],
+        "Instances of the plugin that were made.",
+    ),
+    counter(
+        "tidegate_stage_purity_checks_total",
+        &["pipeline", "stage"],
+        "Batches that were run again to see whether the plugin is pure.",
+    ),
+    counter(
+        "tidegate_stage_impure_total",
+        &["pipeline", "stage"],
+        "Batches whose rows got another reply when they were run again.",
+    ),
+    counter(
+        "tidegate_stage_breaker_opened_total",
+        &["pipeline", "stage"],
+        "Ranges in which too many records broke the plugin.",
+    ),
+    gauge("tidegate_partitions_waiting", "Partitions that wait for something unavailable."),
+    gauge("tidegate_partitions_open", "Partitions that are being read."),
+];
+
+/// Gives the recorder the help texts.
+pub(crate) fn describe() {
+    for metric in METRICS {
+        match metric.kind {
+            Type::Counter => metrics::describe_counter!(metric.name, metric.text),
+            Type::Gauge => metrics::describe_gauge!(metric.name, metric.text),
+        }
+    }
+}
+
+/// The table as it is committed at `docs/metrics.md`.
+pub fn reference_text() -> String {
+    let mut page = String::from(
+        "# Metrics\n\n\
+         <!-- Generated from host/server/src/metrics.rs: `TIDEGATE_BLESS=1 cargo test -p \
+         tidegate-server` rewrites it. -->\n\n\
+         `tidegate run --listen 127.0.0.1:9464` serves them at `/metrics` in Prometheus' text \
+         format, beside `/livez` (the process lives) and `/readyz` (records flow: 503 while it \
+         starts and while it drains). No label holds a record's values.\n\n\
+         | metric | type | labels | |\n|---|---|---|---|\n",
+    );
+    for Metric { name, kind, labels, text } in METRICS {
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let kind = format!("{kind:?}").to_lowercase();
+        let _ = writeln!(page, "| `{name}` | {kind} | {} | {text} |", labels.join(", "));
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    /// The names of metrics in a text of Rust.
+    fn names(text: &str) -> impl Iterator<Item = &str> {
+        text.split('"').filter(|piece| {
+            piece
+                .strip_prefix("tidegate_")
+                .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        })
+    }
+
+    /// The pipeline counts, and this table says what: neither knows a metric that the other
+    /// does not.
+    #[test]
+    fn the_table_holds_every_metric_that_is_counted() {
+        let mut counted = BTreeSet::new();
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pipeline/src");
+        let mut folders = vec![sources];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("the sources are there") {
+                let path = entry.expect("the sources are there").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let text = fs::read_to_string(path).expect("a source file is text");
+                    counted.extend(names(&text).map(str::to_owned));
+                }
+            }
+        }
+        let told: BTreeSet<String> = METRICS.iter().map(|it| it.name.to_owned()).collect();
+        assert_eq!(counted, told);
+    }
+}

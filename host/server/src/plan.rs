@@ -1,0 +1,218 @@
+//! From a config and its plugins to a plan: what the pipeline checks and runs.
+
+use std::{str::FromStr, sync::Arc};
+
+use serde_json::{Value, json};
+use tidegate_core::{
+    Digest, TransformFactory,
+    batcher::{BatchLimit, RangeLimit},
+    sink::Naming,
+};
+use tidegate_pipeline::{
+    Plan, PlanSpec, Settings,
+    encode::Tree,
+    plan::{self, DeadLetterSpec, Limits, SinkSpec, StageSpec, StateScope, StateSpec},
+    retry::{self, RetryPolicy},
+};
+
+use crate::{
+    DEAD_LETTERS,
+    chain::LoadedStage,
+    config::{
+        self, Compression, Config, Layout, Loaded, OnExhausted, OnPoison, Scope, Sink, Stage,
+        TimeSpan, Unrouted,
+    },
+    finding::Finding,
+};
+
+/// Without a limit by age, a range may stay open for as long as a source is idle.
+const AGE_MAX: TimeSpan = TimeSpan::seconds(365 * 24 * 3600);
+
+/// Builds the plan, or says everything that is wrong with it at once. Warnings come with it.
+pub fn build(
+    loaded: &Loaded,
+    stages: &[LoadedStage],
+) -> Result<(Arc<Plan>, Vec<Finding>), Vec<Finding>> {
+    let spec = spec(&loaded.config, stages);
+    match Plan::build(spec) {
+        Ok(plan) => {
+            let warnings = findings(loaded, plan.warnings());
+            Ok((plan, warnings))
+        }
+        Err(found) => Err(findings(loaded, &found)),
+    }
+}
+
+/// The plan's findings, at their places in the config.
+fn findings(loaded: &Loaded, found: &plan::Findings) -> Vec<Finding> {
+    let finding = |it: &plan::Finding| {
+        // The filter is the source's there, and trees are the sinks'.
+        let pointer = it.pointer.replace("/source/filter", "/filter");
+        let pointer = pointer.replace("/tree", "/directory/tree");
+        let finding = loaded.finding(it.code, &pointer, it.message.clone());
+        match it.level {
+            plan::Level::Warning => finding.warning(),
+            plan::Level::Error => finding,
+        }
+    };
+    found.0.iter().map(finding).collect()
+}
+
+fn spec(config: &Config, stages: &[LoadedStage]) -> PlanSpec {
+    let dead = &config.dead_letters;
+    PlanSpec {
+        pipeline: config.pipeline.clone(),
+        version: config.version.clone(),
+        config: digest(config),
+        source: config.source.name.clone(),
+        partition_key: config.source.partition_key().map(|it| it.0),
+        filter: config.filter.clone(),
+        stages: config.stages.iter().zip(stages).map(|(it, loaded)| stage(it, loaded)).collect(),
+        sinks: config.sinks.iter().map(sink).collect(),
+        dead_letters: DeadLetterSpec {
+            compression: compression(dead.compression, dead.compression_level),
+            ..DeadLetterSpec::new(DEAD_LETTERS)
+        },
+        unrouted: match config.unrouted {
+            Unrouted::DeadLetter => plan::Unrouted::DeadLetter,
+            Unrouted::Drop => plan::Unrouted::Drop,
+        },
+        limits: Limits {
+            record_bytes_max: usize::try_from(config.source.record_bytes_max.0)
+                .unwrap_or(usize::MAX),
+        },
+    }
+}
+
+fn stage(stage: &Stage, loaded: &LoadedStage) -> StageSpec {
+    let factory: Arc<dyn TransformFactory> = Arc::new(loaded.factory.clone());
+    let defaults = StageSpec::new(&stage.name, factory);
+    let key_bytes_max = stage.limits.state.and_then(|size| usize::try_from(size.0).ok());
+    StageSpec {
+        when: stage.when.clone(),
+        on_poison: match stage.on_poison {
+            OnPoison::Dlq => plan::OnPoison::Dlq,
+            OnPoison::Halt => plan::OnPoison::Halt,
+            OnPoison::Passthrough => plan::OnPoison::Passthrough,
+        },
+        breaker: plan::Breaker {
+            poison_per_mille: stage.breaker.per_thousand,
+            window_records: stage.breaker.window,
+        },
+        state: StateSpec {
+            time_to_live: stage.state.ttl.map(|ttl| ttl.0),
+            key_bytes_max: key_bytes_max.unwrap_or(defaults.state.key_bytes_max),
+            scope: match stage.state.scope {
+                Scope::Key => StateScope::Key,
+                Scope::Follows => StateScope::Follows,
+                Scope::Partition => StateScope::Partition,
+            },
+        },
+        purity: match stage.purity.one_in {
+            0 => plan::Purity::Off,
+            1 => plan::Purity::Always,
+            one_in => plan::Purity::Sample { one_in },
+        },
+        ..defaults
+    }
+}
+
+fn sink(sink: &Sink) -> SinkSpec {
+    let tree = sink.directory.as_ref().map(config::Directory::template).unwrap_or_default();
+    SinkSpec {
+        naming: naming(sink),
+        when: sink.when.clone(),
+        // The config's rules have refused what is none.
+        tree: Tree::from_str(&tree).unwrap_or_default(),
+        layout: match &sink.layout {
+            Layout::Flat => plan::Layout::Flat,
+            Layout::Nested(nested) => plan::Layout::Nested(nested.key.clone()),
+            Layout::Envelope => plan::Layout::Envelope,
+        },
+        compression: compression(sink.compression, sink.compression_level),
+        part_records_max: sink.rotation.records.unwrap_or(u64::MAX),
+        part_bytes_max: sink.rotation.bytes.0,
+        ..SinkSpec::new(&sink.name)
+    }
+}
+
+/// Only objects on a disk can be found again.
+pub(crate) fn naming(sink: &Sink) -> Naming {
+    if sink.directory.is_some() { Naming::Named } else { Naming::Unnamed }
+}
+
+fn compression(compression: Compression, level: Option<u32>) -> plan::Compression {
+    let default = compression.levels().map_or(0, |(_, default)| default);
+    let level = level.unwrap_or(default);
+    match compression {
+        Compression::None => plan::Compression::None,
+        Compression::Gzip => plan::Compression::Gzip { level },
+        Compression::Zstd => plan::Compression::Zstd { level: level.cast_signed() },
+    }
+}
+
+/// The digest of what decides what becomes of a record. Where files lie, how many threads there
+/// are and where ranges end does not; the plugins and their configs have digests of their own.
+fn digest(config: &Config) -> Digest {
+    let stages: Vec<Value> = config
+        .stages
+        .iter()
+        .map(|stage| {
+            json!({ "name": stage.name, "when": stage.when, "limits": stage.limits,
+                    "on_poison": stage.on_poison, "breaker": stage.breaker,
+                    "state": stage.state })
+        })
+        .collect();
+    let sinks: Vec<Value> = config
+        .sinks
+        .iter()
+        .map(|sink| {
+            let tree = sink.directory.as_ref().map(config::Directory::template);
+            json!({ "name": sink.name, "when": sink.when, "tree": tree, "layout": sink.layout,
+                    "compression": sink.compression, "level": sink.compression_level,
+                    "rotation": sink.rotation })
+        })
+        .collect();
+    let decisive = json!({
+        "pipeline": config.pipeline,
+        "version": config.version,
+        "source": { "name": config.source.name, "filter": config.filter,
+                    "partition_key": config.source.partition_key(),
+                    "record_bytes_max": config.source.record_bytes_max },
+        "stages": stages,
+        "sinks": sinks,
+        "dead_letters": { "compression": config.dead_letters.compression,
+                          "level": config.dead_letters.compression_level },
+        "unrouted": config.unrouted,
+    });
+    Digest::of(decisive.to_string().as_bytes())
+}
+
+/// How the pipeline runs the plan.
+pub fn settings(config: &Config) -> Settings {
+    let defaults = Settings::default();
+    let bytes = |size: crate::config::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+    let retry = &config.retry;
+    Settings {
+        batch: BatchLimit { records_max: config.batch.records, bytes_max: config.batch.bytes.0 },
+        range: RangeLimit {
+            records_max: config.range.records,
+            bytes_max: config.range.bytes.0,
+            age_max: config.range.age.unwrap_or(AGE_MAX).0,
+            open_objects_max: config.range.objects as usize,
+            ..defaults.range
+        },
+        memory_bytes_max: bytes(config.memory),
+        retry: RetryPolicy {
+            delay_first: retry.delay_first.0,
+            delay_max: retry.delay_max.0,
+            attempts_max: retry.attempts,
+            attempt_max: retry.timeout.0,
+            on_exhausted: match retry.on_exhausted {
+                OnExhausted::Wait => retry::OnExhausted::Wait,
+                OnExhausted::Stop => retry::OnExhausted::Stop,
+            },
+        },
+        ..defaults
+    }
+}

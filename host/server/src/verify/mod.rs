@@ -1,0 +1,142 @@
+//! Proves from what lies on the disk that no record was lost and none doubled.
+//!
+//! Four things are held against each other: the catalogue's manifests, the source, the objects and
+//! the dead letters.
+//!
+//! - The committed ranges of a partition follow each other without a gap, and end where the
+//!   checkpoint stands.
+//! - The source is read again: the records of each range, in number and in the sum of their
+//!   positions' hashes, are those that its manifest accounts for, each in exactly one place.
+//! - Each object is there with the digest and the number of records of its manifest, and nothing
+//!   else lies beside it.
+//! - The dead letters name their records: these are the ones that the manifest counts as dead.
+//! - With a replay, each range goes through the plugins again, with the time that it was opened
+//!   at, and must make the same bytes. That ties each output to its record.
+
+mod ledger;
+mod objects;
+mod replay;
+mod source;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tidegate_connectors::store::StoreInspector;
+use tidegate_core::{
+    Source,
+    checkpoint::{Counts, StoreError},
+    source::{PartitionId, Replay},
+};
+use tidegate_pipeline::Plan;
+
+use crate::config::Config;
+
+/// Problems beyond these are counted and not told.
+const PROBLEMS_MAX: usize = 100;
+
+/// What was found.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Verdict {
+    /// Every committed record is accounted for exactly once, and everything is there.
+    pub(crate) conserved: bool,
+    /// Nothing is left to be read.
+    pub(crate) complete: bool,
+    /// Records of the source, in committed ranges.
+    pub(crate) read: u64,
+    pub(crate) filtered: u64,
+    pub(crate) dropped: u64,
+    pub(crate) delivered: u64,
+    pub(crate) dead_lettered: u64,
+    pub(crate) partitions: u64,
+    pub(crate) ranges: u64,
+    pub(crate) objects: u64,
+    pub(crate) object_bytes: u64,
+    /// Letters; a record may have several.
+    pub(crate) dead_letters: u64,
+    /// Whether the source was read again: it can't be where reading uses it up.
+    pub(crate) source_read_again: bool,
+    /// Ranges that went through the plugins again and made the same bytes.
+    pub(crate) replayed: Option<u64>,
+    pub(crate) problem_count: u64,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Something that is not as it must be.
+#[derive(Debug, Serialize)]
+pub(crate) struct Problem {
+    /// A stable code.
+    pub(crate) code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) partition: Option<PartitionId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) range: Option<u64>,
+    pub(crate) message: String,
+}
+
+impl Verdict {
+    fn problem(
+        &mut self,
+        code: &'static str,
+        partition: Option<&PartitionId>,
+        range: Option<u64>,
+        message: String,
+    ) {
+        self.problem_count += 1;
+        if self.problems.len() < PROBLEMS_MAX {
+            let partition = partition.cloned();
+            self.problems.push(Problem { code, partition, range, message });
+        }
+    }
+
+    fn count(&mut self, counts: &Counts) {
+        self.read += counts.read.records;
+        self.filtered += counts.filtered.records;
+        self.dropped += counts.dropped.records;
+        self.delivered += counts.delivered.records;
+        self.dead_lettered += counts.dead_lettered.records;
+    }
+}
+
+/// Looks at everything that a pipeline has left. With a plan, ranges are replayed.
+pub(crate) async fn verify(
+    config: &Config,
+    store: &StoreInspector,
+    source: &Arc<dyn Source>,
+    plan: Option<&Arc<Plan>>,
+) -> anyhow::Result<Verdict> {
+    let mut verdict = Verdict { complete: true, ..Verdict::default() };
+    let mut trees = objects::Trees::new(config);
+    let can_read_again = source.replay() == Replay::Exact;
+    verdict.source_read_again = can_read_again;
+    verdict.replayed = plan.map(|_| 0);
+    let partitions = store.partitions()?;
+    for record in &partitions {
+        verdict.partitions += 1;
+        let mut manifests = Vec::new();
+        store.manifests(&record.id, |manifest| {
+            manifests.push(manifest);
+            Ok::<_, StoreError>(())
+        })?;
+        ledger::check(record, &manifests, &mut verdict);
+        for manifest in &manifests {
+            trees.check(&record.id, manifest, &mut verdict).await?;
+        }
+        if let Some(pending) = &record.pending {
+            trees.tolerate(pending);
+        }
+        if can_read_again {
+            source::check(source, record, &manifests, &mut verdict).await;
+        }
+        if let Some(plan) = plan.filter(|_| can_read_again) {
+            replay::check(plan, config, source, &record.id, &manifests, &mut verdict).await?;
+        }
+        verdict.complete &= record.checkpoint.finished && record.pending.is_none();
+    }
+    trees.find_foreign(&mut verdict)?;
+    if can_read_again && let Ok(listed) = source.partitions().await {
+        verdict.complete &=
+            listed.iter().all(|listed| partitions.iter().any(|known| known.id == listed.id));
+    }
+    verdict.conserved = verdict.problem_count == 0;
+    Ok(verdict)
+}
