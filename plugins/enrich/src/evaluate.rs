@@ -88,17 +88,7 @@ impl Integer {
                 };
                 time.eval(batch).map(|time| units(midnight.since(time) / Timestamp::SECOND))
             }
-            Integer::PartOfDate(part, date) => {
-                let of = part.function();
-                // Neighbouring rows mostly lie in one day.
-                let mut known = (0, of(Day(0)));
-                date.eval(batch).map(|day| {
-                    if day != known.0 {
-                        known = (day, of(Day(day)));
-                    }
-                    known.1
-                })
-            }
+            Integer::PartOfDate(part, date) => date.eval(batch).map(once_a_day(part.function())),
             Integer::Length(text) => text.eval(batch).measure(|text| text.chars().count() as i64),
         }
     }
@@ -143,8 +133,19 @@ impl DatePart {
     }
 }
 
-/// The day of the last time that was asked for: neighbouring rows mostly lie in one, and a
-/// comparison costs less than a division.
+/// What a function makes of each day, worked out where the day changes: neighbouring rows mostly
+/// lie in one.
+fn once_a_day<T: Copy>(of: impl Fn(Day) -> T) -> impl FnMut(i32) -> T {
+    let mut known = (0, of(Day(0)));
+    move |day| {
+        if day != known.0 {
+            known = (day, of(Day(day)));
+        }
+        known.1
+    }
+}
+
+/// The day of the last time that was asked for: a comparison costs less than a division.
 #[derive(Default)]
 struct Midnight {
     day: Day,
@@ -171,7 +172,7 @@ impl Boolean {
             Boolean::Constant(value) => Cells::constant(u8::from(*value), batch),
             Boolean::FirstOf(options) => first_of(options, |option| option.eval(batch)),
             Boolean::IsWeekend(date) => {
-                date.eval(batch).map(|day| u8::from(Day(day).weekday() >= 6))
+                date.eval(batch).map(once_a_day(|day| u8::from(day.weekday() >= 6)))
             }
         }
     }

@@ -130,6 +130,9 @@ impl Step {
         match &self.test {
             Test::Required { read } => {
                 let found = batch.presence(*read);
+                if found.is_full() {
+                    return;
+                }
                 for row in rows {
                     if let Err(absence) = found.get(row)
                         && absence.is_empty()
@@ -266,6 +269,9 @@ fn of_kind(
     rows: impl Iterator<Item = usize>,
     mut broken: impl FnMut(usize, Option<Absence>),
 ) {
+    if found.is_full() {
+        return;
+    }
     for row in rows {
         match found.get(row) {
             Err(absence) if absence.is_empty() => {}

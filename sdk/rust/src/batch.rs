@@ -336,6 +336,12 @@ pub struct Presences<'a> {
 }
 
 impl Presences<'_> {
+    /// Whether every row holds a value.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// Whether a row holds a value, or why not.
     #[inline]
     pub fn get(&self, row: usize) -> Result<(), Absence> {
