@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write as _,
+    fs,
     hash::{BuildHasher, RandomState},
     net::SocketAddr,
     sync::Arc,
@@ -130,17 +131,19 @@ fn announce(listener: &TcpListener) {
 /// Config → Plan → Pipeline, with its edges open.
 fn build(args: &RunArgs, loaded: &Loaded) -> Result<Parts, Failed> {
     let config = &loaded.config;
-    // First of all: while another process holds the directory, nothing here may be touched.
-    let store = SqliteStore::open(&config.data_dir)
-        .with_context(|| {
-            format!("failed to open the data directory `{}`", config.data_dir.display())
-        })
-        .map_err(Failed::environment)?;
+    let in_data_dir =
+        || format!("failed to open the data directory `{}`", config.data_dir.display());
+    // Compiled plugins are kept there, from the first start on.
+    fs::create_dir_all(&config.data_dir).with_context(in_data_dir).map_err(Failed::environment)?;
     let runtime = Runtime::new(runtime_options(config)).map_err(Failed::environment)?;
     let (plan, warnings) = chain::load(loaded, &runtime)
         .and_then(|stages| plan::build(loaded, &stages))
         .map_err(Failed::invalid)?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    // Before any sink's directory is touched: another process may be at work there.
+    let store = SqliteStore::open(&config.data_dir)
+        .with_context(in_data_dir)
+        .map_err(Failed::environment)?;
     // A write's name is never used twice, and so no two runs may draw the same.
     let seed = RandomState::new().hash_one("run");
     let source = edges::source(loaded, &format!("{seed:016x}")).map_err(Failed::environment)?;
