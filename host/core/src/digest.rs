@@ -1,5 +1,7 @@
 //! SHA-256 digests: of components, configs, objects and records.
 
+mod pair;
+
 use std::{fmt, str::FromStr};
 
 use sha2::Digest as _;
@@ -12,6 +14,11 @@ impl Digest {
     /// The digest of some bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Digest(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// The digests of two texts, in about the time of the longer one.
+    pub fn of_two(texts: [&[u8]; 2]) -> [Self; 2] {
+        pair::digests(texts).map(Digest)
     }
 
     /// 64 lower-case hex digits.

@@ -34,7 +34,7 @@ pub(crate) fn is_sampled(
             seed.extend_from_slice(&range.to_le_bytes());
             seed.extend_from_slice(&batch.to_le_bytes());
             seed.extend_from_slice(&(stage as u64).to_le_bytes());
-            xxhash_rust::xxh3::xxh3_64(&seed) % u64::from(one_in.max(1)) == 0
+            xxhash_rust::xxh3::xxh3_64(&seed).is_multiple_of(u64::from(one_in.max(1)))
         }
     }
 }
@@ -46,7 +46,7 @@ pub(crate) fn difference(stage: &StagePlan, input: &Input<'_>, whole: &Reply) ->
     let few = if input.rows <= 16 { 1 } else { 7 };
     for size in [halves, few] {
         match rerun(stage, input, size) {
-            Rerun::Reply(parts) => {
+            Ok(parts) => {
                 if let Some(what) = compare(stage, input, whole, &parts) {
                     return Some(format!(
                         "in calls of {size} rows rather than {}, {what}",
@@ -54,43 +54,38 @@ pub(crate) fn difference(stage: &StagePlan, input: &Input<'_>, whole: &Reply) ->
                     ));
                 }
             }
-            Rerun::Failed(code) => {
+            Err(Some(code)) => {
                 return Some(format!(
                     "calls of {size} rows fail, {code}; one of {} does not",
                     input.rows
                 ));
             }
-            Rerun::Unknown => return None,
+            Err(None) => return None,
         }
     }
     None
 }
 
-enum Rerun {
-    Reply(Reply),
-    Failed(&'static str),
-    /// The machine's fault.
-    Unknown,
-}
-
-fn rerun(stage: &StagePlan, input: &Input<'_>, size: usize) -> Rerun {
+/// The reply to the whole input out of parts; or the code of a failure, or nothing where that is
+/// the machine's fault.
+fn rerun(stage: &StagePlan, input: &Input<'_>, size: usize) -> Result<Reply, Option<&'static str>> {
     let description = &stage.plugin().description;
     let mut parts = Parts::default();
     let mut start = 0;
     while start < input.rows {
         let end = input.rows.min(start + size);
         let slice = Slice::of(input, description, &parts.carried, start, end);
-        let Ok(mut instance) = stage.factory.instantiate() else { return Rerun::Unknown };
+        let mut instance = stage.factory.instantiate().map_err(|_| None)?;
         match slice.with_batch(input, end - start, |batch| instance.transform(batch)) {
             Ok(reply) => parts.push(&slice, start, end, reply),
             Err(error) if matches!(error.breach, Breach::Time | Breach::Exhausted) => {
-                return Rerun::Unknown;
+                return Err(None);
             }
-            Err(error) => return Rerun::Failed(error.breach.code()),
+            Err(error) => return Err(Some(error.breach.code())),
         }
         start = end;
     }
-    Rerun::Reply(parts.merge(description, input.rows))
+    Ok(parts.merge(description, input.rows))
 }
 
 /// Where two replies to the same rows differ in what they mean.

@@ -2,9 +2,9 @@
 //! need not be made is lent.
 
 use tidegate_core::{
-    Column, Kind, Presence, RecordBatch, Values, Write,
+    Column, Digest, Kind, Presence, RecordBatch, Values, Write,
     description::HostValue,
-    json::{self, Change, Edit, Projection, Splicer, Stamp, WriteConflict},
+    json::{Change, Edit, Projection, Splicer, Stamp, WriteConflict},
 };
 
 use super::{
@@ -293,16 +293,12 @@ fn fill_host(value: HostValue, from: Ingredients<'_>, into: &mut Column) {
     let batch = from.batch;
     let missing = Presence::Missing as u8;
     let mut text = String::new();
+    if value == HostValue::RecordId {
+        return fill_record_ids(from, into);
+    }
     for row in 0..from.table.len() {
         let record = from.record_index(row);
         match value {
-            HostValue::RecordId => {
-                let id = json::record_id(batch.record(record));
-                match from.table.suffix(row) {
-                    "" => cells::push_text(into, &id),
-                    suffix => cells::push_text(into, &[&id, suffix.as_bytes()].concat()),
-                }
-            }
             HostValue::Partition => cells::push_text(into, from.context.partition.0.as_bytes()),
             HostValue::Position => {
                 text.clear();
@@ -321,6 +317,31 @@ fn fill_host(value: HostValue, from: Ingredients<'_>, into: &mut Column) {
             },
             HostValue::BatchTime => cells::push_time(into, from.context.opened_at.0),
             HostValue::Source => cells::push_text(into, from.plan.spec.source.as_bytes()),
+            // Filled above.
+            HostValue::RecordId => {}
+        }
+    }
+}
+
+/// The ids of all rows. Records are hashed two at a time, which takes about half as long.
+fn fill_record_ids(from: Ingredients<'_>, into: &mut Column) {
+    let mut push = |row: usize, digest: Digest| {
+        let mut id = [0; 64];
+        let encoded = hex::encode_to_slice(digest.0, &mut id);
+        debug_assert!(encoded.is_ok(), "32 bytes are 64 digits");
+        match from.table.suffix(row) {
+            "" => cells::push_text(into, &id),
+            suffix => cells::push_text(into, &[&id, suffix.as_bytes()].concat()),
+        }
+    };
+    let rows = from.table.len();
+    for row in (0..rows).step_by(2) {
+        if row + 1 < rows {
+            let [one, other] = Digest::of_two([from.record(row), from.record(row + 1)]);
+            push(row, one);
+            push(row + 1, other);
+        } else {
+            push(row, Digest::of(from.record(row)));
         }
     }
 }

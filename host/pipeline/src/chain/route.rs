@@ -2,8 +2,8 @@
 //! into the object that its sink has for it.
 
 use tidegate_core::{
-    Column, RecordBatch,
-    json::{Edit, Located, Projection, Splicer, Stamp, WriteConflict, record_id},
+    Column, RecordBatch, Values,
+    json::{Edit, Located, Projection, Splicer, Stamp, WriteConflict},
 };
 
 use super::{Chain, columns::Ingredients, ledger::Fate};
@@ -21,8 +21,6 @@ pub(super) struct Router {
     splicers: Vec<Splicer>,
     /// For each layout that can't use the chain's projection, one of its own for the row at hand.
     located: Vec<Option<Projection>>,
-    /// Some sink's layout names the record's id.
-    stamps: bool,
 }
 
 impl Router {
@@ -33,7 +31,6 @@ impl Router {
         Router {
             splicers: plan.layouts.iter().map(|it| it.projector.splicer()).collect(),
             located: plan.layouts.iter().map(own).collect(),
-            stamps: plan.layouts.iter().any(|it| it.layout.is_envelope()),
         }
     }
 }
@@ -56,6 +53,9 @@ impl Chain {
             }
             self.bury_conflicts(plan, context, batch);
         }
+        if let Some(recipe) = plan.record_id {
+            self.make(recipe, plan, context, batch);
+        }
         let Chain { columns, table, records, outputs, router, ledger, destinations, .. } = self;
         let from = Ingredients { plan, context, batch, records, table, outputs };
         let trees: Vec<Vec<&Column>> = plan
@@ -65,20 +65,19 @@ impl Chain {
                 sink.tree.columns.iter().map(|it| columns.get(it.recipe, outputs)).collect()
             })
             .collect();
+        let ids = plan.record_id.map(|recipe| &columns.get(recipe, outputs).values);
         let mut edits: Vec<Edit<'_>> = Vec::new();
-        let mut id = String::new();
         for &row in &table.alive {
             let row = row as usize;
             let record = from.record(row);
             let index = from.record_index(row);
             edits.clear();
             from.edits(row, plan.stages.len(), &mut edits);
-            if router.stamps {
-                id.clear();
-                id.extend(record_id(record).iter().map(|digit| char::from(*digit)));
-                id.push_str(table.suffix(row));
-            }
-            let stamp = Stamp { record_id: &id, processed: context.opened_at };
+            let record_id = match ids {
+                Some(Values::Utf8(ids)) => std::str::from_utf8(ids.get(row)).unwrap_or_default(),
+                _ => "",
+            };
+            let stamp = Stamp { record_id, processed: context.opened_at };
             let mut routed = false;
             for (place, (sink, route)) in plan.sinks.iter().zip(&routes).enumerate() {
                 if route.as_ref().is_some_and(|met| !met[row]) {

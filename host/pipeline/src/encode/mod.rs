@@ -3,6 +3,6 @@
 mod object;
 mod tree;
 
-pub(crate) use object::{Naming, Objects};
+pub(crate) use object::{Naming, Objects, seal};
 pub use tree::{InvalidTree, Tree, VALUE_BYTES_MAX};
 pub(crate) use tree::{TreePlan, slug};

@@ -38,7 +38,7 @@ pub(crate) struct Objects {
     /// Fingerprints of directories, to places in `leaves`.
     by_fingerprint: HashTable<usize>,
     fingerprint: Vec<u8>,
-    closed: Vec<RangeObject>,
+    closed: Vec<Closed>,
     /// Bytes in open and closed objects.
     bytes: usize,
 }
@@ -52,6 +52,15 @@ pub(crate) struct Leaf {
     records: u64,
     /// The open object's rows.
     pub(crate) rows: Vec<u8>,
+}
+
+/// A finished object that has no digest yet.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    destination: usize,
+    records: u64,
+    key: String,
+    content: Vec<u8>,
 }
 
 impl Objects {
@@ -136,11 +145,9 @@ impl Objects {
         let content = compress(std::mem::take(rows), *compression)
             .map_err(|source| ProcessError::Encode { key: key.clone(), source })?;
         self.bytes += content.len();
-        let digest = Digest::of(&content);
-        let object = Object { key, content: Bytes::from(content), digest };
         let records = std::mem::take(records);
         *part += 1;
-        self.closed.push(RangeObject { destination: self.naming.destination, records, object });
+        self.closed.push(Closed { destination: self.naming.destination, records, key, content });
         Ok(())
     }
 
@@ -155,15 +162,38 @@ impl Objects {
     }
 
     /// Closes everything: objects by directory, then in position order.
-    pub(crate) fn finish(mut self) -> Result<Vec<RangeObject>, ProcessError> {
+    pub(crate) fn finish(mut self) -> Result<Vec<Closed>, ProcessError> {
         for leaf in 0..self.leaves.len() {
             if self.leaves[leaf].records > 0 {
                 self.close(leaf)?;
             }
         }
-        self.closed.sort_by(|a, b| a.object.key.cmp(&b.object.key));
+        self.closed.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(self.closed)
     }
+}
+
+/// Gives the objects of a range their digests. Those of about the same size are hashed together:
+/// two take hardly longer than one.
+pub(crate) fn seal(closed: Vec<Closed>) -> Vec<RangeObject> {
+    let mut by_size: Vec<usize> = (0..closed.len()).collect();
+    by_size.sort_by_key(|place| closed[*place].content.len());
+    let mut digests = vec![Digest([0; 32]); closed.len()];
+    for places in by_size.rchunks(2) {
+        match *places {
+            [one, other] => {
+                let texts = [closed[one].content.as_slice(), closed[other].content.as_slice()];
+                [digests[one], digests[other]] = Digest::of_two(texts);
+            }
+            _ => places.iter().for_each(|one| digests[*one] = Digest::of(&closed[*one].content)),
+        }
+    }
+    let seal = |(Closed { destination, records, key, content }, digest)| RangeObject {
+        destination,
+        records,
+        object: Object { key, content: Bytes::from(content), digest },
+    };
+    closed.into_iter().zip(digests).map(seal).collect()
 }
 
 /// One whole object, by an encoder of its own: nothing in it depends on another object, on the
@@ -225,7 +255,7 @@ mod tests {
             append(&mut objects, row);
         }
         assert_eq!((objects.open(), objects.bytes()), (1, 6));
-        let made = objects.finish().expect("memory does not fail");
+        let made = seal(objects.finish().expect("memory does not fail"));
         let made: Vec<_> = made
             .iter()
             .map(|made| {
@@ -247,7 +277,7 @@ mod tests {
             let make = || {
                 let mut objects = objects(compression, 10_000);
                 (0..1000).for_each(|i| append(&mut objects, &format!("row {i}\n")));
-                objects.finish().expect("memory does not fail").remove(0).object
+                seal(objects.finish().expect("memory does not fail")).remove(0).object
             };
             let (one, other) = (make(), make());
             assert_eq!(one.content, other.content);

@@ -61,6 +61,8 @@ pub struct Plan {
     pub(crate) writes: Vec<StageWrite>,
     pub(crate) layouts: Vec<LayoutPlan>,
     pub(crate) sinks: Vec<SinkPlan>,
+    /// How to come by record ids, where a layout names them.
+    pub(crate) record_id: Option<RecipeId>,
     warnings: Findings,
 }
 
@@ -94,7 +96,6 @@ impl StagePlan {
 /// One way to lay a row out, shared by the sinks that use it.
 #[derive(Debug)]
 pub(crate) struct LayoutPlan {
-    pub(crate) layout: json::Layout,
     pub(crate) projector: Projector,
     /// It locates written fields where the plan's projector does, or needs no locations: the
     /// record need not be read again.
@@ -139,6 +140,10 @@ impl Plan {
             });
             sinks.push(SinkPlan { when, tree, layout });
         }
+        let names_records = layouts.iter().any(json::Layout::is_envelope);
+        let record_id = names_records.then(|| {
+            resolver.read(stages.len(), &Origin::Host(HostValue::RecordId), &Kind::Utf8, "/sinks")
+        });
         let materializations = resolver.materializations();
         let (projector, layouts) = project(&mut resolver, layouts);
         if resolver.findings.has_errors() {
@@ -162,6 +167,7 @@ impl Plan {
             writes: resolver.writes,
             layouts,
             sinks,
+            record_id,
             warnings: resolver.findings,
             spec,
         }))
@@ -393,8 +399,8 @@ fn project(
     for layout in layouts {
         let shares_projection = layout.is_envelope() || layout == main;
         let reads = if shares_projection { reads.as_slice() } else { &[] };
-        match Projector::new(reads, &writes, layout.clone()) {
-            Ok(projector) => made.push(LayoutPlan { layout, projector, shares_projection }),
+        match Projector::new(reads, &writes, layout) {
+            Ok(projector) => made.push(LayoutPlan { projector, shares_projection }),
             Err(error) => resolver.error("invalid-projection", "/sinks", error.to_string()),
         }
     }

@@ -29,7 +29,7 @@ const PATIENT: Breaker = Breaker { poison_per_mille: 1000, window_records: 1_000
 #[test]
 fn the_culprit_alone_is_a_dead_letter_and_the_others_are_delivered_in_order() {
     let plugin = Arc::new(doubling(&[77], false));
-    let output = run(&plan(spec(&[plugin.clone()])), &batches(&numbers(500), 500));
+    let output = run(&plan(with_stage(plugin.clone(), |_| {})), &batches(&numbers(500), 500));
     let twice: Vec<_> = values(&output, 0).iter().map(|v| v["twice"].as_i64()).collect();
     let want: Vec<_> = (0..500).filter(|n| *n != 77).map(|n| Some(n * 2)).collect();
     assert_eq!(twice, want);
@@ -50,7 +50,7 @@ fn the_culprit_alone_is_a_dead_letter_and_the_others_are_delivered_in_order() {
 #[test]
 fn a_hint_that_holds_saves_the_search() {
     let plugin = Arc::new(doubling(&[77, 300], true));
-    let output = run(&plan(spec(&[plugin.clone()])), &batches(&numbers(500), 500));
+    let output = run(&plan(with_stage(plugin.clone(), |_| {})), &batches(&numbers(500), 500));
     assert_eq!(output.counts.dead_lettered.records, 2);
     assert_eq!(plugin.calls(), 7, "whole, 0..77, 77, 78..500, 78..300, 300, 301..500");
 }
@@ -64,7 +64,7 @@ fn a_lying_hint_is_followed_once() {
             false => Ok(Reply::default()),
         }
     }));
-    let output = run(&plan(spec(&[plugin.clone()])), &batches(&numbers(512), 512));
+    let output = run(&plan(with_stage(plugin.clone(), |_| {})), &batches(&numbers(512), 512));
     assert_eq!(output.counts.dead_lettered.records, 1);
     assert!(plugin.calls() <= 3 + 2 * 9, "{} calls", plugin.calls());
 }
@@ -93,7 +93,7 @@ fn a_batch_that_passes_in_parts_was_too_large_and_nobody_is_poison() {
         let numbers = (0..batch.rows as usize).map(|row| integer(batch, 0, row).unwrap_or(0));
         Ok(Reply { columns: vec![integers(numbers)], ..Reply::default() })
     }));
-    let output = run(&plan(spec(&[plugin.clone()])), &batches(&numbers(640), 64));
+    let output = run(&plan(with_stage(plugin.clone(), |_| {})), &batches(&numbers(640), 64));
     assert_eq!(output.counts.delivered.records, 640);
     let of_values: Vec<_> = values(&output, 0).iter().map(|v| v["n2"].as_i64()).collect();
     assert_eq!(of_values, (0..640).map(Some).collect::<Vec<_>>());
