@@ -113,7 +113,7 @@ impl Plugin for Categorize {
 
 impl BandColumn {
     fn fill(&self, amounts: Cells<'_, f64>) -> Column {
-        // Limit by limit, so that a loop has no branch: bands are few, and a search would cost more.
+        // Limit by limit, so that a loop has no branch: bands are few, and a search costs more.
         let mut bands = vec![0_u32; amounts.values.len()];
         for limit in &self.limits {
             for (band, amount) in bands.iter_mut().zip(amounts.values) {

@@ -77,7 +77,9 @@ macro_rules! export {
                 }
             }
 
-            $crate::guest::bindings::export_transform!(Component with_types_in $crate::guest::bindings);
+            $crate::guest::bindings::export_transform!(
+                Component with_types_in $crate::guest::bindings
+            );
         };
     };
 }

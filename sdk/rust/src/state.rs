@@ -14,7 +14,8 @@ pub use tidegate_plugin_macros::State;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be kept as a state",
     label = "no state holds this type",
-    note = "a state is a struct with `#[derive(State)]`, of numbers, `bool`, `String`, `Option`, `Vec`, arrays and such structs"
+    note = "a state is a struct with `#[derive(State)]`, of numbers, `bool`, `String`, `Option`, \
+            `Vec`, arrays and such structs"
 )]
 pub trait State: Sized {
     /// Appends the value's bytes.

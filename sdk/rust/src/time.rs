@@ -88,7 +88,8 @@ impl Date {
         self.days_into_year_of(self.ymd().0)
     }
 
-    /// The ISO 8601 week: its year, which may be a neighbour of the date's, and its number, 1 to 53.
+    /// The ISO 8601 week: its year, which may be a neighbour of the date's, and its number, 1 to
+    /// 53.
     pub fn iso_week(self) -> (i32, u32) {
         // A week belongs to the year of its Thursday.
         let thursday = Date(self.0.saturating_add(4 - self.weekday() as i32));

@@ -150,7 +150,8 @@ pub(crate) fn expand(arguments: Arguments, function: ItemFn) -> Result<TokenStre
                 #bind_states
                 #[allow(unused_mut, unused_variables, reason = "both are for some functions only")]
                 let mut reply = ::tidegate_plugin::typed::run(batch, |row, found| {
-                    #ident(#config_argument #reads::row(&columns, row) #state_argument #found_argument)
+                    let row_values = #reads::row(&columns, row);
+                    #ident(#config_argument row_values #state_argument #found_argument)
                 });
                 #finish_states
                 reply
@@ -174,7 +175,8 @@ struct Parameters {
 impl Parameters {
     fn of(function: &ItemFn) -> Result<Self> {
         const ORDER: &str = "a plugin takes `&Config` (may be left out), its row by value, \
-                             `&mut State` and `&mut Found<Rules>` (where it needs them), in this order";
+                             `&mut State` and `&mut Found<Rules>` (where it needs them), in this \
+                             order";
         let signature = &function.sig;
         if let Some(wrong) = signature.generics.type_params().next() {
             return Err(Error::new_spanned(wrong, "a plugin has no type parameters"));

@@ -29,7 +29,9 @@ pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
     // Spanned, so that a type that can't be read is underlined where it stands.
     let value: Vec<_> = types
         .iter()
-        .map(|ty| quote_spanned!(ty.span()=> <#ty as ::tidegate_plugin::typed::ReadValue<#lifetime>>))
+        .map(|ty| {
+            quote_spanned!(ty.span()=> <#ty as ::tidegate_plugin::typed::ReadValue<#lifetime>>)
+        })
         .collect();
     let origins = attributes.iter().map(|attributes| &attributes.origin);
     let formats = attributes.iter().map(|attributes| &attributes.format);
@@ -183,7 +185,8 @@ fn lookup(attribute: &syn::Attribute) -> Result<TokenStream> {
         }),
         _ => Err(Error::new_spanned(
             attribute,
-            "a look-up is `#[lookup(table = \"…\", key = \"…\", column = \"…\")]`, with a `key` for each key column",
+            "a look-up is `#[lookup(table = \"…\", key = \"…\", column = \"…\")]`, with a `key` for \
+             each key column",
         )),
     }
 }

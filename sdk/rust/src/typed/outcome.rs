@@ -8,7 +8,8 @@ use crate::{Batch, Reply, Verdict};
 /// What a plugin's function returns: a struct that is written, or a `Result` of one and a refusal.
 #[diagnostic::on_unimplemented(
     message = "a plugin can't return `{Self}`",
-    label = "a plugin returns a struct with `#[derive(Writes)]`, or a `Result` of one and a `Reject`"
+    label = "a plugin returns a struct with `#[derive(Writes)]`, or a `Result` of one and a \
+             `Reject`"
 )]
 pub trait Outcome {
     /// What is written.

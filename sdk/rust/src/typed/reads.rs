@@ -49,7 +49,8 @@ pub trait Reads<'a>: Sized {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a type that a field can be read as",
     label = "no column holds this type",
-    note = "a field is read as `bool`, `i64`, `f64`, `&'a str`, `Timestamp`, `Date`, `Json<'a>` or an enum with `#[derive(Enumeration)]`, or as an `Option` of one of these"
+    note = "a field is read as `bool`, `i64`, `f64`, `&'a str`, `Timestamp`, `Date`, `Json<'a>` or \
+            an enum with `#[derive(Enumeration)]`, or as an `Option` of one of these"
 )]
 pub trait ReadValue<'a>: Sized {
     /// The column's cells.
@@ -72,7 +73,8 @@ pub trait ReadValue<'a>: Sized {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a type that a field can be read as",
     label = "no column holds this type",
-    note = "a field is read as `bool`, `i64`, `f64`, `&'a str`, `Timestamp`, `Date`, `Json<'a>` or an enum with `#[derive(Enumeration)]`, or as an `Option` of one of these"
+    note = "a field is read as `bool`, `i64`, `f64`, `&'a str`, `Timestamp`, `Date`, `Json<'a>` or \
+            an enum with `#[derive(Enumeration)]`, or as an `Option` of one of these"
 )]
 pub trait Value<'a>: Sized {
     /// The column's cells.

@@ -15,7 +15,8 @@ use crate::{
 /// `None`; [`Field`](crate::Field) also says null and remove.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be written to rows",
-    label = "a plugin returns a struct with `#[derive(Writes)]`, or a `Result` of one and a `Reject`"
+    label = "a plugin returns a struct with `#[derive(Writes)]`, or a `Result` of one and a \
+             `Reject`"
 )]
 pub trait Writes: Sized {
     /// The columns that are built.
@@ -61,7 +62,9 @@ impl Writes for () {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a type that a field can be written as",
     label = "no column holds this type",
-    note = "a field is written as `bool`, `i64`, `f64`, `&str`, `String`, `Cow<str>`, `Timestamp`, `Date`, `JsonText` or an enum with `#[derive(Enumeration)]`, or as an `Option` or a `Field` of one of these"
+    note = "a field is written as `bool`, `i64`, `f64`, `&str`, `String`, `Cow<str>`, `Timestamp`, \
+            `Date`, `JsonText` or an enum with `#[derive(Enumeration)]`, or as an `Option` or a \
+            `Field` of one of these"
 )]
 pub trait WriteValue: Sized {
     /// What builds the column.
@@ -81,7 +84,9 @@ pub trait WriteValue: Sized {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a type that a field can be written as",
     label = "no column holds this type",
-    note = "a field is written as `bool`, `i64`, `f64`, `&str`, `String`, `Cow<str>`, `Timestamp`, `Date`, `JsonText` or an enum with `#[derive(Enumeration)]`, or as an `Option` or a `Field` of one of these"
+    note = "a field is written as `bool`, `i64`, `f64`, `&str`, `String`, `Cow<str>`, `Timestamp`, \
+            `Date`, `JsonText` or an enum with `#[derive(Enumeration)]`, or as an `Option` or a \
+            `Field` of one of these"
 )]
 pub trait Written: Sized {
     /// What builds the column.
