@@ -9,7 +9,7 @@
 //! every process that relies on it, whether it had to create it or not.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     io::{self, Read},
     path::{Path, PathBuf},
     sync::{
@@ -29,6 +29,9 @@ use crate::{blocking::off_task, files::Files};
 
 /// Directories that a process remembers as durable. Beyond it, it forgets and syncs them again.
 const DURABLE_DIRECTORIES_MAX: usize = 16_384;
+
+/// How many files or directories are synced at once.
+const SYNCS_AT_ONCE_MAX: usize = 8;
 
 /// What a file system takes as one name.
 const NAME_BYTES_MAX: usize = 255;
@@ -118,7 +121,7 @@ struct Tree {
 
 impl Tree {
     fn prepare(&self) -> Result<(), SinkError> {
-        self.ensure_directory(&self.temporary)?;
+        self.ensure_directories([self.temporary.as_path()])?;
         let orphans = self
             .files
             .list(&self.temporary)
@@ -148,11 +151,7 @@ impl Tree {
             .map(|object| self.path_of(&object.key))
             .collect::<Result<Vec<_>, _>>()?;
         let directories: BTreeSet<&Path> = paths.iter().map(|path| directory_of(path)).collect();
-        for directory in
-            std::iter::once(self.temporary.as_path()).chain(directories.iter().copied())
-        {
-            self.ensure_directory(directory)?;
-        }
+        self.ensure_directories(directories.iter().copied().chain([self.temporary.as_path()]))?;
 
         let mut missing = Vec::with_capacity(objects.len());
         for (object, path) in objects.iter().zip(&paths) {
@@ -161,15 +160,22 @@ impl Tree {
                 None => missing.push((object, path)),
             }
         }
-        for (object, _) in &missing {
-            staged.push(self.stage(object)?);
+        let mut refused = None;
+        for result in self.at_once(&missing, |(object, _)| self.stage(object)) {
+            match result {
+                Ok(path) => staged.push(path),
+                Err(error) => refused = Some(error),
+            }
         }
+        refused.map_or(Ok(()), Err)?;
         for ((object, path), temporary) in missing.iter().zip(staged.iter()) {
             self.publish_one(object, temporary, path)?;
         }
 
         // Also where nothing was missing: who published it may have been killed before its sync.
-        directories.into_iter().try_for_each(|directory| self.sync_directory(directory))
+        let directories = Vec::from_iter(directories);
+        let synced = self.at_once(&directories, |directory| self.sync_directory(directory));
+        synced.into_iter().collect()
     }
 
     fn publish_one(&self, object: &Object, temporary: &Path, path: &Path) -> Result<(), SinkError> {
@@ -210,7 +216,7 @@ impl Tree {
         let path = self.path_of(key)?;
         let found = self.digest_at(&path)?;
         if found.is_some() {
-            self.ensure_directory(directory_of(&path))?;
+            self.ensure_directories([directory_of(&path)])?;
             self.sync_directory(directory_of(&path))?;
         }
         Ok(found)
@@ -222,7 +228,7 @@ impl Tree {
         if self.digest_at(&path)? != Some(superseded) {
             return self.write(std::slice::from_ref(empty));
         }
-        self.ensure_directory(directory_of(&path))?;
+        self.ensure_directories([directory_of(&path)])?;
         let temporary = self.stage(empty)?;
         self.files.rename_replacing(&temporary, &path).map_err(|error| {
             let _ = self.files.remove(&temporary);
@@ -249,36 +255,79 @@ impl Tree {
         }
     }
 
-    /// Makes a directory be there and its name be durable, and so for all above it.
-    fn ensure_directory(&self, path: &Path) -> Result<(), SinkError> {
-        let Some(parent) = path.parent() else { return Ok(()) };
-        if self.lock_durable().contains(path) {
-            return Ok(());
+    /// Makes directories be there and their names be durable, and so for all above them.
+    fn ensure_directories<'a>(
+        &self,
+        directories: impl IntoIterator<Item = &'a Path>,
+    ) -> Result<(), SinkError> {
+        // In the order of paths a directory comes before what is in it.
+        let mut unsure = BTreeSet::new();
+        let durable = self.lock_durable();
+        for directory in directories {
+            unsure.extend(directory.ancestors().take_while(|path| !durable.contains(*path)));
         }
-        self.ensure_directory(parent)?;
-        let created = match self.files.create_directory(path) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-            // Directories far above may not even say that they are there.
-            Err(_) if self.is_above(path) && matches!(self.files.exists(path), Ok(true)) => false,
-            Err(error) => return Err(failed("failed to create the directory", path, error)),
-        };
-        match self.files.sync_directory(parent) {
-            Ok(()) => {}
-            // Above the root stand directories that are not ours, and that may not be opened.
-            // Nothing of ours is in them, unless we have just created it.
-            Err(error)
-                if !created
-                    && self.is_above(path)
-                    && error.kind() == io::ErrorKind::PermissionDenied => {}
-            Err(error) => return Err(failed("failed to sync the directory", parent, error)),
+        drop(durable);
+        unsure.remove(Path::new("/"));
+
+        let mut parents = BTreeMap::<_, bool>::new();
+        for directory in &unsure {
+            let created = self.create_directory(directory)?;
+            let parent = directory.parent().unwrap_or(Path::new("/"));
+            *parents.entry(parent).or_default() |= created || !self.is_above(directory);
         }
+        let parents = Vec::from_iter(parents);
+        let synced = self.at_once(&parents, |(parent, ours)| {
+            match self.files.sync_directory(parent) {
+                // Above the root stand directories that are not ours, and that may not be opened.
+                // If we have created nothing in one, nothing that we rely on is new in it.
+                Err(error) if !ours && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                result => {
+                    result.map_err(|error| failed("failed to sync the directory", parent, error))
+                }
+            }
+        });
+        synced.into_iter().collect::<Result<(), _>>()?;
+
         let mut durable = self.lock_durable();
-        if durable.len() >= DURABLE_DIRECTORIES_MAX {
+        if durable.len() + unsure.len() > DURABLE_DIRECTORIES_MAX {
             durable.clear();
         }
-        durable.insert(path.to_owned());
+        durable.extend(unsure.into_iter().map(Path::to_owned));
         Ok(())
+    }
+
+    /// Says whether it was not there.
+    fn create_directory(&self, path: &Path) -> Result<bool, SinkError> {
+        match self.files.create_directory(path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            // Directories above the root may refuse to be created for more than one reason.
+            Err(_) if self.is_above(path) && matches!(self.files.exists(path), Ok(true)) => {
+                Ok(false)
+            }
+            Err(error) => Err(failed("failed to create the directory", path, error)),
+        }
+    }
+
+    /// Does something for each item, several at once: a journal makes syncs that come together
+    /// durable together, in about the time of one.
+    fn at_once<T: Sync, R: Send>(&self, items: &[T], call: impl Fn(&T) -> R + Sync) -> Vec<R> {
+        // A simulation does one thing after the other, in an order that a seed gives again.
+        if !self.files.blocks() || items.len() < 2 {
+            return items.iter().map(call).collect();
+        }
+        let call = &call;
+        let parts = items.chunks(items.len().div_ceil(SYNCS_AT_ONCE_MAX));
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = parts
+                .map(|part| scope.spawn(move || part.iter().map(call).collect::<Vec<_>>()))
+                .collect();
+            let joined = threads.into_iter().map(|thread| match thread.join() {
+                Ok(results) => results,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            joined.flatten().collect()
+        })
     }
 
     /// Whether a directory is the root or contains it.
