@@ -52,7 +52,10 @@ fn count(number: usize, noun: &str) -> String {
 
 fn text(config: &config::Config, plan: &PlanDescription, warnings: usize) -> String {
     let mut text = format!("pipeline {}\n", config.pipeline);
-    let _ = writeln!(text, "  projected from each record: {}", listed(&plan.projected));
+    let _ = writeln!(text, "read of each record, once for all stages:");
+    for read in &plan.projected {
+        let _ = writeln!(text, "  {read}");
+    }
     for stage in &plan.stages {
         stage_text(&mut text, stage);
     }

@@ -22,6 +22,9 @@ pub(super) struct ListArgs {
     /// Only letters with this error code.
     #[arg(long)]
     code: Option<String>,
+    /// Only letters of records that broke this rule of a plugin.
+    #[arg(long)]
+    rule: Option<String>,
     /// Only letters of this partition.
     #[arg(long)]
     partition: Option<String>,
@@ -42,22 +45,44 @@ pub(super) struct ShowArgs {
     payload: bool,
 }
 
+/// Why records are dead: what letters are counted by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Reason {
+    stage: String,
+    code: String,
+    /// The rule of the plugin, where one was broken.
+    rule: Option<String>,
+}
+
+impl Reason {
+    fn of(letter: &Letter) -> Self {
+        let rule = Some(letter.etl("rule").to_owned()).filter(|rule| !rule.is_empty());
+        Reason {
+            stage: letter.etl("stage").to_owned(),
+            code: letter.etl("errorCode").to_owned(),
+            rule,
+        }
+    }
+}
+
 pub(super) fn list(args: &ListArgs) -> Result<Outcome, Failed> {
     let loaded = args.pipeline.load()?;
     let wanted = |letter: &Letter| {
         let is = |filter: &Option<String>, name: &str| {
             filter.as_deref().is_none_or(|filter| filter == letter.etl(name))
         };
-        is(&args.stage, "stage") && is(&args.code, "errorCode") && is(&args.partition, "partition")
+        is(&args.stage, "stage")
+            && is(&args.code, "errorCode")
+            && is(&args.rule, "rule")
+            && is(&args.partition, "partition")
     };
     let mut total = 0u64;
-    let mut reasons: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let mut reasons: BTreeMap<Reason, u64> = BTreeMap::new();
     let mut shown = Vec::new();
     let visit = |letter: Letter| {
         if wanted(&letter) {
             total += 1;
-            let reason = (letter.etl("stage").to_owned(), letter.etl("errorCode").to_owned());
-            *reasons.entry(reason).or_default() += 1;
+            *reasons.entry(Reason::of(&letter)).or_default() += 1;
             if shown.len() < args.limit {
                 shown.push(letter);
             }
@@ -67,9 +92,9 @@ pub(super) fn list(args: &ListArgs) -> Result<Outcome, Failed> {
     block_on(letters::each(&loaded.config.dead_letters.directory, visit))?
         .map_err(Failed::runtime)?;
     let text = list_text(total, &reasons, &shown);
-    let reasons = reasons.iter().map(
-        |((stage, code), letters)| json!({ "stage": stage, "code": code, "letters": letters }),
-    );
+    let reasons = reasons.iter().map(|(Reason { stage, code, rule }, letters)| {
+        json!({ "stage": stage, "code": code, "rule": rule, "letters": letters })
+    });
     let data = json!({
         "total": total,
         "reasons": reasons.collect::<Vec<_>>(),
@@ -85,16 +110,18 @@ fn summary(letter: &Letter) -> Value {
         "stage": letter.etl("stage"),
         "class": letter.etl("errorClass"),
         "code": letter.etl("errorCode"),
+        "rule": letter.etl("rule"),
         "message": letter.etl("errorMessage"),
         "partition": letter.etl("partition"),
         "position": letter.etl("position"),
     })
 }
 
-fn list_text(total: u64, reasons: &BTreeMap<(String, String), u64>, shown: &[Letter]) -> String {
+fn list_text(total: u64, reasons: &BTreeMap<Reason, u64>, shown: &[Letter]) -> String {
     let mut text = String::new();
-    for ((stage, code), letters) in reasons {
-        let _ = writeln!(text, "{letters:>10}  {stage}  {code}");
+    for (Reason { stage, code, rule }, letters) in reasons {
+        let rule = rule.as_ref().map(|rule| format!(" by {rule}")).unwrap_or_default();
+        let _ = writeln!(text, "{letters:>10}  {stage}  {code}{rule}");
     }
     if total > 0 {
         text.push('\n');
@@ -111,7 +138,9 @@ fn list_text(total: u64, reasons: &BTreeMap<(String, String), u64>, shown: &[Let
     }
     let more = match total - shown.len() as u64 {
         0 => String::new(),
-        more => format!(" ({more} not shown: `--limit`, `--stage`, `--code`, `--partition`)"),
+        more => {
+            format!(" ({more} not shown: `--limit`, `--stage`, `--code`, `--rule`, `--partition`)")
+        }
     };
     let _ = writeln!(text, "{total} dead letters{more}");
     text
