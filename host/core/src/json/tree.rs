@@ -33,7 +33,7 @@ pub(super) struct Node {
     /// One behind the last descendant.
     pub(super) end: NodeId,
     pub(super) keys: Keys,
-    /// The elements that are declared, when the value is an array.
+    /// The elements that are declared, when the value is an array, by their index.
     elements: Vec<(u32, NodeId)>,
 }
 
@@ -41,7 +41,13 @@ impl Node {
     /// The child at an index of an array, or [`NONE`].
     #[inline]
     pub(super) fn element(&self, index: u32) -> NodeId {
-        self.elements.iter().find(|(i, _)| *i == index).map_or(NONE, |(_, node)| *node)
+        match self.elements.last() {
+            Some((last, _)) if index <= *last => {
+                let found = self.elements.binary_search_by_key(&index, |(index, _)| *index);
+                found.map_or(NONE, |at| self.elements[at].1)
+            }
+            _ => NONE,
+        }
     }
 }
 
@@ -93,6 +99,7 @@ impl Tree {
         let end = self.nodes.len() as NodeId;
         let node = &mut self.nodes[id as usize];
         node.keys = Keys::new(keys);
+        node.elements.sort_unstable();
         node.end = end;
         id
     }

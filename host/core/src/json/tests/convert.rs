@@ -6,21 +6,25 @@ use super::{
 };
 use crate::{Presence, Values, description::TimestampFormat};
 
-/// A cell as the published tables write it.
+/// The first row's cell as the published tables write it.
 fn cell(column: &Column, kind: &Kind) -> String {
-    let presence = Presence::from_byte(column.presence_of(0)).expect("a presence");
+    cell_of(column, kind, 0)
+}
+
+fn cell_of(column: &Column, kind: &Kind, row: usize) -> String {
+    let presence = Presence::from_byte(column.presence_of(row)).expect("a presence");
     match presence {
         Presence::Value => match (&column.values, kind) {
-            (Values::Boolean(values), _) => (values[0] == 1).to_string(),
-            (Values::Int64(values), _) => values[0].to_string(),
-            (Values::Float64(values), _) => format!("{:?}", values[0]),
-            (Values::Timestamp(values), _) => format!("{} µs", values[0]),
-            (Values::Date(values), _) => format!("day {}", values[0]),
+            (Values::Boolean(values), _) => (values[row] == 1).to_string(),
+            (Values::Int64(values), _) => values[row].to_string(),
+            (Values::Float64(values), _) => format!("{:?}", values[row]),
+            (Values::Timestamp(values), _) => format!("{} µs", values[row]),
+            (Values::Date(values), _) => format!("day {}", values[row]),
             (Values::Utf8(values), _) => {
-                format!("{:?}", std::str::from_utf8(values.get(0)).expect("UTF-8"))
+                format!("{:?}", std::str::from_utf8(values.get(row)).expect("UTF-8"))
             }
-            (Values::Enumeration(values), _) => format!("code {}", values[0]),
-            (Values::Json(values), _) => String::from_utf8_lossy(values.get(0)).into_owned(),
+            (Values::Enumeration(values), _) => format!("code {}", values[row]),
+            (Values::Json(values), _) => String::from_utf8_lossy(values.get(row)).into_owned(),
         },
         Presence::Missing => "missing".into(),
         Presence::Null => "null".into(),
@@ -172,6 +176,31 @@ proptest! {
             prop_assert_eq!(got, expected(tree.get(&path.0), kind), "{} as {}", path, kind);
             let alone = project(&text, &[(path.clone(), kind.clone())]).expect("valid");
             prop_assert_eq!(&alone[0], column);
+        }
+    }
+
+    /// A row is the same in a batch as alone, whatever came before it.
+    #[test]
+    fn rows_do_not_depend_on_their_batch(
+        texts in proptest::collection::vec((json(), any::<bool>()), 1..8),
+        reads in proptest::collection::vec((any_path(), any_kind()), 1..4),
+    ) {
+        let projector = Projector::new(&reads, &[], Layout::Flat).expect("valid reads");
+        let mut projection = projector.projection();
+        let mut read = Vec::new();
+        for (text, damage) in &texts {
+            let text = if *damage { format!("{text}}}") } else { text.clone() };
+            let accepted = projector.project(text.as_bytes(), &mut projection).is_ok();
+            prop_assert_eq!(accepted, !damage);
+            read.extend(accepted.then_some(text));
+        }
+        prop_assert_eq!(projection.rows(), read.len());
+        for (row, text) in read.iter().enumerate() {
+            let alone = project(text, &reads).expect("valid");
+            for ((column, alone), (_, kind)) in projection.columns.iter().zip(&alone).zip(&reads) {
+                prop_assert_eq!(column.values.len(), read.len());
+                prop_assert_eq!(cell_of(column, kind, row), cell(alone, kind));
+            }
         }
     }
 

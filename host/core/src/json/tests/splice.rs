@@ -246,6 +246,36 @@ proptest! {
         }
     }
 
+    /// The other layouts are splices as well: under a key, and into nothing.
+    #[test]
+    fn layouts_are_splices_elsewhere(
+        text in json(),
+        edits in proptest::collection::vec((any_keys(), json()), 1..5),
+    ) {
+        let writes: Vec<Path> = edits.iter().map(|(path, _)| path.clone()).collect();
+        let edits: Vec<Edit<'_>> = edits.iter().enumerate().map(|(path, (_, value))| Edit {
+            path,
+            change: Change::Set(Value::Json(value.as_bytes())),
+        }).collect();
+        let under = |path: &Path| {
+            Path([Segment::Key("new".into())].into_iter().chain(path.0.clone()).collect())
+        };
+        let prefixed: Vec<Path> = writes.iter().map(under).collect();
+        let nested = splice(&text, &writes, &edits, Layout::Nested { key: "new".into() });
+        prop_assert_eq!(nested, splice(&text, &prefixed, &edits, Layout::Flat));
+
+        let envelope =
+            Envelope { source: "s".into(), processing_stage: "p".into(), version: "v".into() };
+        let wrapped = splice(&text, &writes, &edits, Layout::Envelope(envelope));
+        match splice("{}", &writes, &edits, Layout::Flat) {
+            Ok(enriched) => {
+                let want = format!("{{\"original_data\":{text},\"enriched_data\":{enriched},");
+                prop_assert!(wrapped.expect("no conflict").starts_with(&want));
+            }
+            conflict => prop_assert_eq!(wrapped, conflict),
+        }
+    }
+
     /// Writing what is there changes no byte, white space included, where there is no duplicate.
     #[test]
     fn writing_what_is_there_changes_nothing(text in json(), path in any_path()) {
@@ -265,6 +295,12 @@ proptest! {
         projector.splicer().splice(text.as_bytes(), located, &edits, STAMP, &mut out).expect("fits");
         prop_assert_eq!(String::from_utf8(out).expect("UTF-8"), text);
     }
+}
+
+/// A path of members.
+fn any_keys() -> impl Strategy<Value = Path> {
+    let key = prop::sample::select(&KEYS[..]).prop_map(|key| Segment::Key(key.to_owned()));
+    proptest::collection::vec(key, 1..4).prop_map(Path)
 }
 
 #[test]
