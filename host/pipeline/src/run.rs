@@ -1,7 +1,11 @@
 //! A pipeline, from its parts to its report: which partitions there are, which may be read, and
 //! when it is over.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -246,8 +250,17 @@ impl Pipeline {
         let crew = Crew::start(self.workers, jobs_max).map_err(Error::Worker)?;
         let slots = vec![jobs_max.max(1); self.workers.count()];
         let (ended, ends) = mpsc::channel(slots.iter().sum());
-        let run =
-            Run { shared: self.shared, shutdown, crew, slots, ended, ends, known: BTreeMap::new() };
+        let run = Run {
+            shared: self.shared,
+            shutdown,
+            crew,
+            slots,
+            ends,
+            tells: ended,
+            waiting: BTreeMap::new(),
+            running: BTreeSet::new(),
+            ended: BTreeMap::new(),
+        };
         // Tasks of `Workers::Here` live in this set; with threads it is empty.
         LocalSet::new().run_until(run.drive()).await
     }
@@ -260,16 +273,12 @@ struct Run {
     crew: Crew,
     /// How many more partitions each worker may take.
     slots: Vec<usize>,
-    ended: mpsc::Sender<End>,
     ends: mpsc::Receiver<End>,
-    known: BTreeMap<PartitionId, Known>,
-}
-
-/// A partition as the run knows it.
-enum Known {
-    Waiting { parents: Vec<PartitionId> },
-    Running,
-    Ended(Box<PartitionReport>),
+    tells: mpsc::Sender<End>,
+    /// Partitions that are not started, with the parents that the source still lists.
+    waiting: BTreeMap<PartitionId, Vec<PartitionId>>,
+    running: BTreeSet<PartitionId>,
+    ended: BTreeMap<PartitionId, PartitionReport>,
 }
 
 /// The task of a partition is over.
@@ -283,7 +292,7 @@ impl Run {
         self.discover().await?;
         loop {
             self.start_ready().await;
-            if !self.is_running() {
+            if self.running.is_empty() {
                 // One last look: partitions may have appeared while others ended.
                 if self.shutdown.is_draining() || !self.discover().await? {
                     break;
@@ -299,8 +308,7 @@ impl Run {
                     self.end(worker, report);
                     // While there are partitions to start, the regular look is often enough: a
                     // source of a thousand files is not listed a thousand times.
-                    let none_ready = !self.known.keys().any(|id| self.is_ready(id));
-                    if none_ready && !self.shutdown.is_draining() {
+                    if self.ready().is_none() && !self.shutdown.is_draining() {
                         self.discover().await?;
                     }
                 }
@@ -318,19 +326,17 @@ impl Run {
     async fn discover(&mut self) -> Result<bool, Error> {
         let listed = self.list().await?;
         let Some(listed) = listed else { return Ok(false) };
-        for Partition { id, parents, .. } in &listed {
-            let parents = || parents.clone();
-            self.known.entry(id.clone()).or_insert_with(|| Known::Waiting { parents: parents() });
-        }
-        // A parent that the source no longer lists counts as finished.
-        let gone = |id: &PartitionId| !listed.iter().any(|it| it.id == *id);
-        for known in self.known.values_mut() {
-            if let Known::Waiting { parents } = known {
-                parents.retain(|parent| !gone(parent));
+        let names = listed.iter().map(|it| it.id.clone()).collect::<BTreeSet<_>>();
+        for Partition { id, parents, .. } in listed {
+            if !self.running.contains(&id) && !self.ended.contains_key(&id) {
+                self.waiting.entry(id).or_insert(parents);
             }
         }
-        self.shared.progress.listed(self.known.len() as u64);
-        Ok(self.known.keys().any(|id| self.is_ready(id)))
+        // A parent that the source no longer lists counts as finished.
+        self.waiting.values_mut().for_each(|it| it.retain(|parent| names.contains(parent)));
+        let known = self.waiting.len() + self.running.len() + self.ended.len();
+        self.shared.progress.listed(known as u64);
+        Ok(self.ready().is_some())
     }
 
     /// The partitions as of now; none when the pipeline was told to stop before the source said.
@@ -382,33 +388,39 @@ impl Run {
 
     /// Starts partitions on the workers that have the most room.
     async fn start_ready(&mut self) {
-        let ready = self.known.keys().filter(|id| self.is_ready(id)).cloned().collect::<Vec<_>>();
-        for partition in ready {
-            let most =
-                self.slots.iter().enumerate().max_by_key(|(i, slots)| (**slots, usize::MAX - i));
+        loop {
+            let room = self.slots.iter().enumerate();
+            let most = room.max_by_key(|(worker, slots)| (**slots, usize::MAX - worker));
             let Some((worker, _)) = most.filter(|(_, slots)| **slots > 0) else { return };
+            let Some(partition) = self.ready() else { return };
             self.slots[worker] -= 1;
             self.shared.progress.opened();
             let job = self.job(worker, partition.clone());
-            self.known.insert(partition, Known::Running);
+            self.waiting.remove(&partition);
+            self.running.insert(partition);
             self.crew.spawn(worker, job).await;
         }
     }
 
+    /// The next partition to start, in the order of names.
+    ///
     /// Invariant: a child shard is not read before its parents are finished.
-    fn is_ready(&self, partition: &PartitionId) -> bool {
-        let Some(Known::Waiting { parents }) = self.known.get(partition) else { return false };
+    fn ready(&self) -> Option<PartitionId> {
+        if self.shutdown.is_draining() {
+            return None;
+        }
         let finished = |parent: &PartitionId| {
             let done = [Outcome::Finished, Outcome::AlreadyFinished];
-            matches!(self.known.get(parent), Some(Known::Ended(it)) if done.contains(&it.outcome))
+            self.ended.get(parent).is_some_and(|report| done.contains(&report.outcome))
         };
-        !self.shutdown.is_draining() && parents.iter().all(finished)
+        let mut waiting = self.waiting.iter();
+        waiting.find(|(_, parents)| parents.iter().all(finished)).map(|(id, _)| id.clone())
     }
 
     fn job(&self, worker: usize, partition: PartitionId) -> Job {
         let (shared, shutdown) = (self.shared.clone(), self.shutdown.clone());
         let mut ending =
-            Ending { worker, partition: Some(partition.clone()), ended: self.ended.clone() };
+            Ending { worker, partition: Some(partition.clone()), ended: self.tells.clone() };
         Box::new(move || {
             Box::pin(async move {
                 let report = partition::run(shared, partition, shutdown).await;
@@ -420,11 +432,8 @@ impl Run {
     fn end(&mut self, worker: usize, report: PartitionReport) {
         self.slots[worker] += 1;
         self.shared.progress.ended();
-        self.known.insert(report.partition.clone(), Known::Ended(Box::new(report)));
-    }
-
-    fn is_running(&self) -> bool {
-        self.known.values().any(|known| matches!(known, Known::Running))
+        self.running.remove(&report.partition);
+        self.ended.insert(report.partition.clone(), report);
     }
 
     async fn report(self) -> Report {
@@ -433,16 +442,14 @@ impl Run {
             Report { interrupted: self.shutdown.is_draining(), bytes_read, ..Report::default() };
         // Before anything is told: tasks that a force left behind are dropped with the crew.
         self.crew.dismiss().await;
-        for (partition, known) in self.known {
-            let partition = match known {
-                Known::Ended(partition) => *partition,
-                Known::Running => PartitionReport::new(partition, Outcome::Drained),
-                Known::Waiting { .. } if report.interrupted => {
-                    PartitionReport::new(partition, Outcome::Drained)
-                }
-                // Its parents could not be finished.
-                Known::Waiting { .. } => PartitionReport::new(partition, Outcome::Stopped),
-            };
+        // Without a stop only children of partitions that could not be finished are left.
+        let left = if report.interrupted { Outcome::Drained } else { Outcome::Stopped };
+        let waiting = self.waiting.into_keys().map(|it| PartitionReport::new(it, left));
+        let running = self.running.into_iter();
+        let running = running.map(|it| PartitionReport::new(it, Outcome::Drained));
+        let mut ended = self.ended;
+        ended.extend(waiting.chain(running).map(|it| (it.partition.clone(), it)));
+        for partition in ended.into_values() {
             report.counts = report.counts.plus(&partition.counts);
             add_stages(&mut report.stages, &partition.stages);
             report.ranges += partition.ranges;

@@ -11,7 +11,7 @@ use tidegate_pipeline::{
     memory::{MemoryRecord, StoreWrite, Storm},
 };
 
-use crate::world::{World, record};
+use crate::world::{World, expected, record};
 
 /// More with `TIDEGATE_SEEDS`.
 fn seeds() -> u64 {
@@ -115,8 +115,16 @@ fn check(world: &World, seed: u64) {
             _ => {}
         }
     }
+    // Invariant: order per partition key holds from source to sink.
+    let delivered = world.delivered();
     for number in 0..5 {
-        world.assert_checkpoint_is_not_ahead(&format!("p{number}"));
+        let partition = format!("p{number}");
+        world.assert_checkpoint_is_not_ahead(&partition);
+        let mut whole = expected(&partition, 80).into_iter();
+        let of_this = |text: &&String| text.contains(&format!("\"{partition}\""));
+        for text in delivered.iter().filter(of_this) {
+            assert!(whole.any(|it| it == *text), "seed {seed}: {text} is out of order, or twice");
+        }
     }
     for intent in world.intents() {
         assert!(intent.counts.conserved(), "seed {seed}");
