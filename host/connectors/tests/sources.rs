@@ -389,3 +389,54 @@ async fn files_pass_the_suite_of_sources() {
     let expected = [whole("a.json", b"{}"), whole("b.json", b"")];
     conformance::source(&whole_files(&directory, LineLimits::default()), &expected).await;
 }
+
+/// What lines are, said plainly: texts between line feeds, without a carriage return at their end,
+/// and the offset behind each; blank ones left out.
+fn plainly(text: &str) -> Vec<Seen> {
+    let mut offset = 0;
+    let mut all = Vec::new();
+    for line in text.split_inclusive('\n') {
+        offset += line.len() as u64;
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if !line.is_empty() {
+            all.push(seen(line, offset));
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn random_texts_are_split_as_a_plain_reading_splits_them() {
+    use rand::{RngExt, SeedableRng};
+    for seed in 0..300 {
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let mut text = String::new();
+        for _ in 0..random.random_range(0..200) {
+            match random.random_range(0..8u8) {
+                0..=2 => text.push('\n'),
+                3 => text.push_str("\r\n"),
+                4 => text.push('\r'),
+                5 => text.push_str(&"long ".repeat(random.random_range(0..20))),
+                _ => text.push('x'),
+            }
+        }
+        let directory = tempfile::tempdir().unwrap();
+        write(&directory, "a", &text);
+        let source = source_of(&directory, &["a"]);
+        let limit = ReadLimit {
+            records_max: random.random_range(1..10),
+            bytes_max: random.random_range(1..100),
+            until: None,
+        };
+        let mut reader = open(&source, "a", None).await;
+        let all = drain(&mut *reader, limit).await;
+        assert_eq!(all, plainly(&text), "seed {seed}");
+        for (row, (_, offset, _)) in all.iter().enumerate() {
+            let position = Position::from_offset(*offset);
+            let resume = Resume { position, token: reader.token(position) };
+            let rest = drain(&mut *open(&source, "a", Some(&resume)).await, limit).await;
+            assert_eq!(rest, all[row + 1..], "seed {seed} row {row}");
+        }
+    }
+}

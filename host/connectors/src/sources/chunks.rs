@@ -49,7 +49,7 @@ pub(super) struct ChunkLoader {
 }
 
 /// More buffers than these are given back to the allocator.
-const RETIRED_MAX: usize = 4;
+const RETIRED_MAX: usize = 2;
 
 impl ChunkLoader {
     /// Reads a stream whose next byte stands at `offset`, at the start of a line.
@@ -73,7 +73,9 @@ impl ChunkLoader {
 
     /// Takes back the buffer of a chunk that has been used up.
     pub(super) fn retire(&mut self, bytes: Bytes) {
-        if self.retired.len() < RETIRED_MAX && bytes.len() >= CHUNK_BYTES / 2 {
+        // Larger ones were for a line of unusual size, smaller ones end a stream.
+        let usual = (CHUNK_BYTES / 2..=CHUNK_BYTES).contains(&bytes.len());
+        if usual && self.retired.len() < RETIRED_MAX {
             self.retired.push(bytes);
         }
     }
@@ -120,6 +122,7 @@ impl ChunkLoader {
             whole = filled;
         }
         self.carry.clear();
+        self.carry.shrink_to(CHUNK_BYTES);
         self.carry.extend_from_slice(&buffer[whole..filled]);
         if whole == 0 {
             return self.failed.take().map_or(Ok(None), Err);

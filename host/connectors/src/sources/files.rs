@@ -180,6 +180,7 @@ impl Stream for SourceFile {
 
     fn failed(&self, offset: u64, error: io::Error) -> SourceError {
         let path = self.path.display();
+        let compression = self.compression.of(&self.path);
         match error.kind() {
             io::ErrorKind::NotFound => SourceError::new(
                 SourceErrorKind::Trimmed,
@@ -189,8 +190,8 @@ impl Stream for SourceFile {
             io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => {
                 broken(format!("`{path}` can't be read"), Some(error))
             }
-            _ if is_damage(&error) => {
-                let format = self.compression.of(&self.path).name();
+            _ if compression != Compression::Plain && is_damage(&error) => {
+                let format = compression.name();
                 let message = format!(
                     "`{path}` is damaged: its {format} data can't be decompressed behind byte \
                      {offset} of what it holds; everything before is done: put a whole file there",

@@ -270,3 +270,70 @@ pub(super) fn broken(message: String, cause: Option<io::Error>) -> SourceError {
     let cause = cause.map(Into::into);
     SourceError { kind: SourceErrorKind::Broken, message, cause }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Cursor, Read},
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    const TEXT: &str = "one\ntwo\nthree\nfour\n";
+
+    /// A stream whose first opening breaks off after some bytes, as a disk does.
+    struct BreaksOnce {
+        opened: AtomicUsize,
+        after: usize,
+    }
+
+    struct BreaksOff(Cursor<&'static str>);
+
+    impl Read for BreaksOff {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 => Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())),
+                n => Ok(n),
+            }
+        }
+    }
+
+    impl Stream for BreaksOnce {
+        fn open(&self, after: Option<(u64, &str)>) -> Result<(ChunkLoader, Head), SourceError> {
+            let offset = after.map_or(0, |(offset, _)| offset);
+            let stream: Box<dyn Read + Send> = match self.opened.fetch_add(1, Ordering::Relaxed) {
+                0 => Box::new(BreaksOff(Cursor::new(&TEXT[..self.after]))),
+                _ => Box::new(Cursor::new(&TEXT[offset as usize..])),
+            };
+            Ok((ChunkLoader::new(stream, offset, 1 << 20, false), Head::default()))
+        }
+
+        fn failed(&self, offset: u64, error: io::Error) -> SourceError {
+            SourceError::new(SourceErrorKind::Unavailable, format!("behind {offset}"), error)
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_reading_goes_on_behind_the_last_record() {
+        let limits = LineLimits::default().clamped();
+        let limit = ReadLimit { records_max: 2, bytes_max: 1 << 20, until: None };
+        for after in 0..TEXT.len() {
+            let stream = BreaksOnce { opened: AtomicUsize::new(0), after };
+            let opened = stream.open(None).unwrap();
+            let mut reader = LineReader::new(stream, limits, 0, opened);
+            let (mut records, mut failures) = (Vec::new(), 0);
+            loop {
+                match reader.read(limit).await {
+                    Ok(ReadOutcome::Records(batch)) => {
+                        records.extend((0..batch.len()).map(|row| batch.record(row).to_vec()));
+                    }
+                    Ok(_) => break,
+                    Err(_) => failures += 1,
+                }
+            }
+            let expected: Vec<_> = TEXT.lines().map(|line| line.as_bytes().to_vec()).collect();
+            assert_eq!((records, failures), (expected, 1), "after {after} bytes");
+        }
+    }
+}
