@@ -15,9 +15,9 @@ pub(super) const TEXT_BYTES_MAX: usize = 1 << 31;
 /// How many bytes may be read behind the end of a text.
 pub(super) const PADDING_BYTES: usize = 64;
 
-/// How many places may be looked at behind the last token: a member of an object is looked at
-/// as a whole before any of it is.
-pub(super) const LOOK_AHEAD: usize = 6;
+/// How many places may be looked at behind the last token: both quotes of a key and its colon are
+/// looked at before any of them is.
+pub(super) const LOOK_AHEAD: usize = 4;
 
 /// How many bytes, and tokens, of room are kept for the next text; what a larger one took beyond
 /// that is given back.
