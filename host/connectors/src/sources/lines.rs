@@ -38,7 +38,8 @@ impl LineLimits {
     /// Spans are 32 bits wide, a batch may be a line more than was asked for, and a fingerprint
     /// wants its head: outside of this, limits are moved to the nearest that work.
     pub(super) fn clamped(self) -> Self {
-        let payload_bytes_max = self.payload_bytes_max.clamp(64 << 10, 1 << 30);
+        let asked = self.payload_bytes_max.max(self.record_bytes_max);
+        let payload_bytes_max = asked.clamp(64 << 10, 1 << 30);
         LineLimits {
             record_bytes_max: self.record_bytes_max.clamp(1, payload_bytes_max),
             payload_bytes_max,
