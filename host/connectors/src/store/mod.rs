@@ -61,7 +61,7 @@ impl SqliteStore {
         self.ask(|answer| Event::RecordGeneration { generation, answer }).await
     }
 
-    /// The store that an inspector of the same data sees.
+    /// Hands the thread an event, and waits for its answer.
     async fn ask<T>(
         &self,
         event: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Event,

@@ -22,7 +22,7 @@ const TABLES: &str = "
     CREATE TABLE partitions (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
-        -- The fence: who holds the partition, and the how manyeth acquisition theirs was.
+        -- The fence: who holds the partition, and how many acquisitions there were.
         owner TEXT,
         counter INTEGER NOT NULL,
         -- The last write that was done, by its id.
