@@ -182,7 +182,11 @@ impl Owner {
 
     /// Does some work unless the pipeline is told to stop and runs out of patience, and renews the
     /// lease meanwhile, unless it is a write to the store.
-    async fn in_time<T>(&mut self, seam: &Seam, work: impl Future<Output = T>) -> Result<T, Error> {
+    pub(crate) async fn in_time<T>(
+        &mut self,
+        seam: &Seam,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Error> {
         let (shutdown, patience) = (self.shutdown.clone(), self.shared.settings.drain_max);
         let may_renew = *seam != Seam::Store;
         let work = async {

@@ -32,7 +32,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     error::{Error, ForeignObject},
     failpoint::{ProtocolStep, Side},
-    owner::Owner,
+    owner::{Owner, chain},
     plan::Plan,
     process::{RangeContext, RangeObject, RangeOutput, RangeProcessor, StageStatistics},
     progress::{Event, Seam},
@@ -149,7 +149,8 @@ impl Owner {
         let ticket = tracker.open(span).expect("a range's own limits are below the tracker's");
         range.tickets.push(ticket);
         range.last = Some(end);
-        let processed = range.processor.process(batch, &range.states).await;
+        let OpenRange { processor, states, .. } = range;
+        let processed = self.in_time(&Seam::Chain, processor.process(batch, states)).await?;
         processed.map_err(Error::Process)?;
         self.shared.progress.read(span.records, span.bytes);
         self.renew_if_due().await?;
@@ -392,16 +393,33 @@ struct CommittedStates {
 #[async_trait::async_trait]
 impl StateLoader for CommittedStates {
     async fn load(&self, stage: &str, keys: &[u128]) -> Result<Vec<Option<StateRow>>, StoreError> {
-        let mut attempts = Attempts::new(self.shared.settings.retry);
-        let mut random = self.shared.random_for(&self.lease.partition);
+        let shared = &self.shared;
+        let partition = Some(self.lease.partition.clone());
+        let mut attempts = Attempts::new(shared.settings.retry);
+        let mut random = shared.random_for(&self.lease.partition);
+        let mut waits = None;
         loop {
-            let error = match self.shared.store.states(&self.lease, stage, keys).await {
-                Ok(rows) => return Ok(rows),
+            let error = match shared.store.states(&self.lease, stage, keys).await {
+                Ok(rows) => {
+                    if waits.is_some() {
+                        let (seam, attempts) = (Seam::Store, attempts.failed());
+                        shared.observer.observe(&Event::Resumed { partition, seam, attempts });
+                    }
+                    return Ok(rows);
+                }
                 Err(error) => error,
             };
             let Failure::Retry { after } = error.failure() else { return Err(error) };
             let Some(delay) = attempts.delay(&mut random, after) else { return Err(error) };
-            self.shared.progress.retry(&Seam::Store);
+            waits.get_or_insert_with(|| shared.progress.waits());
+            shared.progress.retry(&Seam::Store);
+            shared.observer.observe(&Event::Waiting {
+                partition: partition.clone(),
+                seam: Seam::Store,
+                attempts: attempts.failed(),
+                delay,
+                message: chain(&error),
+            });
             tokio::time::sleep(delay).await;
         }
     }

@@ -139,3 +139,25 @@ async fn a_graceful_stop_during_an_outage_gives_up_in_time_and_loses_nothing() {
     assert!(healed.run().await.is_complete());
     assert_eq!(healed.delivered(), expected("p", 25));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_graceful_stop_does_not_wait_for_ever_for_states() {
+    let world = World::with_records(25);
+    let (stop, listens) = shutdown();
+    let run = world.pipeline(Failpoints::default(), Workers::Here).run(listens);
+    let stops = async {
+        // The partition is acquired, and the states of its first batch can't be read.
+        while world.store.history().is_empty() {
+            tokio::time::sleep(Duration::from_micros(1)).await;
+        }
+        world.store.fail_next(1_000_000);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        stop.drain();
+    };
+    let (report, ()) = tokio::join!(run, stops);
+    assert_eq!(report.expect("a report").partitions[0].outcome, Outcome::Drained);
+    assert!(world.saw("seam: Store") && world.intents().is_empty(), "it waited for states");
+    let healed = World { store: world.twin().store, ..world };
+    assert!(healed.run().await.is_complete());
+    assert_eq!(healed.delivered(), expected("p", 25));
+}
