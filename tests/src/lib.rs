@@ -1,3 +1,4 @@
 //! What the tests of the whole share. The tests themselves lie in `tests/`, a file each story.
 
 pub mod guests;
+pub mod program;

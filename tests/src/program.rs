@@ -70,8 +70,7 @@ impl Program {
     }
 
     fn command(&self, command: &str, arguments: &[&str]) -> Command {
-        let binary =
-            from_env("TIDEGATE_BIN").unwrap_or_else(|| target().join("release/tidegate"));
+        let binary = from_env("TIDEGATE_BIN").unwrap_or_else(|| target().join("release/tidegate"));
         assert!(binary.exists(), "{} is missing: run `cargo xtask test`", binary.display());
         let mut run = Command::new(binary);
         run.args(command.split(' ')).arg(&self.pipeline).args(arguments);

@@ -3,6 +3,7 @@
 
 use std::{fmt::Write as _, fs, path::Path, process::Child, time::Duration};
 
+use tidegate_connectors::store::StoreInspector;
 use tidegate_tests::program::{Program, tree};
 
 /// A plain linear congruential generator: moments and events differ from run to run of the test
@@ -105,14 +106,16 @@ fn left_by(out: &Path) -> (Vec<(String, Vec<u8>)>, String) {
 
 /// Every state in the store, a line each, in order.
 fn states(data: &Path) -> String {
-    let store = tidegate_connectors::store::Reader::open(data).expect("the store can be read");
-    let states = store.states().expect("the states can be read");
-    states.iter().fold(String::new(), |mut text, (partition, change)| {
-        let bytes = change.state.as_ref().map(|state| &state.bytes);
-        writeln!(text, "{partition} {} {:032x} {bytes:?}", change.stage, change.key)
-            .expect("a string");
-        text
-    })
+    let store = StoreInspector::open(data).expect("the store can be read");
+    let mut text = String::new();
+    for partition in store.partitions().expect("the partitions can be read") {
+        let each = |change| {
+            writeln!(text, "{} {change:?}", partition.id).expect("a string");
+            Ok(())
+        };
+        store.states(&partition.id, each).expect("the states can be read");
+    }
+    text
 }
 
 /// Starts runs and kills them at random moments until `kills` were killed while they worked, then

@@ -386,11 +386,15 @@ fn wasi_is_empty_and_deterministic() {
     assert_eq!(first[4], Values::Boolean(vec![0]), "no files");
     assert_eq!(first, answer(), "random numbers repeat in every instance");
     assert_eq!(lines.lock().expect("no test panics here")[0], "hello from WASI");
-    // The network is not there, and a panic that went to standard error is still told.
-    let mut instance = factory.instantiate().expect("a fresh instance");
-    let error = call(&mut *instance, &[POISON]).expect_err("there is no network");
-    assert_eq!(error.breach, Breach::Trap);
-    assert!(error.message.contains("a network"), "{}", error.message);
+    let fails = |amount: f64, words: &str| {
+        let mut instance = factory.instantiate().expect("a fresh instance");
+        let error = call(&mut *instance, &[amount]).expect_err("it fails");
+        assert_eq!(error.breach, Breach::Trap);
+        assert!(error.message.contains(words), "{words:?} is not in {:?}", error.message);
+    };
+    fails(80.0, "called `wasi:sockets/");
+    // A panic that went to standard error is told all the same.
+    fails(POISON, "nobody told the host of this");
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! Every example runs, and leaves what it left when somebody last looked at it.
+//!
+//! What is expected is committed as counts and digests: most of the input is not ours.
+//! `TIDEGATE_BLESS=1` writes it anew.
+
+use std::{fs, os::unix::fs::symlink, path::Path};
+
+use serde_json::{Value, json};
+use tidegate_core::Digest;
+use tidegate_tests::program::{Program, lines, root, shared_data, tree};
+
+/// One digest over the names and contents of all files under a directory.
+fn digest(directory: &Path) -> (usize, String) {
+    let files = tree(directory);
+    let all = files.iter().fold(Vec::new(), |mut all, (name, content)| {
+        all.extend_from_slice(name.as_bytes());
+        all.extend_from_slice(&Digest::of(content).0);
+        all
+    });
+    (files.len(), Digest::of(&all).to_string())
+}
+
+/// One digest over what dead letters say of their records. Not over all their bytes: they name the
+/// digests of the components, which depend on where those were built.
+fn digest_of_letters(directory: &Path) -> (usize, String) {
+    let letters = lines(directory);
+    let all = letters.iter().fold(String::new(), |mut all, letter| {
+        let letter: Value = serde_json::from_slice(letter).expect("a dead letter is JSON");
+        let etl = &letter["etl"];
+        for part in
+            ["stage", "errorCode", "errorMessage", "rule", "partition", "position", "payloadSha256"]
+        {
+            all.push_str(&etl[part].to_string());
+        }
+        all
+    });
+    (letters.len(), Digest::of(all.as_bytes()).to_string())
+}
+
+/// Runs an example with its output in a fresh folder, and holds what it leaves against what is
+/// expected.
+fn check(name: &str, program: Program, out: &Path, parts: &[&str]) {
+    let summary = program.data("run", &["--clock", "2026-03-01T00:00:00Z"]);
+    let counts = ["read", "filtered", "dropped", "delivered", "dead_lettered"];
+    let mut found = serde_json::Map::new();
+    for count in counts {
+        found.insert(count.to_owned(), summary[count].clone());
+    }
+    for part in parts {
+        let (files, digest) = digest(&out.join(part));
+        found.insert((*part).to_owned(), json!({ "files": files, "digest": digest }));
+    }
+    let (letters, digest) = digest_of_letters(&out.join("dead-letters"));
+    assert_eq!(summary["dead_lettered"], letters as u64, "{name}");
+    found.insert("dead-letters".to_owned(), json!({ "letters": letters, "digest": digest }));
+    let found = Value::Object(found);
+
+    let verified = program.data("verify", &[]);
+    assert_eq!(verified["conserved"], true, "{name}: {verified:#}");
+    let read = found["read"].as_u64().expect("a count");
+    let rest: u64 = counts[1..].iter().map(|it| found[it].as_u64().expect("a count")).sum();
+    assert_eq!(read, rest, "{name}: {found:#}");
+
+    let file = root().join("examples").join(name).join("expected.json");
+    if std::env::var_os("TIDEGATE_BLESS").is_some() {
+        fs::write(&file, format!("{found:#}\n")).expect("the example's folder can be written to");
+    }
+    let expected = fs::read_to_string(&file).expect("the example says what it leaves");
+    let expected: Value = serde_json::from_str(&expected).expect("it says so in JSON");
+    assert_eq!(found, expected, "{name} leaves something else; TIDEGATE_BLESS=1 takes it as right");
+}
+
+/// The names of partitions are the paths as the pipeline gives them: relative ones, or they would
+/// be others on every machine.
+fn over_shared_events(name: &str, parts: &[&str]) {
+    let Some(data) = shared_data(&format!("example {name}")) else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let events = fs::canonicalize(data.join("events")).expect("the events are there");
+    symlink(events, folder.path().join("events")).expect("a fresh folder");
+    let pipeline = folder.path().join("pipeline.yaml");
+    fs::copy(root().join("examples").join(name).join("pipeline.yaml"), &pipeline)
+        .expect("the example has a pipeline");
+    let program = Program::new(pipeline).with("EVENTS", "events");
+    check(name, program, &folder.path().join("out"), parts);
+}
+
+#[test]
+fn generated_events() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let program = Program::new(root().join("examples/events/pipeline.yaml"))
+        .with("DEMO_DIR", out.path())
+        .with("DEMO_RECORDS", "20000")
+        .with("DEMO_SEED", "1");
+    check("events", program, out.path(), &["processed"]);
+}
+
+#[test]
+fn driver_events() {
+    over_shared_events("cars", &["pickups", "dropoffs"]);
+}
+
+#[test]
+fn changes_of_a_table() {
+    over_shared_events("debezium", &["changes", "cancelled"]);
+}
+
+#[test]
+fn webhooks() {
+    over_shared_events("github", &["webhooks"]);
+}
