@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     fs::create_dir_all(&demo).context("create ./demo")?;
     let pipeline = root.join("examples/events/pipeline.yaml");
-    let mut tidegate = |command: &str| {
+    let tidegate = |command: &str| {
         shell::output(
             Command::new(&tidegate)
                 .current_dir(&root)
