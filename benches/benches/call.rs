@@ -8,9 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use tidegate_core::{
-    Batch, Column, Timestamp, TransformFactory, Values, transform::States,
-};
+use tidegate_core::{Batch, Column, Timestamp, TransformFactory, Values, transform::States};
 use tidegate_engine::{ConfigureOptions, Runtime, RuntimeOptions};
 
 /// How long each row is measured.

@@ -97,7 +97,7 @@ fn link(
 fn describe(runtime: &Runtime, linked: &v0_1::Linked, digest: Digest) -> Result<About, LoadError> {
     let limits = Limits::default();
     let logs = LogBudget::new(digest.short().into(), LogSink::default(), limits.log_lines);
-    let guest = Guest::new(limits.memory_bytes, logs, Wasi::new(random_seed(digest)));
+    let guest = Guest::new(&limits, logs, Wasi::new(random_seed(digest)));
     let mut store = new_store(runtime, guest, &limits);
     let said = linked.instantiate(&mut store).and_then(|exports| exports.describe(&mut store));
     store.data_mut().logs.end();

@@ -116,7 +116,7 @@ impl Configured {
     ) -> Result<(Parts, Result<Description, (String, String)>), TransformError> {
         let logs = LogBudget::new(Arc::clone(&self.name), self.log.clone(), self.limits.log_lines);
         let wasi = Wasi::new(random_seed(self.plugin.component));
-        let guest = Guest::new(self.limits.memory_bytes, logs, wasi);
+        let guest = Guest::new(&self.limits, logs, wasi);
         let limits = Limits { time: self.limits.time.saturating_mul(factor), ..self.limits };
         let mut store = new_store(&self.component.runtime, guest, &limits);
         let called = self.component.linked.instantiate(&mut store).and_then(|exports| {

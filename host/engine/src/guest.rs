@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 
 use wasmtime::ResourceLimiter;
 
-use crate::wasi::Wasi;
+use crate::{limits::Limits, wasi::Wasi};
 
 /// How much of a panic's text or a log line is kept, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
@@ -74,31 +74,59 @@ pub(crate) struct Fault {
     pub(crate) message: String,
 }
 
+/// The least that a call of the host is charged: an empty line costs the host something too.
+const CALL_BYTES_MIN: u64 = 64;
+
+/// A call made the host copy or make more than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("copies more to and from the host than it may")]
+pub(crate) struct Overdrawn;
+
 /// The host's side of one instance.
 pub(crate) struct Guest {
     pub(crate) memory: MemoryMeter,
     pub(crate) logs: LogBudget,
     pub(crate) fault: Option<Fault>,
     pub(crate) wasi: Wasi,
+    /// What the calls of the host may still copy. The guest's fuel does not pay for the host's
+    /// work, and time must not be what stops it.
+    credit_bytes: u64,
 }
 
 impl Guest {
-    pub(crate) fn new(memory_bytes_max: u64, logs: LogBudget, wasi: Wasi) -> Self {
-        let memory = MemoryMeter { bytes: 0, bytes_max: memory_bytes_max, refused: None };
-        Guest { memory, logs, fault: None, wasi }
+    pub(crate) fn new(limits: &Limits, logs: LogBudget, wasi: Wasi) -> Self {
+        let memory = MemoryMeter { bytes: 0, bytes_max: limits.memory_bytes, refused: None };
+        Guest { memory, logs, fault: None, wasi, credit_bytes: limits.reply_bytes.base }
     }
 
-    /// Before a call: what a call may log, and nothing known of a failure.
-    pub(crate) fn begin(&mut self) {
+    /// Before a call: what it may cost the host, and nothing known of a failure.
+    pub(crate) fn begin(&mut self, credit_bytes: u64) {
+        self.credit_bytes = credit_bytes;
         self.memory.refused = None;
         self.fault = None;
         self.logs.begin();
     }
 
+    /// Charges the guest for what it makes the host do.
+    pub(crate) fn charge(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        let bytes = (bytes as u64).max(CALL_BYTES_MIN);
+        self.credit_bytes = self.credit_bytes.checked_sub(bytes).ok_or(Overdrawn)?;
+        Ok(())
+    }
+
+    /// The guest's `log`.
+    pub(crate) fn log(&mut self, level: LogLevel, message: String) -> wasmtime::Result<()> {
+        self.charge(message.len())?;
+        self.logs.line(level, message);
+        Ok(())
+    }
+
     /// The guest's `fault`. The last word counts: a panic while panicking says more.
-    pub(crate) fn fault(&mut self, row: Option<u32>, mut message: String) {
+    pub(crate) fn fault(&mut self, row: Option<u32>, mut message: String) -> wasmtime::Result<()> {
+        self.charge(message.len())?;
         truncate(&mut message);
         self.fault = Some(Fault { row, message });
+        Ok(())
     }
 }
 
@@ -185,7 +213,7 @@ impl LogBudget {
         self.suppressed = 0;
     }
 
-    /// The guest's `log`.
+    /// A line of the guest's.
     pub(crate) fn line(&mut self, level: LogLevel, mut message: String) {
         if self.lines == self.lines_max {
             self.suppressed += 1;

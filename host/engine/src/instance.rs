@@ -39,7 +39,7 @@ impl Instance {
         let limits = &self.configured.limits;
         let reply_bytes_max = limits.reply_bytes.of(batch.rows);
         let guest = self.store.data_mut();
-        guest.begin();
+        guest.begin(reply_bytes_max);
         guest.wasi.begin(batch.batch_time);
         self.store
             .set_fuel(limits.fuel.of(batch.rows))

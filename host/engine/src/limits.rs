@@ -38,7 +38,8 @@ pub struct Limits {
     pub time: Duration,
     /// More time for each row.
     pub time_per_row: Duration,
-    /// What a call may copy out of the guest: all lists of a reply together, and each log line.
+    /// What a call may copy out of the guest: all lists of a reply together. As much again may be
+    /// logged, where every line counts as 64 bytes at least.
     pub reply_bytes: Limit,
     /// Findings of a reply.
     pub findings: Limit,

@@ -122,18 +122,24 @@ pub(crate) fn epoch_ticks(time: Duration) -> u64 {
 }
 
 fn new_engine(options: &RuntimeOptions) -> Result<Engine, RuntimeError> {
-    // 4 GiB a memory makes every access of a 32-bit memory safe without a check. Where the
-    // process may not reserve that much (`ulimit -v`), the memories are as large as their limit
-    // and every access is checked: slower, and the same otherwise.
-    let full = config(options);
-    Engine::new(&full).or_else(|_| {
-        let mut small = config(options);
-        small.memory_reservation(options.memory_bytes_max).memory_guard_size(64 << 10);
-        Engine::new(&small).map_err(|error| RuntimeError::Engine(format!("{error:#}")))
+    let mut pooling = config();
+    pooling.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(options)));
+    Engine::new(&pooling).or_else(|error| {
+        // Where the process may not reserve so much (`ulimit -v`), each memory is mapped when it
+        // is wanted and its accesses are checked one by one: slower, and the same otherwise.
+        tracing::warn!("no address space for a pool of instances: {error:#}");
+        let mut on_demand = config();
+        on_demand
+            .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+            .memory_reservation(options.memory_bytes_max)
+            .memory_guard_size(64 << 10);
+        Engine::new(&on_demand).map_err(|error| RuntimeError::Engine(format!("{error:#}")))
     })
 }
 
-fn config(options: &RuntimeOptions) -> Config {
+/// Slots for instances. Each memory has 4 GiB of address space, which makes every access of a
+/// 32-bit memory safe without a check.
+fn pool(options: &RuntimeOptions) -> PoolingAllocationConfig {
     let instances = options.instances_max;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
@@ -147,9 +153,13 @@ fn config(options: &RuntimeOptions) -> Config {
         .max_component_instance_size(INSTANCE_BYTES_MAX)
         .max_core_instance_size(INSTANCE_BYTES_MAX)
         .max_memory_size(usize::try_from(options.memory_bytes_max).unwrap_or(usize::MAX));
+    pool
+}
+
+/// What all engines have in common.
+fn config() -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .consume_fuel(true)
         .epoch_interruption(true)
         // Support for async guests triples the cost of a call.

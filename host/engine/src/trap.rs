@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidegate_core::transform::{Breach, TransformError};
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
-use crate::guest::Guest;
+use crate::guest::{Guest, Overdrawn};
 
 /// How long the pipeline should wait for a slot of the pool: about the length of a batch.
 const EXHAUSTED_DELAY: Duration = Duration::from_millis(50);
@@ -23,8 +23,8 @@ pub(crate) fn classify(error: &wasmtime::Error, guest: &mut Guest) -> TransformE
             let error = TransformError::new(Breach::Exhausted, message);
             return TransformError { after: Some(EXHAUSTED_DELAY), ..error };
         }
-        None if is_hostcall_fuel(error) => {
-            (Breach::ReplyBytes, "copies more to the host than it may".to_owned())
+        None if error.is::<Overdrawn>() || is_hostcall_fuel(error) => {
+            (Breach::ReplyBytes, Overdrawn.to_string())
         }
         // Without guest frames the guest had returned: its answer could not be lifted.
         None if backtrace.is_none() => (Breach::Reply, root_cause(error)),
@@ -71,5 +71,12 @@ fn is_hostcall_fuel(error: &wasmtime::Error) -> bool {
 }
 
 fn root_cause(error: &wasmtime::Error) -> String {
-    error.root_cause().to_string()
+    let text = error.root_cause().to_string();
+    let import = text
+        .strip_prefix("unknown import: `")
+        .and_then(|rest| rest.strip_suffix("` has not been defined"));
+    match import {
+        Some(import) => format!("called `{import}`, which plugins do not have"),
+        None => text,
+    }
 }

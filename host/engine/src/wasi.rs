@@ -14,9 +14,6 @@ use wasmtime::{
 
 use crate::guest::{Guest, LogLevel};
 
-/// How many random bytes a guest may ask for at once: far more than a hash map's seed.
-const RANDOM_BYTES_MAX: u64 = 64 << 10;
-
 /// What one write to standard output may have: the guest asks before it writes.
 const WRITE_BYTES_MAX: u64 = 4096;
 
@@ -85,7 +82,8 @@ impl Wasi {
 
 impl Guest {
     /// Prints to the log, a line of output a line of the log.
-    fn print(&mut self, stream: u32, bytes: &[u8]) {
+    fn print(&mut self, stream: u32, bytes: &[u8]) -> wasmtime::Result<()> {
+        self.charge(bytes.len())?;
         let text = String::from_utf8_lossy(bytes);
         if stream == STDERR && self.wasi.complaint.len() < WRITE_BYTES_MAX as usize {
             self.wasi.complaint.push_str(&text);
@@ -103,6 +101,7 @@ impl Guest {
             let line = std::mem::take(&mut self.wasi.printed);
             self.logs.line(LogLevel::Info, line);
         }
+        Ok(())
     }
 }
 
@@ -118,16 +117,13 @@ impl SplitMix {
         z ^ (z >> 31)
     }
 
-    fn bytes(&mut self, count: u64) -> wasmtime::Result<Vec<u8>> {
-        if count > RANDOM_BYTES_MAX {
-            bail!("asked for {count} random bytes of {RANDOM_BYTES_MAX} allowed");
-        }
-        let mut bytes = Vec::with_capacity(count as usize + 8);
-        while (bytes.len() as u64) < count {
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(count + 8);
+        while bytes.len() < count {
             bytes.extend_from_slice(&self.next().to_le_bytes());
         }
-        bytes.truncate(count as usize);
-        Ok(bytes)
+        bytes.truncate(count);
+        bytes
     }
 }
 
@@ -207,7 +203,8 @@ fn add_interface(interface: &str, to: &mut LinkerInstance<'_, Guest>) -> wasmtim
             // Nothing that can be waited for takes any time.
             to.func_wrap("[method]pollable.ready", |_, (_,): (Handle,)| Ok((true,)))?;
             to.func_wrap("[method]pollable.block", |_, (_,): (Handle,)| Ok(()))?;
-            to.func_wrap("poll", |_, (pollables,): (Vec<Handle>,)| {
+            to.func_wrap("poll", |mut call: Call<'_>, (pollables,): (Vec<Handle>,)| {
+                call.data_mut().charge(pollables.len().saturating_mul(size_of::<Handle>()))?;
                 Ok(((0..pollables.len() as u32).collect::<Vec<u32>>(),))
             })
         }
@@ -239,7 +236,7 @@ fn add_streams(to: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     })?;
     for write in ["[method]output-stream.write", "[method]output-stream.blocking-write-and-flush"] {
         to.func_wrap(write, |mut call: Call<'_>, (stream, bytes): (Handle, Vec<u8>)| {
-            call.data_mut().print(stream.rep(), &bytes);
+            call.data_mut().print(stream.rep(), &bytes)?;
             Ok((Written::Ok(()),))
         })?;
     }
@@ -253,7 +250,10 @@ fn add_streams(to: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
 }
 
 fn random_bytes(mut call: Call<'_>, (count,): (u64,)) -> wasmtime::Result<(Vec<u8>,)> {
-    Ok((call.data_mut().wasi.random.bytes(count)?,))
+    let guest = call.data_mut();
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    guest.charge(count)?;
+    Ok((guest.wasi.random.bytes(count),))
 }
 
 fn random_u64(mut call: Call<'_>, (): ()) -> wasmtime::Result<(u64,)> {

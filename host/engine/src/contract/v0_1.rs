@@ -30,6 +30,7 @@ mod bindings {
         world: "transform-windowed",
         // Columns go into the guest as borrowed slices: one copy, into its memory.
         ownership: Borrowing { duplicate_if_necessary: true },
+        imports: { default: trappable },
     });
 }
 
@@ -94,18 +95,18 @@ impl Exports {
 }
 
 impl host::Host for Guest {
-    fn log(&mut self, level: host::Level, message: String) {
+    fn log(&mut self, level: host::Level, message: String) -> wasmtime::Result<()> {
         let level = match level {
             host::Level::Debug => LogLevel::Debug,
             host::Level::Info => LogLevel::Info,
             host::Level::Warn => LogLevel::Warn,
             host::Level::Error => LogLevel::Error,
         };
-        self.logs.line(level, message);
+        Guest::log(self, level, message)
     }
 
-    fn fault(&mut self, row: Option<u32>, message: String) {
-        Guest::fault(self, row, message);
+    fn fault(&mut self, row: Option<u32>, message: String) -> wasmtime::Result<()> {
+        Guest::fault(self, row, message)
     }
 }
 
