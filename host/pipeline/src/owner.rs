@@ -126,6 +126,15 @@ impl Owner {
         }
     }
 
+    /// Asks the store whether somebody else has acquired the partition.
+    pub(crate) async fn is_fenced(&mut self) -> bool {
+        let (shared, lease, write) = (self.shared.clone(), self.lease(), self.write_id());
+        let renewed = self.insist(Seam::Store, async || {
+            shared.store.renew(&lease, write).await.map_err(Error::Store)
+        });
+        renewed.await.is_err_and(|error| error.is_fenced())
+    }
+
     /// Attempts something until it succeeds, fails for good, or the pipeline has to stop. The one
     /// place where a failure is acted on.
     pub(crate) async fn insist<T>(

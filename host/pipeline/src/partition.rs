@@ -130,6 +130,8 @@ pub(crate) async fn run(
     match work(&mut owner, &mut report).await {
         Ok(outcome) => report.outcome = outcome,
         Err(error) if error.is_fenced() => report.outcome = Outcome::Lost,
+        // Where a new owner has put something in our place, it is not foreign, and we are late.
+        Err(Error::Foreign(_)) if owner.is_fenced().await => report.outcome = Outcome::Lost,
         Err(Error::Interrupted { .. }) => report.outcome = Outcome::Drained,
         Err(error) => report.error = Some(error),
     }

@@ -1,10 +1,16 @@
 //! What a new owner makes of a pending range.
 
+use std::{sync::Arc, time::Duration};
+
 use bytes::Bytes;
-use tidegate_core::Digest;
+use tidegate_core::{
+    Digest, Sink,
+    sink::{Naming, Object, SinkError},
+};
 use tidegate_pipeline::{
-    Error,
-    failpoint::{Failpoint, ProtocolStep, Side},
+    Error, Shutdown, Workers,
+    failpoint::{Failpoint, Failpoints, ProtocolStep, Side},
+    memory::MemorySink,
     partition::Outcome,
 };
 
@@ -58,10 +64,10 @@ async fn a_range_that_is_not_there_is_replayed_to_the_same_bytes() {
 #[tokio::test(start_paused = true)]
 async fn batch_time_and_exclusions_come_from_the_intent() {
     let mut world = World::with_records(25);
-    world.settings.range.age_max = std::time::Duration::from_secs(20);
+    world.settings.range.age_max = Duration::from_secs(20);
     assert!(world.run_until(AFTER_INTENT, 1).await.is_none());
     let pinned = world.store.pending("p").expect("an intent pends");
-    tokio::time::sleep(std::time::Duration::from_secs(3_600)).await;
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
     assert!(world.run().await.is_complete());
     let intents = world.intents();
     assert_eq!(intents[0], pinned);
@@ -195,4 +201,48 @@ async fn a_replaced_partition_is_not_resumed_into() {
     world.source.replace("p", vec![crate::world::record("p", 0)]);
     let error = error_of(world.run().await);
     assert!(matches!(error, Error::Source(_)), "{error}");
+}
+
+/// Takes a minute for a write.
+struct Slow(MemorySink);
+
+#[async_trait::async_trait]
+impl Sink for Slow {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn naming(&self) -> Naming {
+        self.0.naming()
+    }
+
+    async fn write(&self, objects: &[Object]) -> Result<(), SinkError> {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        self.0.write(objects).await
+    }
+
+    async fn find(&self, key: &str) -> Result<Option<Digest>, SinkError> {
+        self.0.find(key).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_was_superseded_while_it_slept_has_lost_and_is_not_broken() {
+    let mut world = World::with_records(25);
+    // So that it does not learn of it from a renewal.
+    world.settings.renew_every = Duration::from_secs(3_600);
+    let slow = Arc::new(Slow(world.archive.clone()));
+    let zombie = world.pipeline_to(slow, Failpoints::default(), Workers::Here);
+    let rival = World { generation: "two", ..world.clone() };
+    let rival = async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        // The dead letters of the first range are not there yet: the archive comes first.
+        rival.run().await
+    };
+    let (zombie, rival) = tokio::join!(zombie.run(Shutdown::never()), rival);
+    assert!(rival.is_complete(), "{rival:?}");
+    let zombie = zombie.expect("a report");
+    assert_eq!(zombie.partitions[0].outcome, Outcome::Lost, "{zombie:?}");
+    assert_eq!(world.delivered(), expected("p", 25));
+    assert_eq!(world.dead_letters(), expected_letters(25));
 }
