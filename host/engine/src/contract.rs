@@ -8,3 +8,9 @@ pub(crate) mod v0_1;
 
 /// The versions, oldest first.
 pub const SUPPORTED_CONTRACTS: &[&str] = &["0.1.0"];
+
+/// Why a plugin refuses its config: a JSON Pointer into it, and a text.
+pub(crate) struct Refusal {
+    pub(crate) pointer: String,
+    pub(crate) message: String,
+}

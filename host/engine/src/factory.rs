@@ -8,8 +8,11 @@ use tidegate_core::{
     transform::{Breach, Plugin, TransformError},
 };
 
+use wasmtime::Store;
+
 use crate::{
     component::{Loaded, new_store, random_seed},
+    contract::{Refusal, v0_1::Exports},
     description,
     error::ConfigureError,
     guest::{Guest, LogBudget, LogSink},
@@ -82,10 +85,8 @@ impl Factory {
         let mut configured = Configured { component, config_json, limits, log, name, plugin };
         let (_, answer) = configured.instantiate(1).map_err(ConfigureError::Failed)?;
         let name = configured.plugin.about.name.clone();
-        let description = answer.map_err(|(pointer, message)| ConfigureError::Refused {
-            plugin: name,
-            pointer,
-            message,
+        let description = answer.map_err(|Refusal { pointer, message }| {
+            ConfigureError::Refused { plugin: name, pointer, message }
         })?;
         description::check(&configured.plugin.about, &description)?;
         configured.plugin.description = description;
@@ -95,7 +96,7 @@ impl Factory {
     fn instantiate_for(&self, factor: u32) -> Result<Box<dyn Transform>, TransformError> {
         let configure = |message: String| TransformError::new(Breach::Configure, message);
         let (parts, answer) = self.0.instantiate(factor)?;
-        let description = answer.map_err(|(pointer, message)| {
+        let description = answer.map_err(|Refusal { pointer, message }| {
             configure(format!("refuses the config that it took before, at `{pointer}`: {message}"))
         })?;
         if description != self.0.plugin.description {
@@ -106,14 +107,15 @@ impl Factory {
     }
 }
 
-type Parts = (wasmtime::Store<Guest>, crate::contract::v0_1::Exports);
+/// An instance in its store.
+type Parts = (Store<Guest>, Exports);
 
 impl Configured {
     /// A fresh instance, and what it says to its config.
     fn instantiate(
         &self,
         factor: u32,
-    ) -> Result<(Parts, Result<Description, (String, String)>), TransformError> {
+    ) -> Result<(Parts, Result<Description, Refusal>), TransformError> {
         let logs = LogBudget::new(Arc::clone(&self.name), self.log.clone(), self.limits.log_lines);
         let wasi = Wasi::new(random_seed(self.plugin.component));
         let guest = Guest::new(&self.limits, logs, wasi);

@@ -19,6 +19,7 @@ use self::bindings::{
     exports::tidegate::plugin::plugin as exported,
     tidegate::plugin::{columns as wire, description as said, host},
 };
+use super::Refusal;
 use crate::guest::{Guest, LogLevel};
 
 /// Bindings of the largest world: the types of all interfaces. Of what it exports, just `plugin`
@@ -71,14 +72,16 @@ impl Exports {
         self.0.call_describe(store).map(about)
     }
 
-    /// `configure`. The inner error is the plugin's: a pointer and a message.
+    /// `configure`. The inner error is the plugin's.
     pub(crate) fn configure(
         &self,
         store: &mut Store<Guest>,
         config: &str,
-    ) -> wasmtime::Result<Result<Description, (String, String)>> {
+    ) -> wasmtime::Result<Result<Description, Refusal>> {
         let answer = self.0.call_configure(store, config)?;
-        Ok(answer.map(description).map_err(|refused| (refused.pointer, refused.message)))
+        Ok(answer
+            .map(description)
+            .map_err(|said::ConfigError { pointer, message }| Refusal { pointer, message }))
     }
 
     /// `transform`. The reply is as the guest gave it: unchecked.
