@@ -190,6 +190,8 @@ fn faults_have_names_and_places() {
         let shown = String::from_utf8_lossy(text);
         let error = Validator::default().validate(text).expect_err("refused");
         assert_eq!(error, JsonError { code, offset }, "{shown:?}");
+        let page = include_str!("../../../../../docs/json.md");
+        assert!(page.contains(&format!("| `{}` |", code.code())), "{code:?} is not on the page");
     }
     let error = JsonError { code: InvalidNumber, offset: 7 };
     assert_eq!(error.to_string(), "invalid number at byte 7");
