@@ -10,6 +10,7 @@
 
 pub(crate) mod cells;
 pub(crate) mod columns;
+mod findings;
 pub(crate) mod ledger;
 pub(crate) mod parts;
 mod route;

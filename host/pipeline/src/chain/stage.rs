@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use tidegate_core::{
     Column, Presence, RecordBatch,
     checkpoint::{Exclusion, StateChange},
-    description::{Kind, Rule},
+    description::Kind,
     transform::{Reply, States, Verdict},
 };
 
-use super::{Chain, columns::Ingredients, ledger::Fate, parts::Input};
+use super::{Chain, columns::Ingredients, findings::ByRow, ledger::Fate, parts::Input};
 use crate::{
     dead_letter::{Letter, Note},
     isolate::{Caller, EXCLUSION_ATTEMPTS, Gone, POISON_ATTEMPTS, Settled},
@@ -195,7 +195,7 @@ impl Chain {
                     field.kind
                 ),
                 plugin: Some(index),
-                ..Letter::new(record as u32, &transform(stage), "reject", code)
+                ..Letter::new(record as u32, &stage.letter_stage(), "reject", code)
             };
             ledger.dead_letter(letter, record);
         }
@@ -241,7 +241,6 @@ impl Chain {
     ) {
         let Settled { reply, gone } = settled;
         let stage = &plan.stages[index];
-        let rules = &stage.plugin().description.rules;
         let selected = std::mem::take(&mut self.stages[index].selected);
         for rule in &reply.findings.rules {
             self.stages[index].statistics.findings[*rule as usize] += 1;
@@ -253,6 +252,7 @@ impl Chain {
             dead.push(row);
         }
         if !reply.verdicts.is_empty() {
+            let mut by_row = None;
             for (place, row) in selected.iter().enumerate() {
                 let record = self.records[self.table.source(*row as usize)] as usize;
                 match reply.verdict(place) {
@@ -262,10 +262,15 @@ impl Chain {
                         self.stages[index].statistics.dropped += 1;
                     }
                     Verdict::Reject => {
-                        let mut notes = self.notes(*row, plan);
-                        notes.extend(notes_of(&reply, place as u32, stage, rules));
-                        let letter =
-                            || rejection(record, index, stage, &reply, place, rules, notes);
+                        let by_row = by_row.get_or_insert_with(|| ByRow::of(&reply.findings));
+                        let mut findings = self.notes(*row, plan);
+                        findings.extend(by_row.notes(&reply, place as u32, stage));
+                        let letter = || Letter {
+                            record: record as u32,
+                            plugin: Some(index),
+                            findings,
+                            ..by_row.rejection(&reply, place as u32, stage)
+                        };
                         self.ledger.dead_letter(letter, record);
                         self.stages[index].statistics.rejected += 1;
                     }
@@ -322,7 +327,7 @@ impl Chain {
         let letter = Letter {
             plugin: Some(index),
             findings,
-            ..Letter::new(record as u32, &transform(stage), "timeout", "")
+            ..Letter::new(record as u32, &stage.letter_stage(), "timeout", "")
         };
         let letter = match why {
             Gone::Poison(error) => Letter {
@@ -351,17 +356,12 @@ impl Chain {
 
     /// What earlier stages found in a row.
     fn notes(&self, row: u32, plan: &Plan) -> Vec<Note> {
-        let mut notes = Vec::new();
-        for (output, stage) in self.outputs.iter().zip(&plan.stages) {
-            if !output.was_called() {
-                continue;
-            }
-            if let Some(place) = output.place(row as usize) {
-                let rules = &stage.plugin().description.rules;
-                notes.extend(notes_of(&output.reply, place, stage, rules));
-            }
-        }
-        notes
+        let earlier = self.outputs.iter().zip(&plan.stages);
+        let notes = earlier.filter_map(|(output, stage)| {
+            let place = output.place(row as usize)?;
+            Some(output.findings_by_row().notes(&output.reply, place, stage))
+        });
+        notes.flatten().collect()
     }
 }
 
@@ -383,55 +383,6 @@ fn found(presence: u8) -> &'static str {
         Some(Presence::OutOfRange) => "is out of range",
         _ => "is malformed",
     }
-}
-
-fn transform(stage: &StagePlan) -> String {
-    format!("transform:{}", stage.name)
-}
-
-fn rejection(
-    record: usize,
-    index: usize,
-    stage: &StagePlan,
-    reply: &Reply,
-    place: usize,
-    rules: &[Rule],
-    findings: Vec<Note>,
-) -> Letter {
-    // A row that is rejected names its rule: its first finding.
-    let first = reply.findings.rows.iter().position(|row| *row as usize == place);
-    let rule = first.map(|i| &rules[reply.findings.rules[i] as usize]);
-    Letter {
-        message: rule.map(|rule| rule.text.clone()).unwrap_or_default(),
-        rule: rule.map(|rule| rule.id.clone()),
-        plugin: Some(index),
-        findings,
-        ..Letter::new(record as u32, &transform(stage), "reject", "rejected")
-    }
-}
-
-/// A reply's findings on one of its input rows.
-fn notes_of(reply: &Reply, place: u32, stage: &StagePlan, rules: &[Rule]) -> Vec<Note> {
-    let findings = &reply.findings;
-    let of_row = (0..findings.rows.len()).filter(|i| findings.rows[*i] == place);
-    of_row
-        .map(|i| {
-            let rule = &rules[findings.rules[i] as usize];
-            let detail = match findings.details.is_empty() {
-                true => String::new(),
-                false => String::from_utf8_lossy(findings.details.get(i)).into_owned(),
-            };
-            Note {
-                stage: stage.name.to_string(),
-                rule: rule.id.clone(),
-                dimension: rule.dimension,
-                severity: rule.severity,
-                field: rule.field.clone(),
-                text: rule.text.clone(),
-                detail: crate::dead_letter::scrub(&detail),
-            }
-        })
-        .collect()
 }
 
 fn report_impure(stage: &StagePlan, what: &str, statistics: &mut StageStatistics) {

@@ -5,7 +5,11 @@
 //! to move: what a stage wrote stays as the stage returned it, and a slot map says which of its
 //! rows belongs to which row of the table.
 
+use std::sync::OnceLock;
+
 use tidegate_core::transform::Reply;
+
+use super::findings::ByRow;
 
 /// The stage wrote nothing for this row.
 const NO_SLOT: u32 = u32::MAX;
@@ -135,6 +139,7 @@ impl FanOut {
 pub(crate) struct StageOutput {
     pub(crate) reply: Reply,
     slots: Slots,
+    findings: OnceLock<ByRow>,
 }
 
 #[derive(Debug, Default)]
@@ -152,6 +157,7 @@ impl StageOutput {
     pub(crate) fn clear(&mut self) {
         self.reply = Reply::default();
         self.slots = Slots::None;
+        self.findings.take();
     }
 
     /// Takes a reply without fan-out for some rows of a table.
@@ -200,6 +206,11 @@ impl StageOutput {
     pub(crate) fn place(&self, row: usize) -> Option<u32> {
         let slot = self.slot(row)?;
         Some(self.reply.parents.get(slot).copied().unwrap_or(slot as u32))
+    }
+
+    /// The findings of the reply.
+    pub(crate) fn findings_by_row(&self) -> &ByRow {
+        self.findings.get_or_init(|| ByRow::of(&self.reply.findings))
     }
 
     /// Whether each row of the table has the slot of its number.

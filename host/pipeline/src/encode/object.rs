@@ -130,20 +130,32 @@ impl Objects {
         if open.records >= self.naming.part_records_max
             || open.rows.len() as u64 >= self.naming.part_bytes_max
         {
-            self.close(leaf)?;
+            self.close(leaf, false)?;
         }
         Ok(())
     }
 
-    fn close(&mut self, leaf: usize) -> Result<(), ProcessError> {
+    /// Finishes the open object of a leaf; `last` if none will follow.
+    fn close(&mut self, leaf: usize, last: bool) -> Result<(), ProcessError> {
         let Leaf { directory, part, records, rows, .. } = &mut self.leaves[leaf];
         let Naming { slug, range, revision, compression, .. } = &self.naming;
         let extension = compression.extension();
         let name = ObjectName { slug, range: *range, revision: *revision, part: *part, extension };
         let key = format!("{directory}{name}");
         self.bytes -= rows.len();
-        let content = compress(std::mem::take(rows), *compression)
-            .map_err(|source| ProcessError::Encode { key: key.clone(), source })?;
+        let content = match compression {
+            // The next object of a leaf is about as large as this one.
+            Compression::None => {
+                let next = Vec::with_capacity(if last { 0 } else { rows.capacity() });
+                std::mem::replace(rows, next)
+            }
+            compression => {
+                let content = compress(rows, *compression)
+                    .map_err(|source| ProcessError::Encode { key: key.clone(), source })?;
+                rows.clear();
+                content
+            }
+        };
         self.bytes += content.len();
         let records = std::mem::take(records);
         *part += 1;
@@ -165,7 +177,7 @@ impl Objects {
     pub(crate) fn finish(mut self) -> Result<Vec<Closed>, ProcessError> {
         for leaf in 0..self.leaves.len() {
             if self.leaves[leaf].records > 0 {
-                self.close(leaf)?;
+                self.close(leaf, true)?;
             }
         }
         self.closed.sort_by(|a, b| a.key.cmp(&b.key));
@@ -198,21 +210,21 @@ pub(crate) fn seal(closed: Vec<Closed>) -> Vec<RangeObject> {
 
 /// One whole object, by an encoder of its own: nothing in it depends on another object, on the
 /// clock or on how its rows arrived.
-fn compress(rows: Vec<u8>, compression: Compression) -> std::io::Result<Vec<u8>> {
+fn compress(rows: &[u8], compression: Compression) -> std::io::Result<Vec<u8>> {
     match compression {
-        Compression::None => Ok(rows),
+        Compression::None => Ok(rows.to_vec()),
         Compression::Gzip { level } => {
             let level = flate2::Compression::new(level.min(9));
             // 255: an unknown operating system, so that all systems write the same header.
             let mut encoder =
                 flate2::GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), level);
-            encoder.write_all(&rows)?;
+            encoder.write_all(rows)?;
             encoder.finish()
         }
         Compression::Zstd { level } => {
             let mut compressor = zstd::bulk::Compressor::new(level)?;
             compressor.include_checksum(true)?;
-            compressor.compress(&rows)
+            compressor.compress(rows)
         }
     }
 }

@@ -91,6 +91,11 @@ impl StagePlan {
     pub(crate) fn plugin(&self) -> &Plugin {
         self.factory.plugin()
     }
+
+    /// What dead letters call it.
+    pub(crate) fn letter_stage(&self) -> String {
+        format!("transform:{}", self.name)
+    }
 }
 
 /// One way to lay a row out, shared by the sinks that use it.
