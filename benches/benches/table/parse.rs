@@ -1,21 +1,18 @@
 //! Reading a record's JSON: as the chain needs it, and to find out that it is JSON, no more.
 
-use std::{collections::HashSet, hint::black_box};
+use std::hint::black_box;
 
 use anyhow::ensure;
 use serde::de::IgnoredAny;
-use tidegate_core::{
-    Kind, Origin, Path,
-    json::{Layout, Projector, Validator},
-};
-use tidegate_pipeline::Plan;
+use tidegate_benches::work::{self, Extras, Plugins};
+use tidegate_core::json::Validator;
 
 use super::{Scene, Table};
 
 /// A way to find out whether bytes are JSON.
 type Parser = (&'static str, fn(&[u8]) -> bool);
 
-const PARSERS: [Parser; 3] = [
+static PARSERS: [Parser; 3] = [
     ("serde_json_ignored", |record| {
         simdutf8::basic::from_utf8(record)
             .is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
@@ -25,7 +22,7 @@ const PARSERS: [Parser; 3] = [
 ];
 
 /// What is no JSON, one fault each, behind the last field that anybody reads.
-const FAULTY: [&[u8]; 12] = [
+static FAULTY: [&[u8]; 12] = [
     b"{\"a\":1,\"b\":01}",
     b"{\"a\":1,\"b\":1.}",
     b"{\"a\":1,\"b\":+1}",
@@ -41,12 +38,8 @@ const FAULTY: [&[u8]; 12] = [
 ];
 
 /// Adds the projection that the chain needs, and the fastest strict parser among libraries.
-pub(crate) fn add_rows<'a>(
-    table: &mut Table<'a>,
-    plan: &Plan,
-    scene: &'a Scene<'a>,
-) -> anyhow::Result<()> {
-    let projector = projector(plan)?;
+pub(crate) fn add_rows<'a>(table: &mut Table<'a>, scene: &'a Scene<'a>) -> anyhow::Result<()> {
+    let projector = Plugins::Native.projector(&work::chain(Extras::default()))?;
     let mut projection = projector.projection();
     table.add_work("projection", scene.records, move || {
         for batch in &scene.batches {
@@ -76,27 +69,16 @@ pub(crate) fn add_rows<'a>(
     Ok(())
 }
 
+/// What the fastest strict parser among libraries takes.
+pub(crate) fn best(table: &Table<'_>) -> Option<f64> {
+    let rows = PARSERS.iter().filter_map(|(name, _)| table.best(&format!("strict_parse/{name}")));
+    rows.min_by(f64::total_cmp)
+}
+
 fn pass(scene: &Scene<'_>, mut parse: impl FnMut(&[u8]) -> bool) {
     for batch in &scene.batches {
         for row in 0..batch.len() {
             black_box(parse(black_box(batch.record(row))));
         }
     }
-}
-
-/// Reads what the plan's stages read and locates what they write, as the plan's own does.
-fn projector(plan: &Plan) -> anyhow::Result<Projector> {
-    let mut reads: Vec<(Path, Kind)> = Vec::new();
-    let mut writes: Vec<Path> = Vec::new();
-    for description in plan.descriptions() {
-        for read in &description.reads {
-            if let Origin::Field(path) = &read.from {
-                reads.push((path.clone(), read.kind.clone()));
-            }
-        }
-        writes.extend(description.writes.iter().map(|written| written.path.clone()));
-    }
-    let mut seen = HashSet::new();
-    reads.retain(|read| seen.insert(read.clone()));
-    Ok(Projector::new(&reads, &writes, Layout::Flat)?)
 }
