@@ -21,7 +21,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     shell::run(&mut peers)?;
 
     let mut table = shell::cargo();
-    table.args(["bench", "--package", "tidegate-benches", "--bench", "table", "--"]);
+    // Built as the tests are, so that what both need is built once.
+    table.args(["bench", "--workspace", "--all-features", "--bench", "table", "--"]);
     table.args(args.json.then_some("--json"));
     table.args(args.sweep.then_some("--sweep"));
     table.env("TIDEGATE_PLUGINS", shell::plugins_dir());
