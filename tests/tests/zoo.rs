@@ -199,6 +199,15 @@ fn allocating_ends_with_the_memory_limit_and_not_as_a_panic() {
 }
 
 #[test]
+fn a_guest_that_does_not_fit_at_all_is_told_so_at_configure() {
+    let limits = Limits { memory_bytes: 64 << 10, ..Limits::default() };
+    let error = load("annotate")
+        .configure(ConfigureOptions { limits, ..granting(&[]) })
+        .expect_err("it starts with more");
+    assert!(matches!(error, ConfigureError::Failed(error) if error.breach == Breach::Memory));
+}
+
+#[test]
 fn recursing_ends_with_the_stack() {
     check("recurse", Breach::Stack, "too deeply");
 }
@@ -213,6 +222,11 @@ fn lies_about_counts_are_found() {
 fn lies_about_offsets_are_found() {
     check("lie-about-offsets", Breach::Reply, "offsets decrease");
     check("lie-about-ends", Breach::Reply, "offsets end at 400 of 4 bytes");
+}
+
+#[test]
+fn lies_about_pointers_are_found() {
+    check("lie-about-pointers", Breach::Reply, "out of bounds");
 }
 
 #[test]

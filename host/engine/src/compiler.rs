@@ -17,6 +17,7 @@ use crate::{cache::Cache, error::LoadError};
 const QUEUE_JOBS_MAX: usize = 64;
 
 /// The lowest priority: compiling takes what the data path leaves.
+#[cfg(target_os = "linux")]
 const NICENESS: i32 = 19;
 
 /// A handle to the thread, which ends with it.

@@ -37,9 +37,10 @@ pub(crate) fn classify(error: &wasmtime::Error, guest: &mut Guest) -> TransformE
         .map(|fault| fault.message)
         .filter(|said| !said.is_empty())
         .or_else(|| guest.wasi.complaint().map(str::to_owned));
-    // A guest that was refused memory aborts, panics or throws, as its language has it.
+    // A guest that was refused memory aborts, panics or throws, as its language has it, or was
+    // not even instantiated.
     let (breach, message) = match guest.memory.refused() {
-        Some(wanted) if breach == Breach::Trap => {
+        Some(wanted) if matches!(breach, Breach::Trap | Breach::Reply) => {
             let max = guest.memory.bytes_max();
             let refused = format!("wanted {wanted} bytes of memory of {max} allowed");
             let message = match said {
