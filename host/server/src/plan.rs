@@ -25,8 +25,10 @@ use crate::{
     finding::Finding,
 };
 
-/// Without a limit by age, a range may stay open for as long as a source is idle.
-const AGE_MAX: TimeSpan = TimeSpan::seconds(365 * 24 * 3600);
+/// Long enough that no range of a source that does not wait ends by its age.
+const AGE_OF_FILES: TimeSpan = TimeSpan::seconds(365 * 24 * 3600);
+/// How long somebody who watches a slow stream waits for what came.
+const AGE_OF_STREAMS: TimeSpan = TimeSpan::seconds(5);
 
 /// Builds the plan, or says everything that is wrong with it at once. Warnings come with it.
 pub fn build(
@@ -193,12 +195,15 @@ pub fn settings(config: &Config) -> Settings {
     let defaults = Settings::default();
     let bytes = |size: crate::config::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
     let retry = &config.retry;
+    let generated = config.source.generator.as_ref();
+    let is_stream = config.source.stdin.is_some() || generated.is_some_and(|it| it.rate.is_some());
+    let age = if is_stream { AGE_OF_STREAMS } else { AGE_OF_FILES };
     Settings {
         batch: BatchLimit { records_max: config.batch.records, bytes_max: config.batch.bytes.0 },
         range: RangeLimit {
             records_max: config.range.records,
             bytes_max: config.range.bytes.0,
-            age_max: config.range.age.unwrap_or(AGE_MAX).0,
+            age_max: config.range.age.unwrap_or(age).0,
             open_objects_max: config.range.objects as usize,
             ..defaults.range
         },

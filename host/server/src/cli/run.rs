@@ -4,9 +4,13 @@ use std::{
     fmt::Write as _,
     fs,
     hash::{BuildHasher, RandomState},
+    io,
     net::SocketAddr,
-    sync::Arc,
-    time::Instant,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -25,8 +29,9 @@ use tidegate_pipeline::{
 };
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
+    time::timeout,
 };
 
 use super::{PipelineArgs, progress, runtime_options};
@@ -39,6 +44,9 @@ use crate::{
     output::{Exit, Failed, Outcome},
     plan,
 };
+
+/// How long clients of the metrics may take to be done once the run is over.
+const SERVER_ENDS_MAX: Duration = Duration::from_secs(2);
 
 /// What `run` takes.
 #[derive(Debug, Args)]
@@ -107,10 +115,12 @@ pub(super) fn run(args: &RunArgs) -> Result<Outcome, Failed> {
     say_what_is_not_exactly_once(config);
     let outcome = io.block_on(drive(&loaded, parts, &health));
     over.send_replace(true);
-    if let Some(server) = server
-        && let Ok(Err(error)) = io.block_on(server)
-    {
-        tracing::warn!("{error:#}");
+    if let Some(server) = server {
+        // A client that does not read must not keep the process.
+        let ended = io.block_on(async { timeout(SERVER_ENDS_MAX, server).await });
+        if let Ok(Ok(Err(error))) = ended {
+            tracing::warn!("{error:#}");
+        }
     }
     outcome
 }
@@ -198,7 +208,10 @@ async fn drive(loaded: &Loaded, parts: Parts, health: &Health) -> Result<Outcome
         .context("failed to record the generation")
         .map_err(Failed::environment)?;
     let (stop, shutdown) = shutdown();
-    let signals = tokio::spawn(listen_to_signals(stop, health.clone()));
+    let forced = Arc::new(AtomicBool::new(false));
+    let signals = Signals::new().context("failed to listen to signals");
+    let signals = signals.map_err(Failed::environment)?;
+    let signals = tokio::spawn(signals.obey(stop, health.clone(), Arc::clone(&forced)));
     let shown = tokio::spawn(progress::show(
         pipeline.progress(),
         loaded.config.source.generator.as_ref().and_then(|generator| generator.records),
@@ -215,27 +228,40 @@ async fn drive(loaded: &Loaded, parts: Parts, health: &Health) -> Result<Outcome
         Error::Source(_) => Failed::environment(error),
         _ => Failed::runtime(error),
     })?;
-    Ok(outcome(&loaded.config, &report, seconds))
+    let mut outcome = outcome(&loaded.config, &report, seconds);
+    if forced.load(Ordering::Relaxed) {
+        outcome.exit = Exit::Failure;
+    }
+    Ok(outcome)
 }
 
-/// The first signal drains, the second forces.
-async fn listen_to_signals(stop: StopHandle, health: Health) {
-    let (Ok(mut term), Ok(mut int)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::warn!("signals can't be listened to: a stop will not be graceful");
-        return;
-    };
-    let mut next = async || {
-        tokio::select! { _ = term.recv() => {} _ = int.recv() => {} }
-    };
-    next().await;
-    tracing::info!("stopping: what was read is finished and committed; a second signal forces");
-    health.set(Phase::Draining);
-    stop.drain();
-    next().await;
-    tracing::warn!("stopping at once: the next start recovers");
-    stop.force();
+/// What stops a run, listened to from before it is ready.
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let term = signal(SignalKind::terminate())?;
+        Ok(Signals { term, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! { _ = self.term.recv() => {} _ = self.int.recv() => {} }
+    }
+
+    /// The first signal drains, the second forces.
+    async fn obey(mut self, stop: StopHandle, health: Health, forced: Arc<AtomicBool>) {
+        self.next().await;
+        tracing::info!("stopping: what was read is finished and committed; once more forces");
+        health.set(Phase::Draining);
+        stop.drain();
+        self.next().await;
+        tracing::warn!("stopping at once: the next start recovers");
+        forced.store(true, Ordering::Relaxed);
+        stop.force();
+    }
 }
 
 fn outcome(config: &Config, report: &Report, seconds: f64) -> Outcome {

@@ -256,7 +256,9 @@ pub struct Range {
     /// After this many bytes of records.
     pub bytes: ByteSize,
     /// So long after it was opened. Where ranges end then depends on how fast the machine is;
-    /// where this is left out, two runs over one input write the same files.
+    /// without it, two runs over one input write the same files. Where this is left out: never
+    /// for files, and `5s` for what comes in its own time: standard input and a generator with a
+    /// rate.
     pub age: Option<TimeSpan>,
     /// After this many open objects: a wide tree has an encoder for each of its leaves.
     #[schemars(range(min = 1))]
@@ -270,8 +272,8 @@ impl Default for Range {
             // can't be seen, and a killed process repeats less than a second of work.
             records: 50_000,
             bytes: ByteSize::mib(16),
-            // Files end by themselves, and bytes that depend on nothing but the input are worth
-            // more than seconds.
+            // Files don't make anybody wait, and bytes that depend on nothing but the input are
+            // worth more than seconds.
             age: None,
             // An encoder with compression holds some hundred KiB.
             objects: 128,
