@@ -88,6 +88,7 @@ impl fmt::Display for Literal {
 #[derive(
     Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
 )]
+#[schemars(rename = "Bounds")]
 #[serde(deny_unknown_fields)]
 pub struct Range {
     /// The least value that lies inside.
