@@ -204,6 +204,7 @@ impl RangeProcessor {
             compression,
             part_records_max,
             part_bytes_max,
+            buffers: plan.buffers.clone(),
         };
         let sinks = plan.spec.sinks.iter().enumerate().map(|(i, sink)| {
             naming(i, sink.compression, sink.part_records_max, sink.part_bytes_max)
@@ -245,7 +246,7 @@ impl RangeProcessor {
         for objects in objects {
             made.extend(objects.finish()?);
         }
-        let made = encode::seal(made);
+        let made = encode::seal(made, &plan.buffers);
         let counts = chain.counts;
         let destinations = std::mem::take(&mut chain.destinations);
         let exclusions = std::mem::take(&mut chain.exclusions);

@@ -1,8 +1,10 @@
 //! What a range leaves for its sinks: rows in a tree of directories, as named, immutable objects.
 
+mod buffers;
 mod object;
 mod tree;
 
+pub(crate) use buffers::Buffers;
 pub(crate) use object::{Naming, Objects, seal};
 pub use tree::{InvalidTree, Tree, VALUE_BYTES_MAX};
 pub(crate) use tree::{TreePlan, slug};

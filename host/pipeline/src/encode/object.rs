@@ -6,11 +6,13 @@
 
 use std::io::Write;
 
-use bytes::Bytes;
 use hashbrown::HashTable;
 use tidegate_core::{Column, Digest, sink::Object};
 
-use super::tree::{ObjectName, TreePlan};
+use super::{
+    buffers::Buffers,
+    tree::{ObjectName, TreePlan},
+};
 use crate::{
     plan::Compression,
     process::{ProcessError, RangeObject},
@@ -27,6 +29,7 @@ pub(crate) struct Naming {
     pub(crate) compression: Compression,
     pub(crate) part_records_max: u64,
     pub(crate) part_bytes_max: u64,
+    pub(crate) buffers: Buffers,
 }
 
 /// The objects of one destination.
@@ -108,7 +111,8 @@ impl Objects {
             // Found by its directory again, as rare as it is, rather than by a second fingerprint.
             return place;
         }
-        self.leaves.push(Leaf { fingerprint, directory, part: 0, records: 0, rows: Vec::new() });
+        let rows = self.naming.buffers.take();
+        self.leaves.push(Leaf { fingerprint, directory, part: 0, records: 0, rows });
         let leaves = &self.leaves;
         self.by_fingerprint.insert_unique(hash, place, |leaf| {
             xxhash_rust::xxh3::xxh3_64(&leaves[*leaf].fingerprint)
@@ -144,9 +148,11 @@ impl Objects {
         let key = format!("{directory}{name}");
         self.bytes -= rows.len();
         let content = match compression {
-            // The next object of a leaf is about as large as this one.
+            Compression::None if last => std::mem::take(rows),
             Compression::None => {
-                let next = Vec::with_capacity(if last { 0 } else { rows.capacity() });
+                let mut next = self.naming.buffers.take();
+                // The next object of a leaf is about as large as this one.
+                next.reserve(rows.len());
                 std::mem::replace(rows, next)
             }
             compression => {
@@ -179,6 +185,7 @@ impl Objects {
             if self.leaves[leaf].records > 0 {
                 self.close(leaf, true)?;
             }
+            self.naming.buffers.give(std::mem::take(&mut self.leaves[leaf].rows));
         }
         self.closed.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(self.closed)
@@ -187,7 +194,7 @@ impl Objects {
 
 /// Gives the objects of a range their digests. Those of about the same size are hashed together:
 /// two take hardly longer than one.
-pub(crate) fn seal(closed: Vec<Closed>) -> Vec<RangeObject> {
+pub(crate) fn seal(closed: Vec<Closed>, buffers: &Buffers) -> Vec<RangeObject> {
     let mut by_size: Vec<usize> = (0..closed.len()).collect();
     by_size.sort_by_key(|place| closed[*place].content.len());
     let mut digests = vec![Digest([0; 32]); closed.len()];
@@ -203,7 +210,7 @@ pub(crate) fn seal(closed: Vec<Closed>) -> Vec<RangeObject> {
     let seal = |(Closed { destination, records, key, content }, digest)| RangeObject {
         destination,
         records,
-        object: Object { key, content: Bytes::from(content), digest },
+        object: Object { key, content: buffers.lend(content), digest },
     };
     closed.into_iter().zip(digests).map(seal).collect()
 }
@@ -245,6 +252,7 @@ mod tests {
             compression,
             part_records_max,
             part_bytes_max: 1 << 20,
+            buffers: Buffers::default(),
         })
     }
 
@@ -267,7 +275,7 @@ mod tests {
             append(&mut objects, row);
         }
         assert_eq!((objects.open(), objects.bytes()), (1, 6));
-        let made = seal(objects.finish().expect("memory does not fail"));
+        let made = seal(objects.finish().expect("memory does not fail"), &Buffers::default());
         let made: Vec<_> = made
             .iter()
             .map(|made| {
@@ -289,7 +297,9 @@ mod tests {
             let make = || {
                 let mut objects = objects(compression, 10_000);
                 (0..1000).for_each(|i| append(&mut objects, &format!("row {i}\n")));
-                seal(objects.finish().expect("memory does not fail")).remove(0).object
+                seal(objects.finish().expect("memory does not fail"), &Buffers::default())
+                    .remove(0)
+                    .object
             };
             let (one, other) = (make(), make());
             assert_eq!(one.content, other.content);

@@ -31,7 +31,7 @@ pub use spec::{
 };
 
 use crate::{
-    encode::TreePlan,
+    encode::{Buffers, TreePlan},
     process::{ProcessError, RangeContext, RangeProcessor},
 };
 
@@ -63,6 +63,8 @@ pub struct Plan {
     pub(crate) sinks: Vec<SinkPlan>,
     /// How to come by record ids, where a layout names them.
     pub(crate) record_id: Option<RecipeId>,
+    /// What objects are written into.
+    pub(crate) buffers: Buffers,
     warnings: Findings,
 }
 
@@ -173,6 +175,7 @@ impl Plan {
             layouts,
             sinks,
             record_id,
+            buffers: Buffers::default(),
             warnings: resolver.findings,
             spec,
         }))
