@@ -27,8 +27,8 @@ pub mod tracker;
 pub mod transform;
 
 pub use checkpoint::CheckpointStore;
-pub use condition::Condition;
 pub use column::{Binary, Column, Presence, Values, Write};
+pub use condition::Condition;
 pub use description::{About, Description, Kind, Origin, Read, Rule};
 pub use digest::Digest;
 pub use failure::Failure;

@@ -74,8 +74,8 @@ fn data_dir() -> PathBuf {
 }
 
 fn memory() -> ByteSize {
-    // Some ranges of the default size, and half of what the demo may take in all.
-    ByteSize::mib(64)
+    // Two ranges of the default size, and a third of what the demo may take in all.
+    ByteSize::mib(48)
 }
 
 /// One plugin of the chain.
