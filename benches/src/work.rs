@@ -20,6 +20,9 @@ use tidegate_pipeline::{
 
 use crate::native::NativeFactory;
 
+/// When an object is full: a range, of 16 MiB, then has two, which are hashed side by side.
+const PART_BYTES_MAX: u64 = 8 << 20;
+
 /// A plugin under a config.
 #[derive(Clone, Debug)]
 pub struct Stage {
@@ -148,7 +151,7 @@ impl Plugins<'_> {
         }
         let spec = PlanSpec {
             stages: specs,
-            sinks: vec![SinkSpec::new("processed")],
+            sinks: vec![SinkSpec { part_bytes_max: PART_BYTES_MAX, ..SinkSpec::new("processed") }],
             ..PlanSpec::new("transactions", "transactions")
         };
         Ok(Plan::build(spec)?)

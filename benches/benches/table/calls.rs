@@ -62,6 +62,24 @@ pub(crate) fn add_rows<'a>(
     Ok(())
 }
 
+/// Adds what a fresh instance of each plugin costs, its config included: nanoseconds an instance.
+/// Each range begins with one of each.
+pub(crate) fn add_instances<'a>(
+    table: &mut Table<'a>,
+    components: &Plugins<'_>,
+) -> anyhow::Result<()> {
+    for stage in work::chain(Extras::default()) {
+        let factory = components.factory(&stage)?;
+        table.add_work(format!("instance/{}", stage.plugin), REPEATS as u64, move || {
+            for _ in 0..REPEATS {
+                black_box(factory.instantiate()?);
+            }
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
 fn prepare(plugins: &Plugins<'_>, stage: &work::Stage, scene: &Scene<'_>) -> anyhow::Result<Call> {
     let factory = plugins.factory(stage)?;
     let projector = work::projector_of(&factory.plugin().description)?;

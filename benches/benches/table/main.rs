@@ -233,6 +233,7 @@ fn main() -> anyhow::Result<()> {
     });
     parse::add_rows(&mut table, &scene)?;
     calls::add_rows(&mut table, &plugins, &scene)?;
+    calls::add_instances(&mut table, &plugins)?;
     for contest in &contests {
         contest.add_rows(&mut table, &scene);
     }
