@@ -27,6 +27,8 @@ use crate::{
 
 /// Long enough that no range of a source that does not wait ends by its age.
 const AGE_OF_FILES: TimeSpan = TimeSpan::seconds(365 * 24 * 3600);
+/// What a range may hold of its output: half as much again as a default range reads.
+const SPOOLED_BYTES_MAX: usize = 12 << 20;
 /// How long somebody who watches a slow stream waits for what came.
 const AGE_OF_STREAMS: TimeSpan = TimeSpan::seconds(5);
 
@@ -205,7 +207,7 @@ pub fn settings(config: &Config) -> Settings {
             bytes_max: config.range.bytes.0,
             age_max: config.range.age.unwrap_or(age).0,
             open_objects_max: config.range.objects as usize,
-            ..defaults.range
+            spooled_bytes_max: SPOOLED_BYTES_MAX,
         },
         memory_bytes_max: bytes(config.memory),
         retry: RetryPolicy {

@@ -271,7 +271,8 @@ impl Default for Range {
             // A commit costs some milliseconds of syncing: once in tens of thousands of records it
             // can't be seen, and a killed process repeats less than a second of work.
             records: 50_000,
-            bytes: ByteSize::mib(16),
+            // With what plugins add to it, a range of this size fits its share of `memory`.
+            bytes: ByteSize::mib(8),
             // Files don't make anybody wait, and bytes that depend on nothing but the input are
             // worth more than seconds.
             age: None,
