@@ -44,7 +44,10 @@ async fn a_chain_of_components_writes_the_bytes_that_native_plugins_write() {
         eprintln!("SKIPPED: a_chain_of_components…: TIDEGATE_PLUGINS is not set");
         return;
     };
-    let runtime = Runtime::new(RuntimeOptions::default()).expect("the engine starts");
+    let compiled = tempfile::tempdir().expect("a directory");
+    let cache = Some(compiled.path().join("compiled"));
+    let options = RuntimeOptions { cache, ..RuntimeOptions::default() };
+    let runtime = Runtime::new(options).expect("the engine starts");
     let components = Plugins::Components(&runtime, &directory);
     for record_id in [false, true] {
         let (_directory, batches) = transactions().await;

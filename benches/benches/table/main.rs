@@ -194,10 +194,11 @@ fn main() -> anyhow::Result<()> {
     let built = Built::find()?;
     clock::stay_on_one_core().context("stay on one core")?;
     let io = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let runtime = Runtime::new(RuntimeOptions::default())?;
-    let plugins = Plugins::Components(&runtime, &built.plugins);
-
     let directory = tempfile::tempdir().context("make a directory")?;
+    // A component is in many chains, and is compiled once.
+    let cache = Some(directory.path().join("compiled"));
+    let runtime = Runtime::new(RuntimeOptions { cache, ..RuntimeOptions::default() })?;
+    let plugins = Plugins::Components(&runtime, &built.plugins);
     let input = directory.path().join("transactions.jsonl");
     transactions::write(&input, args.records, transactions::INVALID)?;
     let scene = Scene {
