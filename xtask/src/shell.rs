@@ -11,7 +11,10 @@ use crate::guests;
 
 /// The root of the checkout.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the root").to_owned()
+    // Asked for when it runs: a target directory that clones share may hold another one's xtask.
+    let built_in = || env!("CARGO_MANIFEST_DIR").into();
+    let xtask = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(built_in));
+    xtask.parent().expect("xtask lies in the root").to_owned()
 }
 
 /// Where cargo puts what it builds for the host's workspace.

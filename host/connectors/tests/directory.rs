@@ -17,14 +17,14 @@ use tidegate_connectors::{
     sinks::DirectorySink,
 };
 use tidegate_core::{
-    Digest, Sink, conformance,
+    ObjectDigest, Sink, conformance,
     failure::Failure,
     sink::{Object, SinkErrorKind},
 };
 
 fn object(key: &str, content: impl Into<Bytes>) -> Object {
     let content = content.into();
-    Object { key: key.to_owned(), digest: Digest::of(&content), content }
+    Object { key: key.to_owned(), digest: ObjectDigest::of(&content), content }
 }
 
 /// What ranges write: several objects in several directories each, some of them shared.
@@ -202,7 +202,7 @@ async fn other_bytes_under_a_name_stay_and_are_told_of() {
     let sink = DirectorySink::open("out", directory.path(), Arc::new(RealFiles)).unwrap();
     fs::write(directory.path().join("taken"), "theirs").unwrap();
     let error = sink.write(&[object("free", "ours"), object("taken", "ours")]).await.unwrap_err();
-    let found = Digest::of(b"theirs");
+    let found = ObjectDigest::of(b"theirs");
     assert_eq!(error.kind, SinkErrorKind::Occupied { key: "taken".to_owned(), found });
     assert_eq!(error.failure(), Failure::Fatal);
     assert_eq!(fs::read_to_string(directory.path().join("taken")).unwrap(), "theirs");

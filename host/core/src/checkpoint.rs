@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    digest::Digest,
+    digest::{Digest, ObjectDigest},
     failure::Failure,
     source::{PartitionId, Resume},
     time::Timestamp,
@@ -102,7 +102,7 @@ pub struct ManifestObject {
     /// Its size.
     pub bytes: u64,
     /// Its digest.
-    pub digest: Digest,
+    pub digest: ObjectDigest,
     /// How many records it holds.
     pub records: u64,
 }

@@ -1,8 +1,8 @@
-//! SHA-256 digests: of components, configs, objects and records.
+//! Digests: SHA-256 of components, configs and records, BLAKE3 of objects.
 
 mod pair;
 
-use std::{fmt, str::FromStr};
+use std::{fmt, io, str::FromStr};
 
 use sha2::Digest as _;
 
@@ -32,43 +32,89 @@ impl Digest {
     }
 }
 
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+/// A BLAKE3 digest of an object's content. The text form is `blake3:` and 64 hex digits.
+///
+/// Each delivered byte is digested, so this is the part of the data path where another function
+/// pays: it takes a quarter of SHA-256's time on a processor that has instructions for that one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectDigest(pub [u8; 32]);
+
+impl ObjectDigest {
+    /// The digest of some content.
+    pub fn of(content: &[u8]) -> Self {
+        ObjectDigest(blake3::hash(content).into())
+    }
+
+    /// The digest of all that can be read.
+    pub fn of_reader(content: impl io::Read) -> io::Result<Self> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(content)?;
+        Ok(ObjectDigest(hasher.finalize().into()))
     }
 }
 
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// The text is not `sha256:` and 64 hex digits.
+/// The text is not the name of the digest's function, a colon and 64 hex digits.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is not a digest: expected `sha256:` and 64 hex digits")]
-pub struct InvalidDigest(String);
-
-impl FromStr for Digest {
-    type Err = InvalidDigest;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut bytes = [0u8; 32];
-        text.strip_prefix("sha256:")
-            .and_then(|digits| hex::decode_to_slice(digits, &mut bytes).ok())
-            .map(|()| Digest(bytes))
-            .ok_or_else(|| InvalidDigest(text.to_owned()))
-    }
+#[error("`{text}` is not a digest: expected `{function}:` and 64 hex digits")]
+pub struct InvalidDigest {
+    text: String,
+    function: &'static str,
 }
 
-impl serde::Serialize for Digest {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
+/// The text form of a digest: in messages, in manifests and back.
+macro_rules! as_text {
+    ($type:ident, $function:literal) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}:{}", $function, hex::encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = InvalidDigest;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let mut bytes = [0u8; 32];
+                text.strip_prefix(concat!($function, ":"))
+                    .and_then(|digits| hex::decode_to_slice(digits, &mut bytes).ok())
+                    .map(|()| $type(bytes))
+                    .ok_or_else(|| InvalidDigest { text: text.to_owned(), function: $function })
+            }
+        }
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
 }
 
-impl<'de> serde::Deserialize<'de> for Digest {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+as_text!(Digest, "sha256");
+as_text!(ObjectDigest, "blake3");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_name_their_function() {
+        let object = ObjectDigest::of(b"content");
+        assert_eq!(object.to_string().parse(), Ok(object));
+        assert_eq!(ObjectDigest::of_reader(&b"content"[..]).expect("memory can be read"), object);
+        let error = object.to_string().parse::<Digest>().expect_err("another function's");
+        assert!(error.to_string().ends_with("expected `sha256:` and 64 hex digits"), "{error}");
     }
 }

@@ -30,7 +30,7 @@ pub use checkpoint::CheckpointStore;
 pub use column::{Binary, Column, Presence, Values, Write};
 pub use condition::Condition;
 pub use description::{About, Description, Kind, Origin, Read, Rule};
-pub use digest::Digest;
+pub use digest::{Digest, ObjectDigest};
 pub use failure::Failure;
 pub use path::{Path, Segment};
 pub use position::Position;

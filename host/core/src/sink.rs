@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{digest::Digest, failure::Failure};
+use crate::{digest::ObjectDigest, failure::Failure};
 
 /// Whether what is written can be found again by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Object {
     /// Its content.
     pub content: Bytes,
     /// The content's digest.
-    pub digest: Digest,
+    pub digest: ObjectDigest,
 }
 
 /// Somewhere to write to. Called by the pipeline only; objects of one partition in order,
@@ -47,14 +47,14 @@ pub trait Sink: Send + Sync {
 
     /// The digest of what lies under a key; for named sinks, after a crash. What it finds is
     /// durable when it returns: the checkpoint moves past it without another write.
-    async fn find(&self, key: &str) -> Result<Option<Digest>, SinkError>;
+    async fn find(&self, key: &str) -> Result<Option<ObjectDigest>, SinkError>;
 
     /// Puts an empty object under the key of one that a later revision supersedes: in the place of
     /// `superseded` if that lies there, else where a delayed write of a dead host would bring it
     /// back. Superseded keys are never deleted. Returning `Ok` means that the empty object is
     /// durable under the key; other content there is [`SinkErrorKind::Occupied`]. For named sinks,
     /// after a replay that could not make the same bytes.
-    async fn occupy(&self, empty: &Object, superseded: Digest) -> Result<(), SinkError> {
+    async fn occupy(&self, empty: &Object, superseded: ObjectDigest) -> Result<(), SinkError> {
         let _ = superseded;
         let message = format!("sink `{}` can't supersede object `{}`", self.name(), empty.key);
         Err(SinkError::plain(SinkErrorKind::Broken, message))
@@ -74,7 +74,7 @@ pub enum SinkErrorKind {
         /// The key.
         key: String,
         /// Their digest.
-        found: Digest,
+        found: ObjectDigest,
     },
     /// It will not work without a person: no permission, no such place.
     Broken,

@@ -1,7 +1,7 @@
 //! Why a partition, or the whole pipeline, could not go on.
 
 use tidegate_core::{
-    Digest, Failure, Position,
+    Digest, Failure, ObjectDigest, Position,
     checkpoint::{StoreError, StoreErrorKind},
     sink::SinkError,
     source::{PartitionId, SourceError},
@@ -160,9 +160,9 @@ pub struct ForeignObject {
     /// The key.
     pub key: String,
     /// What belongs there.
-    pub expected: Digest,
+    pub expected: ObjectDigest,
     /// What lies there.
-    pub found: Digest,
+    pub found: ObjectDigest,
 }
 
 impl Error {

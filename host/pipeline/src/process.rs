@@ -246,7 +246,6 @@ impl RangeProcessor {
         for objects in objects {
             made.extend(objects.finish()?);
         }
-        let made = encode::seal(made, &plan.buffers);
         let counts = chain.counts;
         let destinations = std::mem::take(&mut chain.destinations);
         let exclusions = std::mem::take(&mut chain.exclusions);

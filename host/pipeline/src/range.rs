@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tidegate_core::{
-    Digest, Failure, Position, RecordBatch, Sink, Timestamp,
+    Digest, Failure, ObjectDigest, Position, RecordBatch, Sink, Timestamp,
     batcher::Cut,
     checkpoint::{
         Counts, Exclusion, Lease, Manifest, ManifestObject, StateChange, StateRow, StoreError,
@@ -476,7 +476,7 @@ fn empty_object(key: &str) -> Object {
         _ => &[],
     };
     let content = Bytes::from_static(content);
-    Object { key: key.to_owned(), digest: Digest::of(&content), content }
+    Object { key: key.to_owned(), digest: ObjectDigest::of(&content), content }
 }
 
 /// A sink's refusal. Other bytes under a key of ours are somebody else's.

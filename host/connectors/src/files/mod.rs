@@ -3,6 +3,7 @@
 //! Two members: [`RealFiles`], and [`SimulatedFiles`], which forgets what was not synced. A
 //! `kill -9` never finds a missing sync, for the page cache survives it; a simulated power cut does.
 
+mod direct;
 mod real;
 mod simulated;
 

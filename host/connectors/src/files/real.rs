@@ -11,7 +11,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Files, NewFile};
+use super::{Files, NewFile, direct::DirectFile};
 
 /// The file system of the machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,7 +23,7 @@ impl Files for RealFiles {
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn NewFile>> {
-        Ok(Box::new(File::create_new(path)?))
+        Ok(Box::new(DirectFile::new(File::create_new(path)?)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read>> {
@@ -66,12 +66,6 @@ impl Files for RealFiles {
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
-    }
-}
-
-impl NewFile for File {
-    fn sync(&mut self) -> io::Result<()> {
-        self.sync_all()
     }
 }
 

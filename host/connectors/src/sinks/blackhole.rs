@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use tidegate_core::{
-    Digest, Sink,
+    ObjectDigest, Sink,
     sink::{Naming, Object, SinkError},
 };
 
@@ -33,7 +33,7 @@ impl Sink for Blackhole {
         Ok(())
     }
 
-    async fn find(&self, _key: &str) -> Result<Option<Digest>, SinkError> {
+    async fn find(&self, _key: &str) -> Result<Option<ObjectDigest>, SinkError> {
         Ok(None)
     }
 }

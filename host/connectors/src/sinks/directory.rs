@@ -10,7 +10,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,9 +19,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sha2::{Digest as _, Sha256};
 use tidegate_core::{
-    Digest, Sink,
+    ObjectDigest, Sink,
     sink::{Naming, Object, SinkError, SinkErrorKind},
 };
 
@@ -97,12 +96,12 @@ impl Sink for DirectorySink {
         self.off_task(move |tree| tree.write(&objects)).await
     }
 
-    async fn find(&self, key: &str) -> Result<Option<Digest>, SinkError> {
+    async fn find(&self, key: &str) -> Result<Option<ObjectDigest>, SinkError> {
         let key = key.to_owned();
         self.off_task(move |tree| tree.find(&key)).await
     }
 
-    async fn occupy(&self, empty: &Object, superseded: Digest) -> Result<(), SinkError> {
+    async fn occupy(&self, empty: &Object, superseded: ObjectDigest) -> Result<(), SinkError> {
         let empty = empty.clone();
         self.off_task(move |tree| tree.occupy(&empty, superseded)).await
     }
@@ -212,7 +211,7 @@ impl Tree {
 
     /// What lies under a key. Once this has answered, it is durable: a checkpoint may rely on it,
     /// even if the process that published it was killed before its last sync.
-    fn find(&self, key: &str) -> Result<Option<Digest>, SinkError> {
+    fn find(&self, key: &str) -> Result<Option<ObjectDigest>, SinkError> {
         let path = self.path_of(key)?;
         let found = self.digest_at(&path)?;
         if found.is_some() {
@@ -223,7 +222,7 @@ impl Tree {
     }
 
     /// Puts an object in the place of a certain other, or where nothing lies.
-    fn occupy(&self, empty: &Object, superseded: Digest) -> Result<(), SinkError> {
+    fn occupy(&self, empty: &Object, superseded: ObjectDigest) -> Result<(), SinkError> {
         let path = self.path_of(&empty.key)?;
         if self.digest_at(&path)? != Some(superseded) {
             return self.write(std::slice::from_ref(empty));
@@ -237,22 +236,14 @@ impl Tree {
         self.sync_directory(directory_of(&path))
     }
 
-    fn digest_at(&self, path: &Path) -> Result<Option<Digest>, SinkError> {
-        let mut file = match self.files.open(path) {
+    fn digest_at(&self, path: &Path) -> Result<Option<ObjectDigest>, SinkError> {
+        let content = match self.files.open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed("failed to open", path, error)),
         };
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok(Some(Digest(hasher.finalize().into()))),
-                Ok(n) => hasher.update(&buffer[..n]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed("failed to read", path, error)),
-            }
-        }
+        let digest = ObjectDigest::of_reader(content);
+        digest.map(Some).map_err(|error| failed("failed to read", path, error))
     }
 
     /// Makes directories be there and their names be durable, and so for all above them.
@@ -376,12 +367,12 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().expect("a path of an object is longer than the root")
 }
 
-fn same_or_occupied(object: &Object, found: Digest) -> Result<(), SinkError> {
+fn same_or_occupied(object: &Object, found: ObjectDigest) -> Result<(), SinkError> {
     if found == object.digest {
         return Ok(());
     }
     let key = object.key.clone();
-    let message = format!("other bytes ({}…) lie under `{key}`", found.short());
+    let message = format!("other bytes ({found}) lie under `{key}`");
     Err(SinkError { kind: SinkErrorKind::Occupied { key, found }, message, cause: None })
 }
 

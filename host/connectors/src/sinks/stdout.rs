@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use tidegate_core::{
-    Digest, Sink,
+    ObjectDigest, Sink,
     sink::{Naming, Object, SinkError, SinkErrorKind},
 };
 
@@ -64,7 +64,7 @@ impl Sink for StandardOutput {
         }
     }
 
-    async fn find(&self, _key: &str) -> Result<Option<Digest>, SinkError> {
+    async fn find(&self, _key: &str) -> Result<Option<ObjectDigest>, SinkError> {
         Ok(None)
     }
 }
@@ -77,7 +77,7 @@ mod tests {
         Object {
             key: "unused".to_owned(),
             content: content.into(),
-            digest: Digest::of(content.as_bytes()),
+            digest: ObjectDigest::of(content.as_bytes()),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
         Manifest, ManifestObject, OwnerId, StateChange, StateRow, StoreError, StoreErrorKind,
         WriteId,
     },
-    digest::Digest,
+    digest::{Digest, ObjectDigest},
     position::Position,
     source::{PartitionId, Resume},
     time::Timestamp,
@@ -64,7 +64,7 @@ fn manifest(range: u64, revision: u32, start: Option<u64>, end: u64) -> Manifest
         sink: "archive".to_owned(),
         key: format!("{key}-{range}-{revision}"),
         bytes: 12,
-        digest: Digest::of(key.as_bytes()),
+        digest: ObjectDigest::of(key.as_bytes()),
         records: 3,
     };
     let mut counts = Counts::default();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
-    digest::Digest,
+    digest::ObjectDigest,
     sink::{Naming, Object, Sink, SinkError, SinkErrorKind},
 };
 
@@ -67,23 +67,23 @@ where
     assert_eq!(found(sink, &absent.key).await, Some(absent.digest));
 
     let other = object("behind.jsonl", b"");
-    let key = occupied(sink.occupy(&other, first.digest).await, Digest::of(b"y"));
+    let key = occupied(sink.occupy(&other, first.digest).await, ObjectDigest::of(b"y"));
     assert_eq!(key, "behind.jsonl", "foreign objects are not superseded");
     assert_eq!(read("behind.jsonl").await, Some(Bytes::from_static(b"y")));
 }
 
 fn object(key: &str, content: &[u8]) -> Object {
     let content = Bytes::copy_from_slice(content);
-    Object { key: key.to_owned(), digest: Digest::of(&content), content }
+    Object { key: key.to_owned(), digest: ObjectDigest::of(&content), content }
 }
 
-async fn found(sink: &dyn Sink, key: &str) -> Option<Digest> {
+async fn found(sink: &dyn Sink, key: &str) -> Option<ObjectDigest> {
     sink.find(key).await.expect("find")
 }
 
 /// The key of an answer that says that other content lies there.
 #[track_caller]
-fn occupied(answer: Result<(), SinkError>, expected: Digest) -> String {
+fn occupied(answer: Result<(), SinkError>, expected: ObjectDigest) -> String {
     match answer.map_err(|error| error.kind) {
         Err(SinkErrorKind::Occupied { key, found }) => {
             assert_eq!(found, expected, "an occupied key's digest is what lies there");

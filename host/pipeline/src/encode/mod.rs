@@ -5,6 +5,6 @@ mod object;
 mod tree;
 
 pub(crate) use buffers::Buffers;
-pub(crate) use object::{Naming, Objects, seal};
+pub(crate) use object::{Naming, Objects};
 pub use tree::{InvalidTree, Tree, VALUE_BYTES_MAX};
 pub(crate) use tree::{TreePlan, slug};

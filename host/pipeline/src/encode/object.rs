@@ -7,7 +7,7 @@
 use std::io::Write;
 
 use hashbrown::HashTable;
-use tidegate_core::{Column, Digest, sink::Object};
+use tidegate_core::{Column, ObjectDigest, sink::Object};
 
 use super::{
     buffers::Buffers,
@@ -41,7 +41,7 @@ pub(crate) struct Objects {
     /// Fingerprints of directories, to places in `leaves`.
     by_fingerprint: HashTable<usize>,
     fingerprint: Vec<u8>,
-    closed: Vec<Closed>,
+    closed: Vec<RangeObject>,
     /// Bytes in open and closed objects.
     bytes: usize,
 }
@@ -55,15 +55,6 @@ pub(crate) struct Leaf {
     records: u64,
     /// The open object's rows.
     pub(crate) rows: Vec<u8>,
-}
-
-/// A finished object that has no digest yet.
-#[derive(Debug)]
-pub(crate) struct Closed {
-    destination: usize,
-    records: u64,
-    key: String,
-    content: Vec<u8>,
 }
 
 impl Objects {
@@ -165,7 +156,9 @@ impl Objects {
         self.bytes += content.len();
         let records = std::mem::take(records);
         *part += 1;
-        self.closed.push(Closed { destination: self.naming.destination, records, key, content });
+        let digest = ObjectDigest::of(&content);
+        let object = Object { key, content: self.naming.buffers.lend(content), digest };
+        self.closed.push(RangeObject { destination: self.naming.destination, records, object });
         Ok(())
     }
 
@@ -180,39 +173,16 @@ impl Objects {
     }
 
     /// Closes everything: objects by directory, then in position order.
-    pub(crate) fn finish(mut self) -> Result<Vec<Closed>, ProcessError> {
+    pub(crate) fn finish(mut self) -> Result<Vec<RangeObject>, ProcessError> {
         for leaf in 0..self.leaves.len() {
             if self.leaves[leaf].records > 0 {
                 self.close(leaf, true)?;
             }
             self.naming.buffers.give(std::mem::take(&mut self.leaves[leaf].rows));
         }
-        self.closed.sort_by(|a, b| a.key.cmp(&b.key));
+        self.closed.sort_by(|a, b| a.object.key.cmp(&b.object.key));
         Ok(self.closed)
     }
-}
-
-/// Gives the objects of a range their digests. Those of about the same size are hashed together:
-/// two take hardly longer than one.
-pub(crate) fn seal(closed: Vec<Closed>, buffers: &Buffers) -> Vec<RangeObject> {
-    let mut by_size: Vec<usize> = (0..closed.len()).collect();
-    by_size.sort_by_key(|place| closed[*place].content.len());
-    let mut digests = vec![Digest([0; 32]); closed.len()];
-    for places in by_size.rchunks(2) {
-        match *places {
-            [one, other] => {
-                let texts = [closed[one].content.as_slice(), closed[other].content.as_slice()];
-                [digests[one], digests[other]] = Digest::of_two(texts);
-            }
-            _ => places.iter().for_each(|one| digests[*one] = Digest::of(&closed[*one].content)),
-        }
-    }
-    let seal = |(Closed { destination, records, key, content }, digest)| RangeObject {
-        destination,
-        records,
-        object: Object { key, content: buffers.lend(content), digest },
-    };
-    closed.into_iter().zip(digests).map(seal).collect()
 }
 
 /// One whole object, by an encoder of its own: nothing in it depends on another object, on the
@@ -275,7 +245,7 @@ mod tests {
             append(&mut objects, row);
         }
         assert_eq!((objects.open(), objects.bytes()), (1, 6));
-        let made = seal(objects.finish().expect("memory does not fail"), &Buffers::default());
+        let made = objects.finish().expect("memory does not fail");
         let made: Vec<_> = made
             .iter()
             .map(|made| {
@@ -297,13 +267,11 @@ mod tests {
             let make = || {
                 let mut objects = objects(compression, 10_000);
                 (0..1000).for_each(|i| append(&mut objects, &format!("row {i}\n")));
-                seal(objects.finish().expect("memory does not fail"), &Buffers::default())
-                    .remove(0)
-                    .object
+                objects.finish().expect("memory does not fail").remove(0).object
             };
             let (one, other) = (make(), make());
             assert_eq!(one.content, other.content);
-            assert_eq!(one.digest, Digest::of(&one.content));
+            assert_eq!(one.digest, ObjectDigest::of(&one.content));
             let mut plain = String::new();
             match compression {
                 Compression::Gzip { .. } => {

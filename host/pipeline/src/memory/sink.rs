@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use tidegate_core::{
-    Digest, Sink,
+    ObjectDigest, Sink,
     sink::{Naming, Object, SinkError, SinkErrorKind},
 };
 
@@ -122,7 +122,7 @@ impl Held {
         }
         match self.objects.get(&object.key) {
             Some(content) if *content == object.content => Ok(()),
-            Some(content) => Err(occupied(&object.key, Digest::of(content))),
+            Some(content) => Err(occupied(&object.key, ObjectDigest::of(content))),
             None => {
                 self.objects.insert(object.key.clone(), object.content.clone());
                 Ok(())
@@ -131,7 +131,7 @@ impl Held {
     }
 }
 
-fn occupied(key: &str, found: Digest) -> SinkError {
+fn occupied(key: &str, found: ObjectDigest) -> SinkError {
     let message = format!("other content lies under `{key}`");
     SinkError::plain(SinkErrorKind::Occupied { key: key.to_owned(), found }, message)
 }
@@ -182,20 +182,20 @@ impl Sink for MemorySink {
         }
     }
 
-    async fn find(&self, key: &str) -> Result<Option<Digest>, SinkError> {
+    async fn find(&self, key: &str) -> Result<Option<ObjectDigest>, SinkError> {
         match self.inner.troubles.strike().await {
             Some(_) => Err(unavailable()),
-            None => Ok(self.object(key).map(|content| Digest::of(&content))),
+            None => Ok(self.object(key).map(|content| ObjectDigest::of(&content))),
         }
     }
 
-    async fn occupy(&self, empty: &Object, superseded: Digest) -> Result<(), SinkError> {
+    async fn occupy(&self, empty: &Object, superseded: ObjectDigest) -> Result<(), SinkError> {
         let trouble = self.inner.troubles.strike().await;
         if matches!(trouble, Some(Trouble::Fail | Trouble::FailHalfway)) {
             return Err(unavailable());
         }
         let mut held = lock(&self.inner.held);
-        let found = held.objects.get(&empty.key).map(|content| Digest::of(content));
+        let found = held.objects.get(&empty.key).map(|content| ObjectDigest::of(content));
         if let Some(found) = found.filter(|found| ![superseded, empty.digest].contains(found)) {
             return Err(occupied(&empty.key, found));
         }

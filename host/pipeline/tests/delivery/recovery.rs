@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tidegate_core::{
-    Digest, Sink,
+    ObjectDigest, Sink,
     sink::{Naming, Object, SinkError},
 };
 use tidegate_pipeline::{
@@ -87,7 +87,7 @@ async fn a_replay_that_makes_other_bytes_is_a_new_revision_and_occupies_the_old_
     world.letters.remove(&letter);
     world.store.tamper("p", |pending| {
         let object = pending.objects.iter_mut().find(|it| it.key == key && it.sink == "archive");
-        object.expect("the manifest names it").digest = Digest::of(&old);
+        object.expect("the manifest names it").digest = ObjectDigest::of(&old);
     });
 
     // Die on the way, too: the next revision pends, and what it supersedes is known.
@@ -168,7 +168,7 @@ async fn another_generation_does_not_finish_what_is_half_there() {
     world.letters.remove(&letter);
     world.generation = "two";
     let error = error_of(world.run().await);
-    let [one, two] = ["one", "two"].map(|it| Digest::of(it.as_bytes()));
+    let [one, two] = ["one", "two"].map(|it| ObjectDigest::of(it.as_bytes()));
     let (pinned, serving) = match &error {
         Error::HalfPublished { pinned, serving, .. } => (*pinned, *serving),
         other => panic!("it must say that it is half published: {other}"),
@@ -221,7 +221,7 @@ impl Sink for Slow {
         self.0.write(objects).await
     }
 
-    async fn find(&self, key: &str) -> Result<Option<Digest>, SinkError> {
+    async fn find(&self, key: &str) -> Result<Option<ObjectDigest>, SinkError> {
         self.0.find(key).await
     }
 }

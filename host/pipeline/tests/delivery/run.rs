@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tidegate_core::{
-    Digest, Sink,
+    ObjectDigest, Sink,
     sink::{Naming, Object, SinkError},
 };
 use tidegate_pipeline::{
@@ -300,7 +300,7 @@ impl Sink for Panicking {
         panic!("this panic is part of the test")
     }
 
-    async fn find(&self, _: &str) -> Result<Option<Digest>, SinkError> {
+    async fn find(&self, _: &str) -> Result<Option<ObjectDigest>, SinkError> {
         Ok(None)
     }
 }

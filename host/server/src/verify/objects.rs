@@ -7,7 +7,7 @@ use std::{
 };
 
 use tidegate_core::{
-    Digest, Position,
+    ObjectDigest, Position,
     checkpoint::{Manifest, ManifestObject, Tally},
     source::PartitionId,
 };
@@ -124,7 +124,7 @@ async fn check_object(
     let shown = path.display();
     let content = fs::read(path)
         .map_err(|error| ("object-missing", format!("`{shown}` can't be read: {error}")))?;
-    let found = Digest::of(&content);
+    let found = ObjectDigest::of(&content);
     if found != object.digest || content.len() as u64 != object.bytes {
         let message = format!("`{shown}` is {found}, and its manifest says {}", object.digest);
         return Err(("object-differs", message));

@@ -113,7 +113,7 @@ fn difference(plan: &Plan, manifest: &Manifest, output: &RangeOutput) -> Option<
     if output.counts != manifest.counts {
         return Some("a replay counts its records in another way".to_owned());
     }
-    let mut made: Vec<(&str, &str, tidegate_core::Digest)> = output
+    let mut made: Vec<(&str, &str, tidegate_core::ObjectDigest)> = output
         .objects
         .iter()
         .map(|it| {
@@ -121,7 +121,7 @@ fn difference(plan: &Plan, manifest: &Manifest, output: &RangeOutput) -> Option<
             (sink, it.object.key.as_str(), it.object.digest)
         })
         .collect();
-    let mut kept: Vec<(&str, &str, tidegate_core::Digest)> =
+    let mut kept: Vec<(&str, &str, tidegate_core::ObjectDigest)> =
         manifest.objects.iter().map(|it| (it.sink.as_str(), it.key.as_str(), it.digest)).collect();
     made.sort_unstable();
     kept.sort_unstable();
