@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::{
     cache::Cache, compiler::Compiler, component::Component, error::LoadError, error::RuntimeError,
@@ -37,6 +37,10 @@ const TABLES_MAX: u32 = 8;
 
 /// The host's own record of an instance, which grows with its functions and globals.
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
+
+/// How much of a free slot's memory and table stays mapped: what a plugin in Rust touches.
+const RESIDENT_BYTES_MAX: usize = 2 << 20;
+const TABLE_RESIDENT_BYTES_MAX: usize = 16 << 10;
 
 /// How the engine is set up.
 #[derive(Clone, Debug)]
@@ -152,7 +156,12 @@ fn pool(options: &RuntimeOptions) -> PoolingAllocationConfig {
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_component_instance_size(INSTANCE_BYTES_MAX)
         .max_core_instance_size(INSTANCE_BYTES_MAX)
-        .max_memory_size(usize::try_from(options.memory_bytes_max).unwrap_or(usize::MAX));
+        .max_memory_size(usize::try_from(options.memory_bytes_max).unwrap_or(usize::MAX))
+        // Each range has fresh instances. What the last one touched is wiped and stays mapped: a
+        // page that has to be found again costs more than the rows in it.
+        .linear_memory_keep_resident(RESIDENT_BYTES_MAX)
+        .table_keep_resident(TABLE_RESIDENT_BYTES_MAX)
+        .pagemap_scan(Enabled::Auto);
     pool
 }
 
