@@ -7,7 +7,7 @@ mod config;
 
 use tidegate_plugin::{
     About, Batch, ConfigError, Description, Kind, Plugin, Read, Reply, Write,
-    batch::{Absence, Cells},
+    batch::{self, Absence, Cells},
     export,
     reply::{Column, ColumnBuilder, LEAVE, SET, Values},
 };
@@ -130,9 +130,8 @@ impl BandColumn {
                 }
             }
         }
-        for band in &mut bands {
-            *band = self.codes.get(*band as usize).copied().unwrap_or_default();
-        }
+        let code = |band: u32| self.codes.get(band as usize).copied().unwrap_or_default();
+        bands = batch::map(&bands, code);
         Column { values: Values::Enumeration(bands), presence }
     }
 }
@@ -154,8 +153,7 @@ impl MappingColumn {
 
 impl FlagColumn {
     fn fill(&self, amounts: Cells<'_, f64>) -> Column {
-        let flags =
-            amounts.values.iter().map(|amount| u8::from(self.flag.holds(*amount))).collect();
+        let flags = batch::map(amounts.values, |amount| u8::from(self.flag.holds(amount)));
         Column { values: Values::Boolean(flags), presence: unless_absent(&amounts) }
     }
 }

@@ -42,9 +42,8 @@ impl<'a, T: Copy + Default> Cells<'a, T> {
     }
 
     /// A value made from each.
-    pub(crate) fn map<U: Clone>(self, f: impl FnMut(T) -> U) -> Cells<'a, U> {
-        let values = self.values.iter().copied().map(f).collect();
-        Cells { values: Cow::Owned(values), absent: self.absent }
+    pub(crate) fn map<U: Copy>(self, f: impl FnMut(T) -> U) -> Cells<'a, U> {
+        Cells { values: Cow::Owned(batch::map(&self.values, f)), absent: self.absent }
     }
 
     /// A value made from each, where there is one.

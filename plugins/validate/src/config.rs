@@ -312,15 +312,6 @@ impl Operator {
 }
 
 impl Range {
-    /// Whether a number lies within all limits.
-    #[inline]
-    pub(crate) fn holds(&self, number: f64) -> bool {
-        self.above.is_none_or(|limit| number > limit)
-            && self.at_least.is_none_or(|limit| number >= limit)
-            && self.below.is_none_or(|limit| number < limit)
-            && self.at_most.is_none_or(|limit| number <= limit)
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         [self.above, self.at_least, self.below, self.at_most].iter().all(Option::is_none)
     }

@@ -1,16 +1,16 @@
 //! Checks records against rules: presence, types, ranges, patterns, agreement, age.
 //!
 //! Rules are taken one by one, each over the rows that it is for, so that a rule costs a loop
-//! over one column and not a decision a row.
+//! over one column and not a decision a row; and where all rows of a block are as they should be,
+//! hardly that.
 
 mod config;
 mod pattern;
 mod plan;
+mod rows;
 
 use tidegate_plugin::{
-    About, Absence, Batch, ConfigError, Description, Plugin, Reply, Verdict,
-    batch::{Cells, Fixed, Presences},
-    export,
+    About, Absence, Batch, ConfigError, Description, Plugin, Reply, Verdict, batch::Cells, export,
 };
 
 pub use config::{
@@ -18,6 +18,7 @@ pub use config::{
     Span, Type, When,
 };
 use plan::{Condition, Plan, Step, Test};
+use rows::Rows;
 
 export!(Validate);
 
@@ -55,12 +56,11 @@ impl Plugin for Validate {
         let types =
             self.plan.types.map(|(read, types)| RowsByType::of(batch.enumeration(read), types));
         for step in &self.plan.steps {
-            match (step.of_type, &types) {
-                (Some(code), Some(types)) => {
-                    step.apply(batch, types.rows(code).iter().map(|row| *row as usize), &mut reply);
-                }
-                _ => step.apply(batch, 0..batch.rows, &mut reply),
-            }
+            let rows = match (step.of_type, &types) {
+                (Some(code), Some(types)) => Rows::Some(types.rows(code)),
+                _ => Rows::All(batch.rows),
+            };
+            step.apply(batch, rows, &mut reply);
         }
         reply.findings.keep_first(FINDINGS_PER_ROW_MAX);
         reply
@@ -102,102 +102,108 @@ impl RowsByType {
 
 impl Step {
     /// Holds rows against the rule, where its condition holds.
-    fn apply(&self, batch: &Batch<'_>, rows: impl Iterator<Item = usize>, reply: &mut Reply) {
-        match &self.when {
-            None => self.check(batch, rows, reply),
+    fn apply(&self, batch: &Batch<'_>, rows: Rows<'_>, reply: &mut Reply) {
+        let chosen = match &self.when {
+            None => return self.check(batch, rows, reply),
             Some(Condition::Exists { read, wanted }) => {
                 let found = batch.presence(*read);
                 let there = |row| !found.get(row).is_err_and(Absence::is_empty);
-                self.check(batch, rows.filter(|row| there(*row) == *wanted), reply);
+                rows.filter(|row| there(row) == *wanted)
             }
             Some(Condition::OneOf { read }) => {
                 let found = batch.presence(*read);
-                self.check(batch, rows.filter(|row| found.get(*row).is_ok()), reply);
+                rows.filter(|row| found.get(row).is_ok())
             }
             Some(Condition::Number { read, wanted }) => {
                 let numbers = batch.float64(*read);
-                self.check(batch, rows.filter(|row| numbers.get(*row) == Ok(*wanted)), reply);
+                rows.filter(|row| numbers.get(row) == Ok(*wanted))
             }
             Some(Condition::Boolean { read, wanted }) => {
                 let flags = batch.boolean(*read);
-                self.check(batch, rows.filter(|row| flags.get(*row) == Ok(*wanted)), reply);
+                rows.filter(|row| flags.get(row) == Ok(*wanted))
             }
-        }
+        };
+        self.check(batch, Rows::Some(&chosen), reply);
     }
 
-    fn check(&self, batch: &Batch<'_>, rows: impl Iterator<Item = usize>, reply: &mut Reply) {
+    fn check(&self, batch: &Batch<'_>, rows: Rows<'_>, reply: &mut Reply) {
         let mut broken = |row, absence| self.report(batch.rows, row, absence, reply);
         match &self.test {
-            Test::Required { read } => {
-                let found = batch.presence(*read);
-                if found.is_full() {
-                    return;
+            Test::Required { read } => rows.absences(batch.presence(*read), |row, absence| {
+                if absence.is_empty() {
+                    broken(row, Some(absence));
                 }
-                for row in rows {
-                    if let Err(absence) = found.get(row)
-                        && absence.is_empty()
-                    {
+            }),
+            Test::OfKind { read, loosely } => {
+                rows.absences(batch.presence(*read), |row, absence| {
+                    if absence == Absence::OtherType || !loosely && !absence.is_empty() {
                         broken(row, Some(absence));
                     }
-                }
-            }
-            Test::OfKind { read, loosely } => {
-                of_kind(batch.presence(*read), *loosely, rows, broken);
+                });
             }
             Test::BeginsWith { read, brace } => {
                 let texts = batch.json(*read);
-                let begins = |text: &str| text.as_bytes().first() == Some(brace);
-                values(rows, |row| texts.get(row), begins, broken);
+                let begins = |text: &[u8]| text.first() == Some(brace);
+                rows.each(|row| judge(texts.bytes(row), begins, row, &mut broken));
             }
-            Test::InRange { read, range } => {
-                cells(batch.float64(*read), rows, |number| range.holds(number), broken);
+            Test::InRange { read, limits } => {
+                let numbers = batch.float64(*read);
+                let lies_within = |number: f64| limits.contains(number);
+                rows.suspects(numbers, lies_within, |row| {
+                    judge(numbers.get(row), lies_within, row, &mut broken);
+                });
             }
             Test::OfLength { read, at_least, at_most } => {
                 let texts = batch.utf8(*read);
                 let fits = |text: &str| (*at_least..=*at_most).contains(&text.chars().count());
-                values(rows, |row| texts.get(row), fits, broken);
+                rows.each(|row| judge(texts.get(row), fits, row, &mut broken));
             }
             Test::Matches { read, pattern } => {
                 let texts = batch.utf8(*read);
-                values(rows, |row| texts.get(row), |text| pattern.is_match(text), broken);
+                let matches = |text: &[u8]| pattern.is_match(text);
+                rows.each(|row| judge(texts.bytes(row), matches, row, &mut broken));
             }
-            Test::OneOf { read } => of_kind(batch.presence(*read), false, rows, broken),
             Test::Compares { read, operator, to, kind } => {
-                let (read, to) = (*read, *to);
+                let (read, to, operator) = (*read, *to, *operator);
                 match kind {
                     Comparable::Number => {
                         let (left, right) = (batch.float64(read), batch.float64(to));
-                        pairs(rows, |row| (left.get(row), right.get(row)), *operator, broken);
+                        rows.each(|row| {
+                            pair(left.get(row), operator, right.get(row), row, &mut broken)
+                        });
                     }
                     Comparable::Text => {
                         let (left, right) = (batch.utf8(read), batch.utf8(to));
-                        pairs(rows, |row| (left.get(row), right.get(row)), *operator, broken);
+                        rows.each(|row| {
+                            pair(left.get(row), operator, right.get(row), row, &mut broken)
+                        });
                     }
                     Comparable::Timestamp => {
                         let (left, right) = (batch.timestamp(read), batch.timestamp(to));
-                        pairs(rows, |row| (left.get(row), right.get(row)), *operator, broken);
+                        rows.each(|row| {
+                            pair(left.get(row), operator, right.get(row), row, &mut broken)
+                        });
                     }
                     Comparable::Date => {
                         let (left, right) = (batch.date(read), batch.date(to));
-                        pairs(rows, |row| (left.get(row), right.get(row)), *operator, broken);
+                        rows.each(|row| {
+                            pair(left.get(row), operator, right.get(row), row, &mut broken)
+                        });
                     }
                 }
             }
             Test::Recent { read, now, older_max, ahead_max } => {
                 let (times, now) = (batch.timestamp(*read), batch.timestamp(*now));
-                for row in rows {
-                    let age = |time, now| i64::saturating_sub(now, time);
-                    match (times.get(row), now.get(row)) {
-                        (Err(absence), _) if !absence.is_empty() => broken(row, Some(absence)),
-                        (Ok(time), Ok(now)) => {
-                            let age = age(time.0, now.0);
-                            if age > *older_max || age.saturating_neg() > *ahead_max {
-                                broken(row, None);
-                            }
+                rows.each(|row| match (times.get(row), now.get(row)) {
+                    (Err(absence), _) if !absence.is_empty() => broken(row, Some(absence)),
+                    (Ok(time), Ok(now)) => {
+                        let age = i64::saturating_sub(now.0, time.0);
+                        if age > *older_max || age.saturating_neg() > *ahead_max {
+                            broken(row, None);
                         }
-                        _ => {}
                     }
-                }
+                    _ => {}
+                });
             }
         }
     }
@@ -216,68 +222,33 @@ impl Step {
 
 /// A value must hold; nothing at all is for `required` to say; anything else breaks the rule.
 #[inline]
-fn values<T: Copy>(
-    rows: impl Iterator<Item = usize>,
-    get: impl Fn(usize) -> Result<T, Absence>,
+fn judge<T: Copy>(
+    value: Result<T, Absence>,
     holds: impl Fn(T) -> bool,
-    mut broken: impl FnMut(usize, Option<Absence>),
+    row: usize,
+    broken: &mut impl FnMut(usize, Option<Absence>),
 ) {
-    for row in rows {
-        match get(row) {
-            Ok(value) if holds(value) => {}
-            Ok(_) => broken(row, None),
-            Err(absence) if absence.is_empty() => {}
-            Err(absence) => broken(row, Some(absence)),
-        }
+    match value {
+        Ok(value) if holds(value) => {}
+        Ok(_) => broken(row, None),
+        Err(absence) if absence.is_empty() => {}
+        Err(absence) => broken(row, Some(absence)),
     }
 }
 
 #[inline]
-fn cells<T: Fixed>(
-    cells: Cells<'_, T>,
-    rows: impl Iterator<Item = usize>,
-    holds: impl Fn(T) -> bool,
-    broken: impl FnMut(usize, Option<Absence>),
-) {
-    // The column without holes is the common one, and its loop is worth being free of a test.
-    match cells.presence.is_empty() {
-        true => values(rows, |row| Ok(T::from_raw(cells.values[row])), holds, broken),
-        false => values(rows, |row| cells.get(row), holds, broken),
-    }
-}
-
-#[inline]
-fn pairs<T: Copy + PartialOrd>(
-    rows: impl Iterator<Item = usize>,
-    get: impl Fn(usize) -> (Result<T, Absence>, Result<T, Absence>),
+fn pair<T: Copy + PartialOrd>(
+    value: Result<T, Absence>,
     operator: Operator,
-    mut broken: impl FnMut(usize, Option<Absence>),
+    other: Result<T, Absence>,
+    row: usize,
+    broken: &mut impl FnMut(usize, Option<Absence>),
 ) {
-    for row in rows {
-        match get(row) {
-            (Ok(value), Ok(other)) if operator.holds(value, other) => {}
-            (Ok(_), Ok(_)) => broken(row, None),
-            (Err(absence), _) | (_, Err(absence)) if absence.is_empty() => {}
-            (Err(absence), _) | (_, Err(absence)) => broken(row, Some(absence)),
-        }
-    }
-}
-
-fn of_kind(
-    found: Presences<'_>,
-    loosely: bool,
-    rows: impl Iterator<Item = usize>,
-    mut broken: impl FnMut(usize, Option<Absence>),
-) {
-    if found.is_full() {
-        return;
-    }
-    for row in rows {
-        match found.get(row) {
-            Err(absence) if absence.is_empty() => {}
-            Err(absence) if absence == Absence::OtherType || !loosely => broken(row, Some(absence)),
-            _ => {}
-        }
+    match (value, other) {
+        (Ok(value), Ok(other)) if operator.holds(value, other) => {}
+        (Ok(_), Ok(_)) => broken(row, None),
+        (Err(absence), _) | (_, Err(absence)) if absence.is_empty() => {}
+        (Err(absence), _) | (_, Err(absence)) => broken(row, Some(absence)),
     }
 }
 

@@ -3,17 +3,36 @@
 //! A pattern is run once a record, and compiled once an instance, so it is made into a dense
 //! deterministic automaton: one look-up a byte, a hundredth of what an engine takes that follows
 //! alternatives as it goes. The price is its size, which is limited.
+//!
+//! What most rules ask of a code, so many characters of certain kinds and no others, needs less:
+//! a set of characters for each place.
 
 use regex_automata::{
     Anchored,
-    dfa::{Automaton, StartKind, dense},
+    dfa::{Automaton as _, StartKind, dense},
     nfa::thompson::{self, WhichCaptures},
     util::{primitives::StateID, start, syntax},
 };
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 /// A compiled pattern.
 #[derive(Debug)]
-pub(crate) struct Pattern {
+pub(crate) enum Pattern {
+    /// One set of characters for each place of the text.
+    Places(Vec<Places>),
+    Automaton(Automaton),
+}
+
+/// So many places in a row that take the same ASCII characters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    length: usize,
+    /// A bit a character, in two words: a component has no wider ones.
+    takes: [u64; 2],
+}
+
+#[derive(Debug)]
+pub(crate) struct Automaton {
     table: dense::DFA<Vec<u32>>,
     start: StateID,
 }
@@ -22,9 +41,93 @@ pub(crate) struct Pattern {
 /// takes a thirtieth.
 const TABLE_BYTES_MAX: usize = 256 * 1024;
 
+/// A text with more places than this is better matched by an automaton.
+const PLACES_MAX: u32 = 64;
+
 impl Pattern {
     /// Compiles a pattern.
     pub(crate) fn new(pattern: &str) -> Result<Self, String> {
+        let pattern = with_ascii_classes(pattern)?;
+        match regex_syntax::parse(&pattern).ok().and_then(|pattern| places(&pattern)) {
+            Some(places) => Ok(Pattern::Places(places)),
+            None => Automaton::new(&pattern).map(Pattern::Automaton),
+        }
+    }
+
+    /// Whether there is a match anywhere in the text, which is UTF-8.
+    #[inline]
+    pub(crate) fn is_match(&self, text: &[u8]) -> bool {
+        match self {
+            Pattern::Places(places) => takes(places, text),
+            Pattern::Automaton(automaton) => automaton.is_match(text),
+        }
+    }
+}
+
+#[inline]
+fn takes(places: &[Places], mut text: &[u8]) -> bool {
+    for Places { length, takes } in places {
+        let Some((here, rest)) = text.split_at_checked(*length) else { return false };
+        let word = |byte: &u8| takes.get(usize::from(byte >> 6)).copied().unwrap_or_default();
+        let is_taken = |byte: &u8| word(byte) >> (byte & 63) & 1 == 1;
+        if !here.iter().all(is_taken) {
+            return false;
+        }
+        text = rest;
+    }
+    text.is_empty()
+}
+
+/// The places of a pattern that is nothing but places, from the text's start to its end.
+fn places(pattern: &Hir) -> Option<Vec<Places>> {
+    let HirKind::Concat(parts) = pattern.kind() else { return None };
+    let [first, between @ .., last] = &parts[..] else { return None };
+    let is = |part: &Hir, look| matches!(part.kind(), HirKind::Look(found) if *found == look);
+    if !is(first, Look::Start) || !is(last, Look::End) {
+        return None;
+    }
+    let mut places = Vec::new();
+    for part in between {
+        match part.kind() {
+            HirKind::Literal(text) => {
+                let place = |byte: &u8| Some(Places { length: 1, takes: one(*byte)? });
+                let text: Option<Vec<_>> = text.0.iter().map(place).collect();
+                places.extend(text?);
+            }
+            HirKind::Class(class) => places.push(Places { length: 1, takes: ascii(class)? }),
+            HirKind::Repetition(part) if Some(part.min) == part.max && part.min <= PLACES_MAX => {
+                let HirKind::Class(class) = part.sub.kind() else { return None };
+                places.push(Places { length: part.min as usize, takes: ascii(class)? });
+            }
+            _ => return None,
+        }
+    }
+    (places.len() <= PLACES_MAX as usize).then_some(places)
+}
+
+fn one(byte: u8) -> Option<[u64; 2]> {
+    match byte {
+        0..64 => Some([1 << byte, 0]),
+        64..128 => Some([0, 1 << (byte - 64)]),
+        _ => None,
+    }
+}
+
+/// The characters of a class, if all of them are ASCII.
+fn ascii(class: &Class) -> Option<[u64; 2]> {
+    let bytes = match class {
+        Class::Unicode(class) => class.to_byte_class()?,
+        Class::Bytes(class) => class.clone(),
+    };
+    let bytes = bytes.ranges().iter().flat_map(|range| range.start()..=range.end());
+    bytes.map(one).try_fold([0, 0], |all, one| {
+        let one = one?;
+        Some([all[0] | one[0], all[1] | one[1]])
+    })
+}
+
+impl Automaton {
+    fn new(pattern: &str) -> Result<Self, String> {
         let table = dense::Builder::new()
             .syntax(syntax::Config::new())
             .thompson(
@@ -38,17 +141,16 @@ impl Pattern {
                     .dfa_size_limit(Some(TABLE_BYTES_MAX))
                     .determinize_size_limit(Some(4 * TABLE_BYTES_MAX)),
             )
-            .build(&with_ascii_classes(pattern)?)
+            .build(pattern)
             .map_err(|error| message(&error))?;
         let at_begin = start::Config::new().anchored(Anchored::No);
         let start = table.start_state(&at_begin).map_err(|error| error.to_string())?;
-        Ok(Pattern { table, start })
+        Ok(Automaton { table, start })
     }
 
-    /// Whether there is a match anywhere in the text.
-    pub(crate) fn is_match(&self, text: &str) -> bool {
+    fn is_match(&self, text: &[u8]) -> bool {
         let mut state = self.start;
-        for &byte in text.as_bytes() {
+        for &byte in text {
             state = self.table.next_state(state, byte);
             if self.table.is_special_state(state) {
                 if self.table.is_match_state(state) {
@@ -109,13 +211,14 @@ fn with_ascii_classes(pattern: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    const PATTERNS: [&str; 20] = [
+    const PATTERNS: [&str; 21] = [
         "",
         "a",
         "^a",
         "a$",
         "^a$",
         "^[A-Z]{3}$",
+        "^user-1[0-9]$",
         "b+",
         "^(ab|a)c?$",
         r"^\d{4}-\d\d$",
@@ -168,8 +271,23 @@ mod tests {
             let ours = Pattern::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
             let theirs = regex_lite::Regex::new(pattern).unwrap();
             for text in TEXTS {
-                assert_eq!(ours.is_match(text), theirs.is_match(text), "{pattern} on {text}");
+                assert_eq!(
+                    ours.is_match(text.as_bytes()),
+                    theirs.is_match(text),
+                    "{pattern} on {text}"
+                );
             }
+        }
+    }
+
+    #[test]
+    fn what_is_nothing_but_places_needs_no_automaton() {
+        let is_places = |pattern| matches!(Pattern::new(pattern), Ok(Pattern::Places(_)));
+        for pattern in ["^[A-Z]{3}$", "^a$", r"^\d{4}-\d\d$", "^EU[0-9]{2}$"] {
+            assert!(is_places(pattern), "{pattern}");
+        }
+        for pattern in ["a", "^a", "[A-Z]{3}$", "^[A-Z]{2,3}$", "^é$", "^(ab|cd)$", "^.$"] {
+            assert!(!is_places(pattern), "{pattern}");
         }
     }
 

@@ -48,7 +48,7 @@ pub(crate) enum Test {
     },
     InRange {
         read: usize,
-        range: Range,
+        limits: Limits,
     },
     OfLength {
         read: usize,
@@ -58,9 +58,6 @@ pub(crate) enum Test {
     Matches {
         read: usize,
         pattern: Box<Pattern>,
-    },
-    OneOf {
-        read: usize,
     },
     Compares {
         read: usize,
@@ -74,6 +71,31 @@ pub(crate) enum Test {
         older_max: i64,
         ahead_max: i64,
     },
+}
+
+/// A range with both of its ends inside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    low: f64,
+    high: f64,
+}
+
+impl Limits {
+    fn of(range: &Range) -> Self {
+        // The least number above a limit is the next one.
+        let lows = [range.at_least, range.above.map(f64::next_up)];
+        let highs = [range.at_most, range.below.map(f64::next_down)];
+        Limits {
+            low: lows.into_iter().flatten().fold(f64::NEG_INFINITY, f64::max),
+            high: highs.into_iter().flatten().fold(f64::INFINITY, f64::min),
+        }
+    }
+
+    /// Whether a number lies within.
+    #[inline]
+    pub(crate) fn contains(&self, number: f64) -> bool {
+        (self.low <= number) & (number <= self.high)
+    }
 }
 
 /// When a rule applies.
@@ -204,7 +226,9 @@ impl Planner {
             Check::Range(range) if range.is_empty() => {
                 return refuse("range", "it needs `above`, `at_least`, `below` or `at_most`");
             }
-            Check::Range(range) => Test::InRange { read: self.read(field, Kind::Float64), range },
+            Check::Range(range) => {
+                Test::InRange { read: self.read(field, Kind::Float64), limits: Limits::of(&range) }
+            }
             Check::Length(length) => {
                 let at_least = length.at_least.unwrap_or(0) as usize;
                 let at_most = length.at_most.map_or(usize::MAX, |most| most as usize);
@@ -220,7 +244,9 @@ impl Planner {
                 Err(error) => return refuse("pattern", &error),
             },
             Check::OneOf(texts) if texts.is_empty() => return refuse("one_of", "there is no text"),
-            Check::OneOf(texts) => Test::OneOf { read: self.dictionary(field, texts) },
+            Check::OneOf(texts) => {
+                Test::OfKind { read: self.dictionary(field, texts), loosely: false }
+            }
             Check::Compare(compare) => Test::Compares {
                 read: self.read(field, compare.kind.kind()),
                 operator: compare.is,

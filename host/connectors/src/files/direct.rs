@@ -49,10 +49,13 @@ impl DirectFile {
     fn set_direct(&mut self, direct: bool) -> io::Result<bool> {
         if self.direct != direct {
             let flags = fcntl_getfl(&self.file)?;
-            let changed = fcntl_setfl(&self.file, match direct {
-                true => flags | OFlags::DIRECT,
-                false => flags - OFlags::DIRECT,
-            });
+            let changed = fcntl_setfl(
+                &self.file,
+                match direct {
+                    true => flags | OFlags::DIRECT,
+                    false => flags - OFlags::DIRECT,
+                },
+            );
             match changed {
                 Ok(()) => self.direct = direct,
                 Err(Errno::INVAL | Errno::OPNOTSUPP) if direct => self.able = false,
