@@ -108,6 +108,40 @@ pub struct Edit<'a> {
     pub change: Change<'a>,
 }
 
+/// A column that was written, and for which path.
+#[derive(Clone, Copy, Debug)]
+pub struct WrittenColumn<'a> {
+    /// The path's place in the projector's writes.
+    pub path: usize,
+    /// The column, of a reply that was checked.
+    pub column: &'a Column,
+    /// Its kind.
+    pub kind: &'a Kind,
+    /// For each row its place in the column, [`WrittenColumn::NOWHERE`] for one that was not
+    /// written to; without it, a row's place is its number.
+    pub places: Option<&'a [u32]>,
+}
+
+impl<'a> WrittenColumn<'a> {
+    /// The place of a row that the column has nothing for.
+    pub const NOWHERE: u32 = u32::MAX;
+
+    /// Where the column has something for a row.
+    #[inline]
+    pub(super) fn place(&self, row: usize) -> Option<usize> {
+        match self.places {
+            None => Some(row),
+            Some(places) => (places[row] != Self::NOWHERE).then(|| places[row] as usize),
+        }
+    }
+
+    /// What is to become of the path in a row.
+    pub(super) fn edit(&self, row: usize) -> Option<Edit<'a>> {
+        let change = Change::of(self.column, self.kind, self.place(row)?)?;
+        Some(Edit { path: self.path, change })
+    }
+}
+
 /// A row can't take what was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("can't write `{path}`: {reason}")]

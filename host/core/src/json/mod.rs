@@ -27,6 +27,7 @@ mod convert;
 mod digits;
 mod edit;
 mod fault;
+mod fragments;
 mod layout;
 mod project;
 #[cfg(target_arch = "x86_64")]
@@ -41,11 +42,11 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use edit::{Change, Conflict, Edit, Value, WriteConflict};
+pub use edit::{Change, Conflict, Edit, Value, WriteConflict, WrittenColumn};
 pub use fault::{JsonError, JsonErrorCode};
 pub use layout::{Envelope, Layout, Stamp};
 pub use project::{InvalidProjection, Located, Projection, Projector};
-pub use splice::Splicer;
+pub use splice::{RowSplicer, Splicer};
 pub use write::{write_date, write_float64, write_string, write_timestamp};
 
 use tokens::Tokens;

@@ -131,6 +131,7 @@ impl Projector {
             nodes_kept: if self.plan.writes.is_empty() { 0 } else { self.plan.tree.len() },
             spans: Vec::new(),
             duplicates: Vec::new(),
+            controls: Vec::new(),
             tokens: Tokens::default(),
         }
     }
@@ -168,6 +169,7 @@ impl Projector {
             let span = into.spans[from + read.node as usize];
             read.conversion.append(column, &into.tokens, span);
         }
+        into.controls.push(into.tokens.controls);
         into.rows += 1;
         Ok(())
     }
@@ -185,6 +187,8 @@ pub struct Projection {
     /// The spans of all rows; of the last one where none are kept.
     spans: Vec<Span>,
     duplicates: Vec<Duplicate>,
+    /// Whether a row's record has a control character.
+    controls: Vec<bool>,
     tokens: Tokens,
 }
 
@@ -200,6 +204,7 @@ impl Projection {
         self.rows = 0;
         self.spans.clear();
         self.duplicates.clear();
+        self.controls.clear();
     }
 
     /// Where the written fields of a row lie, for a splicer of the same projector.
@@ -214,6 +219,7 @@ impl Projection {
         Located {
             spans: &self.spans[row * self.nodes_kept..][..self.nodes_kept],
             duplicates: &self.duplicates[first..last],
+            controls: self.controls[row],
         }
     }
 }
@@ -223,4 +229,13 @@ impl Projection {
 pub struct Located<'a> {
     pub(super) spans: &'a [Span],
     pub(super) duplicates: &'a [Duplicate],
+    pub(super) controls: bool,
+}
+
+impl Located<'_> {
+    /// Whether the record may have a raw CR or LF, which the grammar allows between tokens. Most
+    /// records have none, and need not be searched for it.
+    pub fn may_break_lines(&self) -> bool {
+        self.controls
+    }
 }

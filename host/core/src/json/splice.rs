@@ -15,7 +15,8 @@
 use std::{ops::Range, sync::Arc};
 
 use super::{
-    Change, Conflict, Edit, Layout, Located, Stamp, WriteConflict,
+    Change, Conflict, Edit, Layout, Located, Stamp, WriteConflict, WrittenColumn,
+    fragments::Fragments,
     project::Plan,
     tokens::{self, Tokens},
     tree::{NONE, NodeId, ROOT},
@@ -36,6 +37,7 @@ pub struct Splicer {
     work_end: NodeId,
     operations: Vec<Operation>,
     removals: Vec<(u32, u32)>,
+    fragments: Fragments,
 }
 
 /// What is to be done at a node.
@@ -64,6 +66,62 @@ enum With {
     Members(NodeId),
 }
 
+/// Splices the edits that columns have for each of their rows, in the columns' order.
+#[derive(Debug)]
+pub struct RowSplicer<'a> {
+    splicer: &'a mut Splicer,
+    columns: &'a [WrittenColumn<'a>],
+}
+
+impl RowSplicer<'_> {
+    /// Appends a record with a row's edits to `out`, as [`Splicer::splice`] does.
+    pub fn splice(
+        &mut self,
+        record: &[u8],
+        located: Located<'_>,
+        row: usize,
+        stamp: Stamp<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WriteConflict> {
+        let RowSplicer { splicer, columns } = self;
+        let added = match &splicer.plan.layout {
+            Layout::Flat | Layout::Nested { .. } => {
+                splicer.add_members(record, located, columns, row, out)
+            }
+            Layout::Envelope(_) => {
+                let before = out.len();
+                let added = wrap(&splicer.plan, record, stamp, out, |nothing, out| {
+                    let added = splicer.add_members(b"{}", nothing, columns, row, out);
+                    added.then_some(()).ok_or(())
+                });
+                if added.is_err() {
+                    out.truncate(before);
+                }
+                added.is_ok()
+            }
+        };
+        if added {
+            return Ok(());
+        }
+        let edits: Vec<_> = columns.iter().filter_map(|column| column.edit(row)).collect();
+        splicer.splice(record, located, &edits, stamp, out)
+    }
+}
+
+/// Where written paths go.
+#[derive(Clone, Copy)]
+pub(super) struct Targets<'a>(&'a Plan);
+
+impl<'a> Targets<'a> {
+    /// The node of a path that is a member of the record itself, and its name with a colon.
+    pub(super) fn new_member(self, path: usize) -> Option<(NodeId, &'a [u8])> {
+        let target = self.0.writes[path].node;
+        let node = self.0.tree.node(target);
+        let is_member = node.parent == ROOT && !node.member.is_empty();
+        is_member.then_some((target, node.member.as_slice()))
+    }
+}
+
 impl Splicer {
     pub(super) fn new(plan: Arc<Plan>) -> Self {
         Splicer {
@@ -72,6 +130,7 @@ impl Splicer {
             work_end: 0,
             operations: Vec::new(),
             removals: Vec::new(),
+            fragments: Fragments::default(),
             plan,
         }
     }
@@ -90,13 +149,13 @@ impl Splicer {
     ) -> Result<(), WriteConflict> {
         let before = out.len();
         let spliced = match &self.plan.layout {
-            Layout::Flat | Layout::Nested { .. } => {
-                if self.add_members(record, located, edits, out) {
-                    return Ok(());
-                }
-                self.join(record, located, edits, out)
+            Layout::Flat | Layout::Nested { .. } => self.join(record, located, edits, out),
+            Layout::Envelope(_) => {
+                let plan = Arc::clone(&self.plan);
+                wrap(&plan, record, stamp, out, |nothing, out| {
+                    self.join(b"{}", nothing, edits, out)
+                })
             }
-            Layout::Envelope(_) => self.wrap(record, edits, stamp, out),
         };
         if spliced.is_err() {
             out.truncate(before);
@@ -104,68 +163,41 @@ impl Splicer {
         spliced
     }
 
-    /// What most records need, done without a plan: new members for the record itself, in the
-    /// order of their declaration. False, and nothing done, where the edits are others.
+    /// The same for all rows of columns.
+    pub fn rows<'a>(&'a mut self, columns: &'a [WrittenColumn<'a>]) -> RowSplicer<'a> {
+        self.fragments.fill(columns, Targets(&self.plan));
+        RowSplicer { splicer: self, columns }
+    }
+
+    /// Appends an object with the new members of a row. False, and nothing done, where other edits
+    /// are asked for.
     fn add_members(
         &self,
         record: &[u8],
         located: Located<'_>,
-        edits: &[Edit<'_>],
+        columns: &[WrittenColumn<'_>],
+        row: usize,
         out: &mut Vec<u8>,
     ) -> bool {
-        let tree = &self.plan.tree;
-        let mut last = ROOT;
-        let is_addition = |edit: &Edit<'_>| {
-            let node = self.plan.writes[edit.path].node;
-            let in_order = node > std::mem::replace(&mut last, node);
-            in_order
-                && tree.node(node).parent == ROOT
-                && !tree.node(node).member.is_empty()
-                && !located.spans[node as usize].is_found()
-                && edit.change != Change::Remove
-                && edit.change.conflict().is_none()
-        };
-        let is_object = || record[located.spans[ROOT as usize].start as usize] == b'{';
-        let simple = !edits.is_empty() && located.duplicates.is_empty() && is_object();
-        if !simple || !edits.iter().all(is_addition) {
+        let root = located.spans[ROOT as usize];
+        if !located.duplicates.is_empty() || record[root.start as usize] != b'{' {
             return false;
         }
-        let end = before_space(record, located.spans[ROOT as usize].end as usize - 1);
-        out.reserve(record.len() + 64 * edits.len());
+        let before = out.len();
+        let end = before_space(record, root.end as usize - 1);
         out.extend_from_slice(&record[..end]);
-        for (i, edit) in edits.iter().enumerate() {
-            if i > 0 || record[end - 1] != b'{' {
-                out.push(b',');
-            }
-            out.extend_from_slice(&tree.node(self.plan.writes[edit.path].node).member);
-            edit.change.write(out);
+        let members = out.len();
+        let is_there = |node: NodeId| located.spans[node as usize].is_found();
+        if !self.fragments.push(columns, row, is_there, out) {
+            out.truncate(before);
+            return false;
+        }
+        // Each begins with a comma, and the first of all members has none.
+        if record[end - 1] == b'{' && out.len() > members {
+            out.remove(members);
         }
         out.extend_from_slice(&record[end..]);
         true
-    }
-
-    /// Appends an envelope of the record and an object of the edits.
-    fn wrap(
-        &mut self,
-        record: &[u8],
-        edits: &[Edit<'_>],
-        stamp: Stamp<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), WriteConflict> {
-        out.extend_from_slice(b"{\"original_data\":");
-        out.extend_from_slice(record);
-        out.extend_from_slice(b",\"enriched_data\":");
-        let plan = Arc::clone(&self.plan);
-        let nothing = Located { spans: &plan.nothing, duplicates: &[] };
-        if !self.add_members(b"{}", nothing, edits, out) {
-            self.join(b"{}", nothing, edits, out)?;
-        }
-        out.extend_from_slice(b",\"record_id\":");
-        write::write_string(stamp.record_id.as_bytes(), out);
-        out.extend_from_slice(b",\"processed_timestamp\":");
-        write::write_timestamp(stamp.processed.0, TimestampFormat::Rfc3339, out);
-        out.extend_from_slice(&plan.envelope_end);
-        Ok(())
     }
 
     /// Appends the record with its edits joined to it.
@@ -225,7 +257,8 @@ impl Splicer {
             let path = plan.tree.path(plan.writes[edits[0].path].node);
             return Err(WriteConflict { path, reason: Conflict::InvalidJson });
         }
-        self.join(text, Located { spans: &spans, duplicates: &duplicates }, edits, out)
+        let located = Located { spans: &spans, duplicates: &duplicates, controls: tokens.controls };
+        self.join(text, located, edits, out)
     }
 
     /// Notes at the nodes what is to be done there. Stops before the first edit that lies under
@@ -293,6 +326,26 @@ impl Splicer {
         self.operations.clear();
         self.removals.clear();
     }
+}
+
+/// Appends an envelope: the record, an object that `enriched` appends, and a stamp.
+fn wrap<E>(
+    plan: &Plan,
+    record: &[u8],
+    stamp: Stamp<'_>,
+    out: &mut Vec<u8>,
+    enriched: impl FnOnce(Located<'_>, &mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    out.extend_from_slice(b"{\"original_data\":");
+    out.extend_from_slice(record);
+    out.extend_from_slice(b",\"enriched_data\":");
+    enriched(Located { spans: &plan.nothing, duplicates: &[], controls: false }, out)?;
+    out.extend_from_slice(b",\"record_id\":");
+    write::write_string(stamp.record_id.as_bytes(), out);
+    out.extend_from_slice(b",\"processed_timestamp\":");
+    write::write_timestamp(stamp.processed.0, TimestampFormat::Rfc3339, out);
+    out.extend_from_slice(&plan.envelope_end);
+    Ok(())
 }
 
 /// The splicing of one record.

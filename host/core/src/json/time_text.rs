@@ -6,8 +6,8 @@
 /// Microseconds in a second.
 const SECOND_MICROS: i64 = 1_000_000;
 
-/// The years that the text forms have.
-const YEARS: std::ops::RangeInclusive<i64> = 0..=9999;
+/// The days of the years 0 to 9999, which is as far as the text forms go.
+const DAYS_WITH_TEXT: std::ops::Range<i64> = -719_528..2_932_897;
 
 /// Reads an RFC 3339 date and time as microseconds since the epoch. Digits finer than a
 /// microsecond are cut off. A leap second, `:60`, is read as the second before it.
@@ -144,37 +144,37 @@ fn days_if_any([century, year, month, day]: [u8; 4]) -> Option<i32> {
     Some(days as i32 - 865_565)
 }
 
-/// The year, month and day of a count of days since the epoch.
-fn date_of(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
+/// The year, month and day of a count of days since the epoch that has a text.
+fn date_of(days: i64) -> (u32, u32, u32) {
+    // An era of 400 years is added, so that no number is negative; a year begins in March.
+    let days = (days + 719_468 + 146_097) as u32;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era =
         (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * march_month + 2) / 5 + 1;
     let month = (march_month + 2) % 12 + 1;
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+    (era * 400 + year_of_era + u32::from(month <= 2) - 400, month, day)
 }
 
 /// Whether a timestamp has a text form.
 pub(super) fn timestamp_has_text(micros: i64) -> bool {
-    YEARS.contains(&date_of(micros.div_euclid(86_400 * SECOND_MICROS)).0)
+    DAYS_WITH_TEXT.contains(&micros.div_euclid(86_400 * SECOND_MICROS))
 }
 
 /// Whether a date has a text form.
 pub(super) fn date_has_text(days: i32) -> bool {
-    YEARS.contains(&date_of(i64::from(days)).0)
+    DAYS_WITH_TEXT.contains(&i64::from(days))
 }
 
 /// Appends `2026-03-01T12:00:00.25Z` with as many digits of the fraction as are not zero, in
 /// groups of three. The year must be in 0 to 9999.
 pub(super) fn push_timestamp(micros: i64, out: &mut Vec<u8>) {
     let seconds = micros.div_euclid(SECOND_MICROS);
-    let fraction = micros.rem_euclid(SECOND_MICROS);
+    let fraction = micros.rem_euclid(SECOND_MICROS) as u32;
     push_date(seconds.div_euclid(86_400), out);
-    let of_day = seconds.rem_euclid(86_400);
+    let of_day = seconds.rem_euclid(86_400) as u32;
     let mut text = *b"T00:00:00";
     for (at, value) in [(1, of_day / 3600), (4, of_day / 60 % 60), (7, of_day % 60)] {
         digits(&mut text[at..at + 2], value);
@@ -199,9 +199,10 @@ pub(super) fn push_date(days: i64, out: &mut Vec<u8>) {
 }
 
 /// Fills `text` with the last digits of a number that is not negative.
-fn digits(text: &mut [u8], mut value: i64) {
+#[inline]
+fn digits(text: &mut [u8], mut value: u32) {
     for digit in text.iter_mut().rev() {
-        *digit = b'0' + value.rem_euclid(10) as u8;
-        value = value.div_euclid(10);
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
     }
 }

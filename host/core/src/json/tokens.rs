@@ -36,6 +36,8 @@ pub(super) struct Tokens {
     pub(super) count: usize,
     /// Whether any string has an escape.
     pub(super) escapes: bool,
+    /// Whether there is a control character: a tab or a line break, between tokens.
+    pub(super) controls: bool,
 }
 
 impl Tokens {
@@ -124,7 +126,8 @@ pub(super) fn index_with<C: Classify>(text: &[u8], tokens: &mut Tokens) -> bool 
     tokens.end_at(0);
 
     let (mut count, mut strings) = (0, Strings::default());
-    let (mut scalar_before, mut non_ascii, mut control) = (0, 0, 0);
+    let (mut scalar_before, mut non_ascii) = (0, 0);
+    let (mut control, mut control_inside) = (0, 0);
     let blocks = &tokens.padded.as_chunks::<64>().0[..text.len().div_ceil(64)];
     for (i, block) in blocks.iter().enumerate() {
         let base = i as u32 * 64;
@@ -142,7 +145,8 @@ pub(super) fn index_with<C: Classify>(text: &[u8], tokens: &mut Tokens) -> bool 
         let inside = C::prefix_parity(quotes) ^ strings.inside_before;
         strings.inside_before = ((inside as i64) >> 63) as u64;
         non_ascii |= masks.non_ascii;
-        control |= masks.control & inside;
+        control |= masks.control;
+        control_inside |= masks.control & inside;
         let scalar = !(masks.operator | masks.space | quotes | inside);
         let scalar_start = scalar & !(scalar << 1 | scalar_before);
         scalar_before = scalar >> 63;
@@ -151,7 +155,8 @@ pub(super) fn index_with<C: Classify>(text: &[u8], tokens: &mut Tokens) -> bool 
         count += C::places(starts, base, places);
     }
     tokens.end_at(count);
-    control == 0
+    tokens.controls = control != 0;
+    control_inside == 0
         && strings.inside_before == 0
         && (non_ascii == 0 || simdutf8::basic::from_utf8(text).is_ok())
 }

@@ -1,7 +1,52 @@
 //! How values are written. Pinned: the same value gives the same bytes in every version.
 
-use super::time_text;
-use crate::description::TimestampFormat;
+use super::{Change, time_text};
+use crate::{
+    column::{Column, Values},
+    description::{Kind, TimestampFormat},
+};
+
+/// Appends the value that a checked reply's column has at a place. False, and nothing done, where
+/// it has no text.
+#[inline]
+pub(super) fn write_cell(column: &Column, kind: &Kind, place: usize, out: &mut Vec<u8>) -> bool {
+    match (&column.values, kind) {
+        (Values::Int64(values), _) => write_int64(values[place], out),
+        (Values::Float64(values), _) if values[place].is_finite() => {
+            write_float64(values[place], out);
+        }
+        (Values::Utf8(texts), _) => write_string(texts.get(place), out),
+        _ => match Change::of(column, kind, place) {
+            Some(change) if change.conflict().is_none() => change.write(out),
+            _ => return false,
+        },
+    }
+    true
+}
+
+/// Appends a text that is mostly short. Copies of a fixed length need no call: the two halves of
+/// a text may overlap.
+#[inline]
+pub(super) fn push_short(text: &[u8], out: &mut Vec<u8>) {
+    match text.len() {
+        16..=32 => push_halves::<16>(text, out),
+        8..16 => push_halves::<8>(text, out),
+        4..8 => push_halves::<4>(text, out),
+        2..4 => push_halves::<2>(text, out),
+        _ => out.extend_from_slice(text),
+    }
+}
+
+/// Appends a text of `N` to `2 * N` bytes.
+#[inline]
+fn push_halves<const N: usize>(text: &[u8], out: &mut Vec<u8>) {
+    let (Some(head), Some(tail)) = (text.first_chunk::<N>(), text.last_chunk::<N>()) else {
+        return out.extend_from_slice(text);
+    };
+    out.extend_from_slice(head);
+    out.truncate(out.len() + text.len() - 2 * N);
+    out.extend_from_slice(tail);
+}
 
 /// Appends a string with its quotes. `text` is UTF-8; quotes, backslashes and control characters
 /// are escaped, with the short forms where there are any, and nothing else is.
@@ -11,7 +56,7 @@ pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
     // Nearly all strings are plain: looked at as a whole, which vector instructions do.
     let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     if !text.iter().fold(false, |special, byte| special | is_special(*byte)) {
-        out.extend_from_slice(text);
+        push_short(text, out);
         out.push(b'"');
         return;
     }
@@ -43,7 +88,7 @@ pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
 
 /// Appends an integer.
 pub(super) fn write_int64(value: i64, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    push_short(itoa::Buffer::new().format(value).as_bytes(), out);
 }
 
 /// Appends a float: the shortest decimal that reads back as the same float, always with a
@@ -51,7 +96,7 @@ pub(super) fn write_int64(value: i64, out: &mut Vec<u8>) {
 /// such a value is written as `null`, and refused before it comes here.
 pub fn write_float64(value: f64, out: &mut Vec<u8>) {
     if value.is_finite() {
-        out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
+        push_short(zmij::Buffer::new().format_finite(value).as_bytes(), out);
     } else {
         out.extend_from_slice(b"null");
     }

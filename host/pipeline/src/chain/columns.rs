@@ -4,7 +4,7 @@
 use tidegate_core::{
     Column, Digest, Kind, Presence, RecordBatch, Values, Write,
     description::HostValue,
-    json::{Change, Edit, Projection, Splicer, Stamp, WriteConflict},
+    json::{Projection, Splicer, Stamp, WriteConflict, WrittenColumn},
 };
 
 use super::{
@@ -39,17 +39,22 @@ impl<'a> Ingredients<'a> {
         self.records[self.table.source(row)] as usize
     }
 
-    /// Appends what stages wrote for a row, in order, of those before one.
-    pub(crate) fn edits(&self, row: usize, before: usize, out: &mut Vec<Edit<'a>>) {
+    /// What stages wrote, in order, of those before one.
+    pub(crate) fn written(&self, before: usize) -> Vec<WrittenColumn<'a>> {
+        let mut all = Vec::with_capacity(self.plan.writes.len());
         for (output, stage) in self.outputs.iter().zip(&self.plan.stages).take(before) {
-            let Some(slot) = output.slot(row) else { continue };
-            let written = &self.plan.writes[stage.first_write..];
-            for (i, (column, written)) in output.reply.columns.iter().zip(written).enumerate() {
-                if let Some(change) = Change::of(column, &written.kind, slot) {
-                    out.push(Edit { path: stage.first_write + i, change });
-                }
-            }
+            let Some(places) = output.slots() else { continue };
+            let written = self.plan.writes.iter().enumerate().skip(stage.first_write);
+            all.extend(output.reply.columns.iter().zip(written).map(
+                |(column, (path, written))| WrittenColumn {
+                    path,
+                    column,
+                    kind: &written.kind,
+                    places,
+                },
+            ));
         }
+        all
     }
 }
 
@@ -182,9 +187,9 @@ impl Columns {
         }
         rendered.clear();
         let plan = &from.plan.materializations[index];
-        let splicer = &mut self.splicers[index];
         let mut located = plan.renderer.projection();
-        let mut edits = Vec::new();
+        let written = from.written(plan.before);
+        let mut splicer = self.splicers[index].rows(&written);
         let mut text = Vec::new();
         let mut alive = from.table.alive.iter().copied().peekable();
         // The envelope's: not read by the flat layout.
@@ -194,10 +199,9 @@ impl Columns {
             let record = from.record(row);
             located.clear();
             text.clear();
-            edits.clear();
-            from.edits(row, plan.before, &mut edits);
             let read = living && plan.renderer.project(record, &mut located).is_ok() && {
-                match splicer.splice(record, located.located(0), &edits, stamp, &mut text) {
+                let located = located.located(0);
+                match splicer.splice(record, located, row, stamp, &mut text) {
                     Ok(()) => plan.reader.project(&text, rendered).is_ok(),
                     Err(conflict) => {
                         self.conflicts.push((row as u32, conflict));

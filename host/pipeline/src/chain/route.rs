@@ -2,8 +2,8 @@
 //! into the object that its sink has for it.
 
 use tidegate_core::{
-    Column, RecordBatch, Values,
-    json::{Edit, Located, Projection, Splicer, Stamp, WriteConflict},
+    Column, Kind, RecordBatch, Values,
+    json::{Located, Projection, Splicer, Stamp, WriteConflict},
 };
 
 use super::{Chain, columns::Ingredients, ledger::Fate};
@@ -66,13 +66,15 @@ impl Chain {
             })
             .collect();
         let ids = plan.record_id.map(|recipe| &columns.get(recipe, outputs).values);
-        let mut edits: Vec<Edit<'_>> = Vec::new();
+        let written = from.written(plan.stages.len());
+        let Router { splicers, located: own_located } = router;
+        let mut splicers: Vec<_> = splicers.iter_mut().map(|it| it.rows(&written)).collect();
+        // Only raw JSON may bring in a line break that the record did not have.
+        let may_break_lines = written.iter().any(|written| *written.kind == Kind::Json);
         for &row in &table.alive {
             let row = row as usize;
             let record = from.record(row);
             let index = from.record_index(row);
-            edits.clear();
-            from.edits(row, plan.stages.len(), &mut edits);
             let record_id = match ids {
                 Some(Values::Utf8(ids)) => std::str::from_utf8(ids.get(row)).unwrap_or_default(),
                 _ => "",
@@ -86,7 +88,7 @@ impl Chain {
                 routed = true;
                 let shares = &mut destinations[place];
                 shares.shares += 1;
-                let located = match &mut router.located[sink.layout] {
+                let located = match &mut own_located[sink.layout] {
                     None => columns.projection.located(table.source(row)),
                     Some(own) => locate(plan, sink.layout, record, own),
                 };
@@ -94,10 +96,12 @@ impl Chain {
                 let leaf = objects.leaf(&sink.tree, &trees[place], row);
                 let rows = objects.rows(leaf);
                 let start = rows.len();
-                let splicer = &mut router.splicers[sink.layout];
-                match splicer.splice(record, located, &edits, stamp, rows) {
+                match splicers[sink.layout].splice(record, located, row, stamp, rows) {
                     Ok(()) => {
-                        end_line(rows, start);
+                        if may_break_lines || located.may_break_lines() {
+                            mend_line(rows, start);
+                        }
+                        rows.push(b'\n');
                         objects.appended(leaf, start)?;
                         shares.delivered += 1;
                         ledger.note(index, Fate::Delivered);
@@ -127,15 +131,14 @@ fn locate<'a>(plan: &Plan, layout: usize, record: &[u8], own: &'a mut Projection
     own.located(0)
 }
 
-/// Ends a row that begins at `start`: JSON Lines has one line for each, and a raw line break can
-/// only stand between tokens.
-fn end_line(rows: &mut Vec<u8>, start: usize) {
+/// Makes one line of a row that begins at `start`, for JSON Lines: a raw line break can only stand
+/// between tokens.
+fn mend_line(rows: &mut Vec<u8>, start: usize) {
     let mut rest = &mut rows[start..];
     while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
         rest[at] = b' ';
         rest = &mut rest[at + 1..];
     }
-    rows.push(b'\n');
 }
 
 fn unrouted_letter(record: usize) -> Letter {

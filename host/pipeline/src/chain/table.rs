@@ -12,7 +12,7 @@ use tidegate_core::transform::Reply;
 use super::findings::ByRow;
 
 /// The stage wrote nothing for this row.
-const NO_SLOT: u32 = u32::MAX;
+const NO_SLOT: u32 = tidegate_core::json::WrittenColumn::NOWHERE;
 
 /// The rows of a batch.
 #[derive(Debug, Default)]
@@ -187,6 +187,16 @@ impl StageOutput {
         }
         let slot = |row: &u32| self.slot(*row as usize).map_or(NO_SLOT, |slot| slot as u32);
         self.slots = Slots::Map(made.from.iter().map(slot).collect());
+    }
+
+    /// Which row of the reply's columns belongs to each row of the table: none for the row of its
+    /// number. Nothing where the stage was not called.
+    pub(crate) fn slots(&self) -> Option<Option<&[u32]>> {
+        match &self.slots {
+            Slots::None => None,
+            Slots::Same => Some(None),
+            Slots::Map(slots) => Some(Some(slots)),
+        }
     }
 
     /// Which row of the reply's columns belongs to a row of the table.

@@ -1,7 +1,7 @@
 //! Splicing, against edits of a tree, and by example.
 
 use super::{reference::Node, *};
-use crate::{Segment, Timestamp, description::TimestampFormat};
+use crate::{Binary, Column, Segment, Timestamp, Values, Write, description::TimestampFormat};
 
 const STAMP: Stamp<'_> = Stamp { record_id: "id", processed: Timestamp(1_500_000) };
 
@@ -18,14 +18,73 @@ fn splice(
     projector.project(record.as_bytes(), &mut projection).expect("valid");
     let mut out = b"before".to_vec();
     let mut splicer = projector.splicer();
-    // Twice: nothing is left over from the first.
-    for _ in 0..2 {
-        out.truncate(6);
-        splicer
-            .splice(record.as_bytes(), projection.located(1), edits, STAMP, &mut out)
-            .inspect_err(|_| assert_eq!(out, b"before", "a conflict leaves no trace"))?;
+    // Twice, nothing being left over from the first: as edits, and as columns of one row.
+    let located = projection.located(1);
+    let spliced = splicer.splice(record.as_bytes(), located, edits, STAMP, &mut out);
+    let columns: Vec<_> = edits.iter().map(|edit| column_of(edit.change)).collect();
+    let written = edits.iter().zip(&columns).map(|(edit, (column, kind))| WrittenColumn {
+        path: edit.path,
+        column,
+        kind,
+        places: None,
+    });
+    let written: Vec<_> = written.collect();
+    let mut of_row = b"before".to_vec();
+    let mut rows = splicer.rows(&written);
+    let again = rows.splice(record.as_bytes(), located, 0, STAMP, &mut of_row);
+    assert_eq!((&again, &of_row), (&spliced, &out), "columns are edits");
+    assert!(spliced.is_ok() || out == b"before", "a conflict leaves no trace");
+    spliced.map(|()| String::from_utf8(out).expect("UTF-8").split_off(6))
+}
+
+/// A column with a change in its one row.
+fn column_of(change: Change<'_>) -> (Column, Kind) {
+    let (values, kind) = match change {
+        Change::Set(Value::Float64(value)) => (Values::Float64(vec![value]), Kind::Float64),
+        Change::Set(Value::Date(days)) => (Values::Date(vec![days]), Kind::Date),
+        Change::Set(Value::Json(text)) => (Values::Json(Binary::from_iter([text])), Kind::Json),
+        Change::Null | Change::Remove => (Values::Boolean(vec![0]), Kind::Boolean),
+        other => panic!("no test sets {other:?}"),
+    };
+    let presence = match change {
+        Change::Set(_) => vec![],
+        Change::Null => vec![Write::Null as u8],
+        Change::Remove => vec![Write::Remove as u8],
+    };
+    (Column { values, presence }, kind)
+}
+
+#[test]
+fn a_row_without_a_place_in_a_column_is_left_as_it_is() {
+    let projector = Projector::new(&[], &[path("b")], Layout::Flat).expect("valid writes");
+    let mut projection = projector.projection();
+    let column = Column { values: Values::Int64(vec![7, 8]), presence: vec![] };
+    let places = [1, WrittenColumn::NOWHERE, 0];
+    let kind = Kind::Int64;
+    let written = [WrittenColumn { path: 0, column: &column, kind: &kind, places: Some(&places) }];
+    let record = br#"{"a":1}"#;
+    let mut out = Vec::new();
+    for row in 0..3 {
+        projection.clear();
+        projector.project(record, &mut projection).expect("valid");
+        let located = projection.located(0);
+        let mut splicer = projector.splicer();
+        let spliced = splicer.rows(&written).splice(record, located, row, STAMP, &mut out);
+        spliced.expect("no conflict");
     }
-    Ok(String::from_utf8(out).expect("UTF-8").split_off(6))
+    assert_eq!(out, br#"{"a":1,"b":8}{"a":1}{"a":1,"b":7}"#);
+}
+
+#[test]
+fn only_what_may_have_a_line_break_is_said_to() {
+    let projector = Projector::new(&[], &[path("b")], Layout::Flat).expect("valid writes");
+    let mut projection = projector.projection();
+    let records = [r#"{"a":1}"#, "{\"a\":\n1}", "{\"a\":1}\r", r#"{"a":"\n"}"#, r#" {"a": 1} "#];
+    for record in records {
+        projector.project(record.as_bytes(), &mut projection).expect("valid");
+    }
+    let may: Vec<_> = (0..5).map(|row| projection.located(row).may_break_lines()).collect();
+    assert_eq!(may, [false, true, true, false, false]);
 }
 
 /// Sets each path to a raw text, `null`, or removes it where the text is `-`.
@@ -205,7 +264,7 @@ fn an_envelope_takes_any_record() {
 fn changes_come_out_of_reply_columns() {
     let kind = Kind::Enumeration(vec!["red".into(), "green".into()]);
     let column =
-        Column { values: crate::Values::Enumeration(vec![1, 0, 0, 0]), presence: vec![0, 1, 2, 3] };
+        Column { values: Values::Enumeration(vec![1, 0, 0, 0]), presence: vec![0, 1, 2, 3] };
     let changes: Vec<_> = (0..4).map(|row| Change::of(&column, &kind, row)).collect();
     let green = Change::Set(Value::Utf8(b"green"));
     assert_eq!(changes, [Some(green), None, Some(Change::Null), Some(Change::Remove)]);
@@ -287,7 +346,7 @@ proptest! {
         if !projection.located(0).duplicates.is_empty() || !text.trim_start().starts_with('{') {
             return Ok(());
         }
-        let crate::Values::Json(raw) = &projection.columns[0].values else { panic!("json") };
+        let Values::Json(raw) = &projection.columns[0].values else { panic!("json") };
         let raw = if value == "null" { &b"null"[..] } else { raw.get(0) };
         let edits = [Edit { path: 0, change: Change::Set(Value::Json(raw)) }];
         let mut out = Vec::new();
