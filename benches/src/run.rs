@@ -135,7 +135,7 @@ pub async fn pipeline(
     for destination in plan.destinations() {
         let name = &destination.name;
         let root = directory.join(name);
-        sinks.push(Arc::new(DirectorySink::open(name.clone(), &root, Arc::new(RealFiles))?));
+        sinks.push(Arc::new(DirectorySink::open(name.clone(), &root, Arc::new(RealFiles::default()))?));
     }
     let environment = Environment {
         workers: Workers::Threads(workers),

@@ -8,6 +8,7 @@ use std::{
     fs::File,
     io::{self, Write},
     slice,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rustix::{
@@ -23,6 +24,9 @@ const BLOCK: usize = 4096;
 /// How much is written at once. Also the least that is worth being written past the cache.
 const PIECE: usize = 1 << 20;
 
+/// How many pieces are kept for the next file.
+const PIECES_KEPT: usize = 4;
+
 /// A new file, whose large writes go to the disk directly where the file system knows how.
 #[derive(Debug)]
 pub(super) struct DirectFile {
@@ -32,7 +36,25 @@ pub(super) struct DirectFile {
     /// Whether the file system can do it, as far as is known.
     able: bool,
     written: u64,
-    piece: Vec<Block>,
+    pieces: Pieces,
+}
+
+/// Memory that files of one file system write from, one after the other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pieces(Arc<Mutex<Vec<Vec<Block>>>>);
+
+impl Pieces {
+    fn take(&self) -> Vec<Block> {
+        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        waiting.unwrap_or_else(|| vec![Block([0; BLOCK]); PIECE / BLOCK])
+    }
+
+    fn give(&self, piece: Vec<Block>) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() < PIECES_KEPT {
+            waiting.push(piece);
+        }
+    }
 }
 
 /// Memory as a disk wants it.
@@ -41,8 +63,8 @@ pub(super) struct DirectFile {
 struct Block([u8; BLOCK]);
 
 impl DirectFile {
-    pub(super) fn new(file: File) -> Self {
-        DirectFile { file, direct: false, able: true, written: 0, piece: Vec::new() }
+    pub(super) fn new(file: File, pieces: Pieces) -> Self {
+        DirectFile { file, direct: false, able: true, written: 0, pieces }
     }
 
     /// Turns writing past the cache on or off, and says which it is.
@@ -68,12 +90,15 @@ impl DirectFile {
     /// Writes as much as fits a piece.
     fn write_piece(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = bytes.len().min(PIECE) / BLOCK * BLOCK;
-        self.piece.resize(PIECE / BLOCK, Block([0; BLOCK]));
-        // SAFETY: blocks are bytes without gaps, and there are as many of them.
-        let piece =
-            unsafe { slice::from_raw_parts_mut(self.piece.as_mut_ptr().cast::<u8>(), PIECE) };
-        piece[..length].copy_from_slice(&bytes[..length]);
-        self.file.write(&piece[..length])
+        let mut piece = self.pieces.take();
+        for (block, bytes) in piece.iter_mut().zip(bytes[..length].as_chunks::<BLOCK>().0) {
+            block.0 = *bytes;
+        }
+        // SAFETY: blocks are bytes without gaps, and there are at least as many of them.
+        let aligned = unsafe { slice::from_raw_parts(piece.as_ptr().cast::<u8>(), length) };
+        let written = self.file.write(aligned);
+        self.pieces.give(piece);
+        written
     }
 }
 
@@ -131,7 +156,7 @@ mod tests {
                 for rest in [false, true] {
                     let path = directory.path().join(format!("{first}-{rest}"));
                     let file = File::create_new(&path).expect("the name is free");
-                    let mut file = DirectFile::new(file);
+                    let mut file = DirectFile::new(file, Pieces::default());
                     let parts = [&content[..first], &content[first..]];
                     let parts = &parts[..1 + usize::from(rest)];
                     for part in parts {

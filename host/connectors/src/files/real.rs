@@ -11,11 +11,13 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Files, NewFile, direct::DirectFile};
+use super::{Files, NewFile, direct::{DirectFile, Pieces}};
 
 /// The file system of the machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RealFiles;
+#[derive(Clone, Debug, Default)]
+pub struct RealFiles {
+    pieces: Pieces,
+}
 
 impl Files for RealFiles {
     fn blocks(&self) -> bool {
@@ -23,7 +25,7 @@ impl Files for RealFiles {
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn NewFile>> {
-        Ok(Box::new(DirectFile::new(File::create_new(path)?)))
+        Ok(Box::new(DirectFile::new(File::create_new(path)?, self.pieces.clone())))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read>> {
@@ -81,7 +83,7 @@ mod tests {
     #[test]
     fn both_ways_to_publish_refuse_a_name_that_is_taken() {
         type Publish = fn(&Path, &Path) -> io::Result<()>;
-        let ways: [Publish; 2] = [|from, to| RealFiles.rename_noreplace(from, to), link_noreplace];
+        let ways: [Publish; 2] = [|from, to| RealFiles::default().rename_noreplace(from, to), link_noreplace];
         for publish in ways {
             let directory = tempfile::tempdir().unwrap();
             let [first, second, name] =

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memrchr};
 
 /// The usual size of a chunk: with what is made of it, it stays in the second-level cache.
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 512 << 10;
 
 /// Whole lines, back to back: the last one ends with its line feed, or with the stream.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(super) struct ChunkLoader {
 }
 
 /// More buffers than these are given back to the allocator.
-const RETIRED_MAX: usize = 2;
+const RETIRED_MAX: usize = 4;
 
 impl ChunkLoader {
     /// Reads a stream whose next byte stands at `offset`, at the start of a line.
