@@ -17,6 +17,9 @@ use super::{
     fingerprint::Head,
 };
 
+/// About how long lines are, to make room for as many.
+const USUAL_LINE_BYTES: usize = 256;
+
 /// How large a record may be.
 #[derive(Clone, Copy, Debug)]
 pub struct LineLimits {
@@ -235,6 +238,9 @@ impl Cursor {
         let tail = (!rest.is_empty() && rest.last() != Some(&b'\n')).then_some(rest.len());
         let mut line_start = 0;
         let mut beyond = false;
+        let expected = limit.records_max.min(rest.len() / USUAL_LINE_BYTES);
+        batch.spans.reserve(expected);
+        batch.positions.reserve(expected);
         for line_end in memchr_iter(b'\n', rest).chain(tail) {
             let behind = (line_end + 1).min(rest.len());
             let with_return = line_end > line_start && rest[line_end - 1] == b'\r';

@@ -3,7 +3,7 @@
 //! A fresh page costs more than the row that is written to it. So an object's bytes come back here
 //! when the last sink has let go of them, and the next range writes into the same pages.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -16,26 +16,57 @@ const WAITING_BUFFERS_MAX: usize = 128;
 /// Buffers that wait to be written to. Shared by all partitions of a plan.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Buffers {
-    waiting: Arc<Mutex<Vec<Vec<u8>>>>,
+    shelf: Arc<Mutex<Shelf>>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    waiting: Vec<Vec<u8>>,
+    /// For each destination how large its last object was: about as large the next one will be.
+    usual: Vec<usize>,
 }
 
 impl Buffers {
-    /// An empty buffer.
-    pub(crate) fn take(&self) -> Vec<u8> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.pop().unwrap_or_default()
+    /// An empty buffer for an object of a destination: the smallest that it should fit into, or
+    /// the largest.
+    pub(crate) fn take(&self, destination: usize) -> Vec<u8> {
+        let mut shelf = self.lock();
+        let wanted = shelf.usual.get(destination).copied().unwrap_or_default();
+        let fits_best = |buffer: &&Vec<u8>| {
+            let capacity = buffer.capacity();
+            (capacity < wanted, capacity.abs_diff(wanted))
+        };
+        let best = shelf.waiting.iter().min_by_key(fits_best).map(Vec::as_ptr);
+        let place = shelf.waiting.iter().position(|buffer| Some(buffer.as_ptr()) == best);
+        let mut buffer = place.map(|place| shelf.waiting.swap_remove(place)).unwrap_or_default();
+        drop(shelf);
+        buffer.reserve(wanted);
+        buffer
+    }
+
+    /// Notes how large an object of a destination was.
+    pub(crate) fn note(&self, destination: usize, bytes: usize) {
+        let mut shelf = self.lock();
+        if shelf.usual.len() <= destination {
+            shelf.usual.resize(destination + 1, 0);
+        }
+        shelf.usual[destination] = bytes;
     }
 
     /// Takes a buffer that nobody reads any more.
     pub(crate) fn give(&self, mut buffer: Vec<u8>) {
         buffer.clear();
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let held: usize = waiting.iter().map(Vec::capacity).sum();
-        let has_room = waiting.len() < WAITING_BUFFERS_MAX
+        let mut shelf = self.lock();
+        let held: usize = shelf.waiting.iter().map(Vec::capacity).sum();
+        let has_room = shelf.waiting.len() < WAITING_BUFFERS_MAX
             && held.saturating_add(buffer.capacity()) <= WAITING_BYTES_MAX;
         if buffer.capacity() > 0 && has_room {
-            waiting.push(buffer);
+            shelf.waiting.push(buffer);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A buffer's content, to be read by whoever wants it: the buffer comes back when nobody does.
@@ -68,16 +99,28 @@ mod tests {
     #[test]
     fn a_buffer_comes_back_when_its_last_reader_lets_go() {
         let buffers = Buffers::default();
-        let mut buffer = buffers.take();
+        let mut buffer = buffers.take(0);
         buffer.extend_from_slice(b"rows");
         let place = buffer.as_ptr();
         let content = buffers.lend(buffer);
         let reader = content.clone();
         drop(content);
-        assert_eq!((&reader[..], buffers.take().capacity()), (&b"rows"[..], 0));
+        assert_eq!((&reader[..], buffers.take(0).capacity()), (&b"rows"[..], 0));
         drop(reader);
-        let again = buffers.take();
+        let again = buffers.take(0);
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
+    }
+
+    #[test]
+    fn a_destination_gets_what_its_last_object_would_have_fitted_into() {
+        let buffers = Buffers::default();
+        let capacities = [10, 5_000, 200];
+        capacities.iter().for_each(|capacity| buffers.give(Vec::with_capacity(*capacity)));
+        buffers.note(1, 150);
+        buffers.note(2, 9_000);
+        assert_eq!(buffers.take(1).capacity(), 200);
+        assert!(buffers.take(2).capacity() >= 9_000, "it grows at once");
+        assert_eq!(buffers.take(0).capacity(), 10, "nothing is known of this one");
     }
 
     #[test]
@@ -86,7 +129,7 @@ mod tests {
         for _ in 0..5 {
             buffers.give(Vec::with_capacity(WAITING_BYTES_MAX / 3));
         }
-        let waiting = (0..5).filter(|_| buffers.take().capacity() > 0).count();
+        let waiting = (0..5).filter(|_| buffers.take(0).capacity() > 0).count();
         assert!((1..=3).contains(&waiting), "{waiting}");
     }
 }

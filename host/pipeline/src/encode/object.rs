@@ -102,7 +102,7 @@ impl Objects {
             // Found by its directory again, as rare as it is, rather than by a second fingerprint.
             return place;
         }
-        let rows = self.naming.buffers.take();
+        let rows = self.naming.buffers.take(self.naming.destination);
         self.leaves.push(Leaf { fingerprint, directory, part: 0, records: 0, rows });
         let leaves = &self.leaves;
         self.by_fingerprint.insert_unique(hash, place, |leaf| {
@@ -138,13 +138,11 @@ impl Objects {
         let name = ObjectName { slug, range: *range, revision: *revision, part: *part, extension };
         let key = format!("{directory}{name}");
         self.bytes -= rows.len();
+        self.naming.buffers.note(self.naming.destination, rows.len());
         let content = match compression {
             Compression::None if last => std::mem::take(rows),
             Compression::None => {
-                let mut next = self.naming.buffers.take();
-                // The next object of a leaf is about as large as this one.
-                next.reserve(rows.len());
-                std::mem::replace(rows, next)
+                std::mem::replace(rows, self.naming.buffers.take(self.naming.destination))
             }
             compression => {
                 let content = compress(rows, *compression)
