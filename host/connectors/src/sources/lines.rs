@@ -90,6 +90,8 @@ pub(super) struct LineReader<S> {
     offset: u64,
     head: Head,
     chunk: Option<Cursor>,
+    /// What was returned of earlier chunks, for the loader to use again.
+    spent: Vec<Bytes>,
     loading: Loading,
 }
 
@@ -121,6 +123,7 @@ impl<S: Stream> LineReader<S> {
             offset,
             head,
             chunk: None,
+            spent: Vec::new(),
             loading: Loading::Ready(loader),
         }
     }
@@ -130,8 +133,8 @@ impl<S: Stream> LineReader<S> {
         if let Loading::Closed = self.loading {
             self.loading = Loading::Ready(self.reopen().await?);
         }
-        let spent = self.chunk.take().map(|cursor| cursor.chunk.bytes);
-        self.start_loading(spent);
+        self.spent.extend(self.chunk.take().map(|cursor| cursor.chunk.bytes));
+        self.start_loading();
         let Loading::Underway(handle) = &mut self.loading else { return Ok(None) };
         let (loader, loaded) = match handle.await {
             Ok(loaded) => loaded,
@@ -143,7 +146,7 @@ impl<S: Stream> LineReader<S> {
         match loaded {
             Ok(Some(chunk)) => {
                 self.loading = Loading::Ready(loader);
-                self.start_loading(None);
+                self.start_loading();
                 self.head.extend(chunk.offset, &chunk.bytes);
                 Ok(Some(chunk))
             }
@@ -158,9 +161,10 @@ impl<S: Stream> LineReader<S> {
         }
     }
 
-    fn start_loading(&mut self, spent: Option<Bytes>) {
+    fn start_loading(&mut self) {
         self.loading = match std::mem::replace(&mut self.loading, Loading::Closed) {
             Loading::Ready(mut loader) => {
+                let spent = std::mem::take(&mut self.spent);
                 let load = move || {
                     spent.into_iter().for_each(|bytes| loader.retire(bytes));
                     let loaded = loader.load();
