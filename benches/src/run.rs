@@ -81,9 +81,10 @@ pub async fn splice(plan: &Arc<Plan>, batches: &[RecordBatch]) -> anyhow::Result
     for batch in batches {
         range.process(batch, &NoStates).await?;
         if range.spooled_bytes() >= spool_bytes_max {
-            range = open_range(plan)?;
+            std::mem::replace(&mut range, open_range(plan)?).cut()?;
         }
     }
+    range.cut()?;
     Ok(())
 }
 
@@ -135,7 +136,7 @@ pub async fn pipeline(
     for destination in plan.destinations() {
         let name = &destination.name;
         let root = directory.join(name);
-        sinks.push(Arc::new(DirectorySink::open(name.clone(), &root, Arc::new(RealFiles::default()))?));
+        sinks.push(Arc::new(DirectorySink::open(name.clone(), &root, Arc::new(RealFiles))?));
     }
     let environment = Environment {
         workers: Workers::Threads(workers),

@@ -99,7 +99,7 @@ impl Place {
         let mut config = FileSourceConfig::new("files", ["*.jsonl"]);
         config.base = self.input.path().to_owned();
         let source: Arc<dyn Source> = Arc::new(FileSource::new(config));
-        let files: Arc<dyn Files> = Arc::new(RealFiles::default());
+        let files: Arc<dyn Files> = Arc::new(RealFiles);
         let sinks = sinks(self.output.path(), &files).expect("the sinks can be opened");
         let store = SqliteStore::open(&self.output.path().join("data")).expect("nobody has it");
         let store: Arc<dyn CheckpointStore> = Arc::new(store);

@@ -184,7 +184,7 @@ async fn one_range_syncs_each_directory_once() {
 #[tokio::test]
 async fn it_passes_the_suite_of_sinks() {
     let directory = tempfile::tempdir().unwrap();
-    let sink = DirectorySink::open("out", directory.path(), Arc::new(RealFiles::default())).unwrap();
+    let sink = DirectorySink::open("out", directory.path(), Arc::new(RealFiles)).unwrap();
     let read = async |key: &str| fs::read(directory.path().join(key)).ok().map(Bytes::from);
     conformance::sink(&sink, read).await;
 
@@ -199,7 +199,7 @@ async fn it_passes_the_suite_of_sinks() {
 #[tokio::test]
 async fn other_bytes_under_a_name_stay_and_are_told_of() {
     let directory = tempfile::tempdir().unwrap();
-    let sink = DirectorySink::open("out", directory.path(), Arc::new(RealFiles::default())).unwrap();
+    let sink = DirectorySink::open("out", directory.path(), Arc::new(RealFiles)).unwrap();
     fs::write(directory.path().join("taken"), "theirs").unwrap();
     let error = sink.write(&[object("free", "ours"), object("taken", "ours")]).await.unwrap_err();
     let found = ObjectDigest::of(b"theirs");
@@ -230,7 +230,7 @@ async fn what_was_superseded_stays_so_after_a_power_cut_and_is_never_half_there(
 async fn no_key_leads_out_of_the_directory() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("root");
-    let sink = DirectorySink::open("out", &root, Arc::new(RealFiles::default())).unwrap();
+    let sink = DirectorySink::open("out", &root, Arc::new(RealFiles)).unwrap();
     let long = "x".repeat(256);
     let keys = ["../x", "a/../../x", "/x", "a//b", "", ".", "a/", "a\0b", ".tmp-out/x", &long];
     for key in keys {
@@ -268,14 +268,14 @@ async fn what_an_earlier_process_left_half_done_is_removed_at_the_start() {
     let temporary = directory.path().join(".tmp-out");
     fs::create_dir(&temporary).unwrap();
     fs::write(temporary.join("12-0"), "half").unwrap();
-    DirectorySink::open("out", directory.path(), Arc::new(RealFiles::default())).unwrap();
+    DirectorySink::open("out", directory.path(), Arc::new(RealFiles)).unwrap();
     assert_eq!(fs::read_dir(temporary).unwrap().count(), 0);
 }
 
 #[tokio::test]
 async fn a_directory_that_was_removed_is_made_again_at_the_next_try() {
     let directory = tempfile::tempdir().unwrap();
-    let sink = DirectorySink::open("out", directory.path(), Arc::new(RealFiles::default())).unwrap();
+    let sink = DirectorySink::open("out", directory.path(), Arc::new(RealFiles)).unwrap();
     sink.write(&[object("d/first", "x")]).await.unwrap();
     fs::remove_dir_all(directory.path().join("d")).unwrap();
     let error = sink.write(&[object("d/second", "x")]).await.unwrap_err();

@@ -53,6 +53,22 @@ impl ObjectDigest {
     }
 }
 
+/// Makes the digest of content that comes in pieces.
+#[derive(Clone, Debug, Default)]
+pub struct ObjectHasher(blake3::Hasher);
+
+impl ObjectHasher {
+    /// Takes the next piece. Powers of two of at least 16 KiB are taken fastest.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The digest of all pieces.
+    pub fn finish(&self) -> ObjectDigest {
+        ObjectDigest(self.0.finalize().into())
+    }
+}
+
 /// The text is not the name of the digest's function, a colon and 64 hex digits.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{text}` is not a digest: expected `{function}:` and 64 hex digits")]

@@ -102,7 +102,7 @@ fn sink(sink: &config::Sink) -> anyhow::Result<Arc<dyn Sink>> {
 }
 
 fn directory(name: &str, path: &Path) -> anyhow::Result<Arc<dyn Sink>> {
-    let sink = DirectorySink::open(name, path, Arc::new(RealFiles::default()))
+    let sink = DirectorySink::open(name, path, Arc::new(RealFiles))
         .with_context(|| format!("failed to open the directory of sink `{name}`"))?;
     Ok(Arc::new(sink))
 }

@@ -7,8 +7,6 @@
 use std::{
     fs::File,
     io::{self, Write},
-    slice,
-    sync::{Arc, Mutex, PoisonError},
 };
 
 use rustix::{
@@ -19,15 +17,13 @@ use rustix::{
 use super::NewFile;
 
 /// What a disk wants memory, offsets and lengths to be a multiple of, whichever it is.
-const BLOCK: usize = 4096;
+const PAGE_BYTES: usize = 4096;
 
-/// How much is written at once. Also the least that is worth being written past the cache.
-const PIECE: usize = 1 << 20;
+/// The least that is worth being written past the cache.
+const DIRECT_BYTES_MIN: usize = 256 << 10;
 
-/// How many pieces are kept for the next file.
-const PIECES_KEPT: usize = 4;
-
-/// A new file, whose large writes go to the disk directly where the file system knows how.
+/// A new file, whose large writes go to the disk directly: where the file system knows how, and
+/// from memory that begins with a page.
 #[derive(Debug)]
 pub(super) struct DirectFile {
     file: File,
@@ -36,48 +32,21 @@ pub(super) struct DirectFile {
     /// Whether the file system can do it, as far as is known.
     able: bool,
     written: u64,
-    pieces: Pieces,
 }
-
-/// Memory that files of one file system write from, one after the other.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Pieces(Arc<Mutex<Vec<Vec<Block>>>>);
-
-impl Pieces {
-    fn take(&self) -> Vec<Block> {
-        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        waiting.unwrap_or_else(|| vec![Block([0; BLOCK]); PIECE / BLOCK])
-    }
-
-    fn give(&self, piece: Vec<Block>) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() < PIECES_KEPT {
-            waiting.push(piece);
-        }
-    }
-}
-
-/// Memory as a disk wants it.
-#[derive(Clone, Debug)]
-#[repr(C, align(4096))]
-struct Block([u8; BLOCK]);
 
 impl DirectFile {
-    pub(super) fn new(file: File, pieces: Pieces) -> Self {
-        DirectFile { file, direct: false, able: true, written: 0, pieces }
+    pub(super) fn new(file: File) -> Self {
+        DirectFile { file, direct: false, able: true, written: 0 }
     }
 
     /// Turns writing past the cache on or off, and says which it is.
     fn set_direct(&mut self, direct: bool) -> io::Result<bool> {
         if self.direct != direct {
             let flags = fcntl_getfl(&self.file)?;
-            let changed = fcntl_setfl(
-                &self.file,
-                match direct {
-                    true => flags | OFlags::DIRECT,
-                    false => flags - OFlags::DIRECT,
-                },
-            );
+            let changed = match direct {
+                true => fcntl_setfl(&self.file, flags | OFlags::DIRECT),
+                false => fcntl_setfl(&self.file, flags - OFlags::DIRECT),
+            };
             match changed {
                 Ok(()) => self.direct = direct,
                 Err(Errno::INVAL | Errno::OPNOTSUPP) if direct => self.able = false,
@@ -86,30 +55,19 @@ impl DirectFile {
         }
         Ok(self.direct)
     }
-
-    /// Writes as much as fits a piece.
-    fn write_piece(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = bytes.len().min(PIECE) / BLOCK * BLOCK;
-        let mut piece = self.pieces.take();
-        for (block, bytes) in piece.iter_mut().zip(bytes[..length].as_chunks::<BLOCK>().0) {
-            block.0 = *bytes;
-        }
-        // SAFETY: blocks are bytes without gaps, and there are at least as many of them.
-        let aligned = unsafe { slice::from_raw_parts(piece.as_ptr().cast::<u8>(), length) };
-        let written = self.file.write(aligned);
-        self.pieces.give(piece);
-        written
-    }
 }
 
 impl Write for DirectFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // A file that has begun directly goes on so, but for its last, incomplete block.
-        let least = if self.direct { BLOCK } else { PIECE };
-        let fits = bytes.len() >= least && self.written.is_multiple_of(BLOCK as u64);
+        // A file that has begun directly goes on so, but for a part of a page at its end.
+        let least = if self.direct { PAGE_BYTES } else { DIRECT_BYTES_MIN };
+        let fits = bytes.len() >= least
+            && bytes.as_ptr().addr().is_multiple_of(PAGE_BYTES)
+            && self.written.is_multiple_of(PAGE_BYTES as u64);
         let mut written = None;
         if self.set_direct(fits && self.able)? {
-            written = match self.write_piece(bytes) {
+            let whole = bytes.len() / PAGE_BYTES * PAGE_BYTES;
+            written = match self.file.write(&bytes[..whole]) {
                 // Some find out late that they can't.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                     self.able = false;
@@ -144,26 +102,35 @@ mod tests {
 
     use super::*;
 
+    #[derive(Clone)]
+    #[repr(C, align(4096))]
+    struct Page([u8; PAGE_BYTES]);
+
     #[test]
-    fn what_is_written_is_in_the_file_whatever_its_sizes() {
-        let content: Vec<u8> = (0..3 * PIECE + 12_345).map(|i| (i * 7919 >> 5) as u8).collect();
-        let sizes = [0, 1, BLOCK, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + BLOCK, content.len()];
-        // Below the target directory, for a temporary one may be in memory, where this is another
-        // matter.
+    fn what_is_written_is_in_the_file_whatever_its_size_and_place() {
+        let pages = vec![Page(std::array::from_fn(|i| (i * 7919 >> 5) as u8)); 300];
+        let content: Vec<u8> = pages.iter().flat_map(|page| page.0).collect();
+        // SAFETY: pages are bytes without gaps.
+        let aligned =
+            unsafe { std::slice::from_raw_parts(pages.as_ptr().cast::<u8>(), content.len()) };
+        let min = DIRECT_BYTES_MIN;
+        let sizes = [0, 1, PAGE_BYTES, min - 1, min, min + 1, 2 * min + PAGE_BYTES, content.len()];
+        // Also below the working directory, for a temporary one may be in memory, where this is
+        // another matter.
         for directory in [tempfile::tempdir(), tempfile::tempdir_in(".")] {
             let directory = directory.expect("a directory can be made");
             for first in sizes {
-                for rest in [false, true] {
-                    let path = directory.path().join(format!("{first}-{rest}"));
+                for from in [aligned, &aligned[1..]] {
+                    let path = directory.path().join("file");
                     let file = File::create_new(&path).expect("the name is free");
-                    let mut file = DirectFile::new(file, Pieces::default());
-                    let parts = [&content[..first], &content[first..]];
-                    let parts = &parts[..1 + usize::from(rest)];
-                    for part in parts {
+                    let mut file = DirectFile::new(file);
+                    let parts = from.split_at(first.min(from.len()));
+                    for part in [parts.0, parts.1] {
                         file.write_all(part).expect("the disk has room");
                     }
                     file.sync().expect("the disk works");
-                    assert_eq!(fs::read(&path).expect("it is there"), parts.concat(), "{first}");
+                    assert!(fs::read(&path).expect("it is there") == from, "{first}");
+                    fs::remove_file(&path).expect("it is there");
                 }
             }
         }

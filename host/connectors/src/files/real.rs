@@ -11,13 +11,11 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Files, NewFile, direct::{DirectFile, Pieces}};
+use super::{Files, NewFile, direct::DirectFile};
 
 /// The file system of the machine.
-#[derive(Clone, Debug, Default)]
-pub struct RealFiles {
-    pieces: Pieces,
-}
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealFiles;
 
 impl Files for RealFiles {
     fn blocks(&self) -> bool {
@@ -25,7 +23,7 @@ impl Files for RealFiles {
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn NewFile>> {
-        Ok(Box::new(DirectFile::new(File::create_new(path)?, self.pieces.clone())))
+        Ok(Box::new(DirectFile::new(File::create_new(path)?)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read>> {
@@ -83,7 +81,7 @@ mod tests {
     #[test]
     fn both_ways_to_publish_refuse_a_name_that_is_taken() {
         type Publish = fn(&Path, &Path) -> io::Result<()>;
-        let ways: [Publish; 2] = [|from, to| RealFiles::default().rename_noreplace(from, to), link_noreplace];
+        let ways: [Publish; 2] = [|from, to| RealFiles.rename_noreplace(from, to), link_noreplace];
         for publish in ways {
             let directory = tempfile::tempdir().unwrap();
             let [first, second, name] =

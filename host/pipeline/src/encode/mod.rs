@@ -2,6 +2,7 @@
 
 mod buffers;
 mod object;
+mod rows;
 mod tree;
 
 pub(crate) use buffers::Buffers;

@@ -11,6 +11,7 @@ use tidegate_core::{Column, ObjectDigest, sink::Object};
 
 use super::{
     buffers::Buffers,
+    rows::{Content, Pages, Rows},
     tree::{ObjectName, TreePlan},
 };
 use crate::{
@@ -54,7 +55,7 @@ pub(crate) struct Leaf {
     part: u32,
     records: u64,
     /// The open object's rows.
-    pub(crate) rows: Vec<u8>,
+    rows: Rows,
 }
 
 impl Objects {
@@ -102,7 +103,7 @@ impl Objects {
             // Found by its directory again, as rare as it is, rather than by a second fingerprint.
             return place;
         }
-        let rows = self.naming.buffers.take(self.naming.destination);
+        let rows = Rows::new(self.naming.buffers.take(self.naming.destination));
         self.leaves.push(Leaf { fingerprint, directory, part: 0, records: 0, rows });
         let leaves = &self.leaves;
         self.by_fingerprint.insert_unique(hash, place, |leaf| {
@@ -111,9 +112,9 @@ impl Objects {
         place
     }
 
-    /// The open object's rows of a leaf, to append one to.
+    /// The last rows of a leaf's open object, to append one to.
     pub(crate) fn rows(&mut self, leaf: usize) -> &mut Vec<u8> {
-        &mut self.leaves[leaf].rows
+        &mut self.leaves[leaf].rows.last
     }
 
     /// Counts a row that was appended to a leaf and began at `start`, and closes the leaf's object
@@ -121,7 +122,8 @@ impl Objects {
     pub(crate) fn appended(&mut self, leaf: usize, start: usize) -> Result<(), ProcessError> {
         let open = &mut self.leaves[leaf];
         open.records += 1;
-        self.bytes += open.rows.len() - start;
+        self.bytes += open.rows.last.len() - start;
+        open.rows.settle();
         if open.records >= self.naming.part_records_max
             || open.rows.len() as u64 >= self.naming.part_bytes_max
         {
@@ -138,23 +140,23 @@ impl Objects {
         let name = ObjectName { slug, range: *range, revision: *revision, part: *part, extension };
         let key = format!("{directory}{name}");
         self.bytes -= rows.len();
-        self.naming.buffers.note(self.naming.destination, rows.len());
-        let content = match compression {
-            Compression::None if last => std::mem::take(rows),
-            Compression::None => {
-                std::mem::replace(rows, self.naming.buffers.take(self.naming.destination))
-            }
+        let Naming { destination, buffers, .. } = &self.naming;
+        buffers.note(*destination, rows.len());
+        let next = if last { Pages::default() } else { buffers.take(*destination) };
+        let (content, digest) = std::mem::replace(rows, Rows::new(next)).finish();
+        let (content, digest) = match compression {
+            Compression::None => (content, digest),
             compression => {
-                let content = compress(rows, *compression)
+                let compressed = compress(content.as_ref(), *compression)
                     .map_err(|source| ProcessError::Encode { key: key.clone(), source })?;
-                rows.clear();
-                content
+                drop(buffers.lend(content));
+                let digest = ObjectDigest::of(&compressed);
+                (Content::Bytes(compressed), digest)
             }
         };
-        self.bytes += content.len();
+        self.bytes += content.as_ref().len();
         let records = std::mem::take(records);
         *part += 1;
-        let digest = ObjectDigest::of(&content);
         let object = Object { key, content: self.naming.buffers.lend(content), digest };
         self.closed.push(RangeObject { destination: self.naming.destination, records, object });
         Ok(())
@@ -176,7 +178,6 @@ impl Objects {
             if self.leaves[leaf].records > 0 {
                 self.close(leaf, true)?;
             }
-            self.naming.buffers.give(std::mem::take(&mut self.leaves[leaf].rows));
         }
         self.closed.sort_by(|a, b| a.object.key.cmp(&b.object.key));
         Ok(self.closed)
