@@ -53,7 +53,7 @@ fn keys_have_histories_of_their_own() {
     assert!(outcomes.iter().all(|outcome| verdict(outcome) == "warming-up"));
     let (keys, longest) = harness.states();
     assert_eq!(keys, 3);
-    assert_eq!(longest, 20, "a state is bounded by 64 bytes");
+    assert_eq!(longest, 37, "a mean and variance, a cool-down and what they are");
 }
 
 #[test]

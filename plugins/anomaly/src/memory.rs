@@ -1,0 +1,98 @@
+//! What is remembered of a key: a trace for each detector, and the cool-down.
+
+use tidegate_plugin::State;
+
+use crate::method::{Method, Trace};
+
+/// The state of a key.
+///
+/// It says itself what is in it, so that a config with other detectors finds what it can use: a
+/// detector that was there before goes on, one that is new warms up.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) cool_down: CoolDown,
+    traces: Vec<Trace>,
+    /// Whether each trace belongs to the method at its place. Not kept.
+    is_fitted: bool,
+}
+
+/// How many numbers of the key are still to pass before one that is no more unusual than the last
+/// is told again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, State)]
+pub(crate) struct CoolDown {
+    left: u32,
+    score: f64,
+}
+
+impl Memory {
+    /// How many bytes a state under these methods takes at most.
+    pub(crate) fn bytes_max(methods: &[Method]) -> usize {
+        const COOL_DOWN: usize = 12;
+        const COUNT: usize = 4;
+        COOL_DOWN + COUNT + methods.iter().map(Method::bytes_max).sum::<usize>()
+    }
+
+    /// One trace for each method, in their order.
+    pub(crate) fn traces(&mut self, methods: impl Iterator<Item = Method>) -> &mut [Trace] {
+        if !self.is_fitted {
+            let mut known = std::mem::take(&mut self.traces);
+            self.traces = methods
+                .map(|method| match known.iter().position(|trace| method.made(trace)) {
+                    Some(at) => known.remove(at),
+                    None => method.trace(),
+                })
+                .collect();
+            self.is_fitted = true;
+        }
+        &mut self.traces
+    }
+}
+
+impl CoolDown {
+    /// Takes note of a number that deviates or doesn't: whether it is to be told.
+    pub(crate) fn pass(&mut self, deviates: bool, score: f64, cool_down: u32) -> bool {
+        let is_cooling = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        let is_told = deviates && (!is_cooling || score > self.score);
+        if is_told && cool_down > 0 {
+            *self = CoolDown { left: cool_down, score };
+        }
+        is_told
+    }
+}
+
+impl State for Memory {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        self.cool_down.encode(bytes);
+        self.traces.encode(bytes);
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Option<Self> {
+        let cool_down = State::decode(bytes)?;
+        let traces = State::decode(bytes)?;
+        Some(Memory { cool_down, traces, is_fitted: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_cooling_down_only_a_greater_score_is_told() {
+        let mut cool_down = CoolDown::default();
+        let numbers = [(true, 5.0), (true, 5.0), (false, 0.0), (true, 6.0), (true, 5.0)];
+        let told = numbers.map(|(deviates, score)| cool_down.pass(deviates, score, 3));
+        assert_eq!(told, [true, false, false, true, false]);
+        let rest = [(false, 0.0), (true, 6.0), (true, 2.0)];
+        let told = rest.map(|(deviates, score)| cool_down.pass(deviates, score, 3));
+        assert_eq!(told, [false, false, true], "three numbers after the 6 it is over");
+    }
+
+    #[test]
+    fn without_a_cool_down_every_number_that_deviates_is_told() {
+        let mut cool_down = CoolDown::default();
+        assert!((0..5).all(|_| cool_down.pass(true, 1.0, 0)));
+        assert_eq!(cool_down, CoolDown::default());
+    }
+}
