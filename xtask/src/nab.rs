@@ -90,8 +90,7 @@ fn write_series(benchmark: &Path, folder: &Path) -> anyhow::Result<Series> {
     let mut series = Series::new();
     for name in labels.keys() {
         let path = benchmark.join("data").join(name);
-        let csv =
-            fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let csv = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         let mut times = Vec::new();
         let mut records = String::new();
         for (row, line) in csv.lines().skip(1).enumerate() {

@@ -254,7 +254,10 @@ impl Config {
                 return refuse("", "it needs `key`, `range` or both");
             }
             None if self.write_score.is_some() => {
-                return refuse("/write_score", "without a `key` there is no history to score against");
+                return refuse(
+                    "/write_score",
+                    "without a `key` there is no history to score against",
+                );
             }
             None if self.detectors.is_some() => {
                 return refuse("/detectors", "without a `key` there is no history to detect from");
@@ -291,7 +294,10 @@ impl Config {
             let place = format!("/detectors/{i}/{}", detector.name());
             detector.check(&place)?;
             if matches!(detector, Detector::Seasonal(_)) && self.time.is_none() {
-                return Err(ConfigError::at(place, "it needs `time`, the field of the number's time"));
+                return Err(ConfigError::at(
+                    place,
+                    "it needs `time`, the field of the number's time",
+                ));
             }
         }
         let methods: Vec<Method> = detectors.iter().map(Method::of).collect();

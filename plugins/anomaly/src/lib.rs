@@ -90,7 +90,9 @@ impl Plugin for Anomaly {
         };
         let is_timed = detectors.iter().any(|(it, _)| matches!(it, Detector::Seasonal(_)));
         let time = config.time.clone().filter(|_| is_timed);
-        let time = time.map(|path| description.read(Read::field(path, Kind::Timestamp(TimestampFormat::Rfc3339))));
+        let time = time.map(|path| {
+            description.read(Read::field(path, Kind::Timestamp(TimestampFormat::Rfc3339)))
+        });
         if let Some(path) = config.write_score.clone() {
             description.writes.push(Write { path, kind: Kind::Float64 });
         }
@@ -139,8 +141,7 @@ impl Anomaly {
             };
             let time = times.and_then(|times| times.get(row).ok());
             let memory = states.of_row(row);
-            let (score, mut verdict) =
-                self.judge(memory, number, time, row, &mut reply.findings);
+            let (score, mut verdict) = self.judge(memory, number, time, row, &mut reply.findings);
             if self.is_out_of_range(number, row, &mut reply) {
                 verdict = Verdict::Anomalous;
             }

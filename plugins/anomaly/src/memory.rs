@@ -77,6 +77,36 @@ impl State for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{AdaptiveRange, Detector, Mean, Rate, Season, Seasonal};
+
+    #[test]
+    fn under_other_detectors_a_memory_keeps_what_they_can_use() {
+        let methods =
+            |detectors: &[Detector]| -> Vec<Method> { detectors.iter().map(Method::of).collect() };
+        let mean = Detector::Mean(Mean::default());
+        let seasonal = |by| Detector::Seasonal(Seasonal { by, ..Seasonal::default() });
+        let range = Detector::AdaptiveRange(AdaptiveRange::default());
+        let before = methods(&[mean.clone(), seasonal(Season::Weekday), range.clone()]);
+        let mut memory = Memory::default();
+        for number in 0..40 {
+            for (method, trace) in before.iter().zip(memory.traces(before.iter().copied())) {
+                method.meet(trace, number.into(), None, 30);
+            }
+        }
+        let known = memory.traces.clone();
+        let mut bytes = Vec::new();
+        memory.encode(&mut bytes);
+
+        let rate = Detector::Rate(Rate::default());
+        let steeper = Detector::Mean(Mean { half_life: 5.0, ..Mean::default() });
+        let after = methods(&[range, seasonal(Season::Hour), steeper, rate, mean]);
+        let mut memory = Memory::decode(&mut &bytes[..]).unwrap();
+        let traces = memory.traces(after.iter().copied());
+        assert_eq!((&traces[0], &traces[2]), (&known[2], &known[0]));
+        for new in [1, 3, 4] {
+            assert_eq!(traces[new], after[new].trace(), "{new} begins anew");
+        }
+    }
 
     #[test]
     fn while_cooling_down_only_a_greater_score_is_told() {

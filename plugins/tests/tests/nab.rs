@@ -91,8 +91,7 @@ fn stream(plugin: &Anomaly, numbers: &[f64]) -> Vec<(f64, bool)> {
         let rows = vec![0; batch.len()];
         let offsets = [0, state.len() as u32];
         let states = States { rows: &rows, offsets: &offsets, bytes: &state };
-        let reply =
-            plugin.transform(&Batch { rows: batch.len(), columns: &[number, key], states });
+        let reply = plugin.transform(&Batch { rows: batch.len(), columns: &[number, key], states });
         let [Written::Float64(scores), Written::Enumeration(verdicts)] =
             [&reply.columns[0].values, &reply.columns[1].values]
         else {
@@ -113,11 +112,15 @@ fn write(results: &Path, name: &str, times: &[&str], said: &[(f64, bool)]) {
     let (group, file) = name.split_once('/').expect("a series is in a group");
     fs::create_dir_all(results.join(group)).expect("a folder of our own");
     let table = |of: &dyn Fn(&(f64, bool)) -> f64| {
-        times.iter().zip(said).fold("timestamp,anomaly_score\n".to_owned(), |table, (time, said)| {
-            table + &format!("{time},{}\n", of(said))
-        })
+        times
+            .iter()
+            .zip(said)
+            .fold("timestamp,anomaly_score\n".to_owned(), |table, (time, said)| {
+                table + &format!("{time},{}\n", of(said))
+            })
     };
-    let path = |detector: &str| -> PathBuf { results.join(group).join(format!("{detector}_{file}")) };
+    let path =
+        |detector: &str| -> PathBuf { results.join(group).join(format!("{detector}_{file}")) };
     fs::write(path("score"), table(&|said| said.0)).expect("written");
     fs::write(path("alerts"), table(&|said| said.1.into())).expect("written");
 }
