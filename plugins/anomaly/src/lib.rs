@@ -168,30 +168,23 @@ impl Anomaly {
         findings: &mut Findings,
     ) -> (f64, Verdict) {
         let Config { warm_up, cool_down, combine, .. } = self.config;
-        let traces = memory.traces(self.judges.iter().map(|judge| judge.method));
-        let (score, is_warm, deviates, deviating) = match (&self.judges[..], traces) {
-            ([judge], [trace]) => {
-                let opinion = judge.method.meet(trace, number, time, warm_up);
-                let deviates = opinion.is_warm && opinion.score > judge.threshold;
-                (opinion.score, opinion.is_warm, deviates, [deviates; config::DETECTORS_MAX])
-            }
-            (judges, traces) => {
-                let mut shares = [0.0; config::DETECTORS_MAX];
-                let shares = &mut shares[..judges.len()];
-                let mut is_warm = false;
-                let mut deviating = [false; config::DETECTORS_MAX];
-                for (i, (judge, trace)) in judges.iter().zip(traces).enumerate() {
-                    let opinion = judge.method.meet(trace, number, time, warm_up);
-                    if opinion.is_warm {
-                        is_warm = true;
-                        shares[i] = (opinion.score / judge.threshold).min(SCORE_MAX);
-                        deviating[i] = shares[i] > 1.0;
-                    }
-                }
-                let score = combine.of(shares);
-                (score, is_warm, score > 1.0, deviating)
-            }
-        };
+        memory.fit(self.judges.iter().map(|judge| judge.method));
+        let is_alone = self.judges.len() == 1;
+        let mut is_warm = false;
+        let mut deviating = [false; config::DETECTORS_MAX];
+        let mut scores = [0.0; config::DETECTORS_MAX];
+        for (i, (judge, trace)) in self.judges.iter().zip(memory.traces()).enumerate() {
+            let opinion = judge.method.meet(trace, number, time, warm_up);
+            is_warm |= opinion.is_warm;
+            deviating[i] = opinion.is_warm && opinion.score > judge.threshold;
+            scores[i] = match (is_alone, opinion.is_warm) {
+                (true, _) => opinion.score,
+                (false, true) => (opinion.score / judge.threshold).min(SCORE_MAX),
+                (false, false) => 0.0,
+            };
+        }
+        let score = combine.of(&mut scores[..self.judges.len()]);
+        let deviates = if is_alone { deviating[0] } else { score > 1.0 };
         let is_told = memory.cool_down.pass(deviates, score, cool_down);
         if is_told {
             for (judge, _) in self.judges.iter().zip(deviating).filter(|(_, deviates)| *deviates) {
@@ -239,14 +232,14 @@ impl Anomaly {
 }
 
 impl Combine {
-    /// The one score of several, each in its threshold. Sorts them.
-    fn of(self, shares: &mut [f64]) -> f64 {
-        shares.sort_unstable_by(|a, b| b.total_cmp(a));
+    /// The one score of all. Sorts them.
+    fn of(self, scores: &mut [f64]) -> f64 {
+        scores.sort_unstable_by(|a, b| b.total_cmp(a));
         match self {
-            Combine::Any => shares[0],
-            Combine::Majority => shares[shares.len() / 2],
-            Combine::All => shares[shares.len() - 1],
-            Combine::Mean => shares.iter().sum::<f64>() / shares.len() as f64,
+            Combine::Any => scores[0],
+            Combine::Majority => scores[scores.len() / 2],
+            Combine::All => scores[scores.len() - 1],
+            Combine::Mean => scores.iter().sum::<f64>() / scores.len() as f64,
         }
     }
 }

@@ -11,7 +11,10 @@ use crate::method::{Method, Trace};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) cool_down: CoolDown,
-    traces: Vec<Trace>,
+    /// The first trace stands here, so that a memory of one, of which a batch may bring one a row,
+    /// takes no allocation.
+    first: Option<Trace>,
+    others: Vec<Trace>,
     /// Whether each trace belongs to the method at its place. Not kept.
     is_fitted: bool,
 }
@@ -28,23 +31,52 @@ impl Memory {
     /// How many bytes a state under these methods takes at most.
     pub(crate) fn bytes_max(methods: &[Method]) -> usize {
         const COOL_DOWN: usize = 12;
-        const COUNT: usize = 4;
+        const COUNT: usize = 1;
         COOL_DOWN + COUNT + methods.iter().map(Method::bytes_max).sum::<usize>()
     }
 
-    /// One trace for each method, in their order.
-    pub(crate) fn traces(&mut self, methods: impl Iterator<Item = Method>) -> &mut [Trace] {
-        if !self.is_fitted {
-            let mut known = std::mem::take(&mut self.traces);
-            self.traces = methods
-                .map(|method| match known.iter().position(|trace| method.made(trace)) {
-                    Some(at) => known.remove(at),
-                    None => method.trace(),
-                })
-                .collect();
-            self.is_fitted = true;
+    /// Makes it hold one trace for each method, in their order.
+    #[inline]
+    pub(crate) fn fit(&mut self, methods: impl ExactSizeIterator<Item = Method> + Clone) {
+        if self.is_fitted {
+            return;
         }
-        &mut self.traces
+        self.is_fitted = true;
+        let is_as_before = self.len() == methods.len()
+            && methods.clone().zip(self.iter()).all(|(method, trace)| method.made(trace));
+        if is_as_before {
+            return;
+        }
+        let mut known: Vec<Trace> = self.first.take().into_iter().collect();
+        known.append(&mut self.others);
+        for method in methods {
+            let trace = match known.iter().position(|trace| method.made(trace)) {
+                Some(at) => known.remove(at),
+                None => method.trace(),
+            };
+            self.push(trace);
+        }
+    }
+
+    /// The trace of each method that it was fitted to.
+    #[inline]
+    pub(crate) fn traces(&mut self) -> impl Iterator<Item = &mut Trace> {
+        self.first.iter_mut().chain(&mut self.others)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Trace> {
+        self.first.iter().chain(&self.others)
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
+    }
+
+    fn push(&mut self, trace: Trace) {
+        match self.first {
+            None => self.first = Some(trace),
+            Some(_) => self.others.push(trace),
+        }
     }
 }
 
@@ -64,13 +96,16 @@ impl CoolDown {
 impl State for Memory {
     fn encode(&self, bytes: &mut Vec<u8>) {
         self.cool_down.encode(bytes);
-        self.traces.encode(bytes);
+        (self.len() as u8).encode(bytes); // there are at most eight detectors
+        self.iter().for_each(|trace| trace.encode(bytes));
     }
 
     fn decode(bytes: &mut &[u8]) -> Option<Self> {
-        let cool_down = State::decode(bytes)?;
-        let traces = State::decode(bytes)?;
-        Some(Memory { cool_down, traces, is_fitted: false })
+        let mut memory = Memory { cool_down: State::decode(bytes)?, ..Memory::default() };
+        for _ in 0..u8::decode(bytes)? {
+            memory.push(Trace::decode(bytes)?);
+        }
+        Some(memory)
     }
 }
 
@@ -88,12 +123,13 @@ mod tests {
         let range = Detector::AdaptiveRange(AdaptiveRange::default());
         let before = methods(&[mean.clone(), seasonal(Season::Weekday), range.clone()]);
         let mut memory = Memory::default();
+        memory.fit(before.iter().copied());
         for number in 0..40 {
-            for (method, trace) in before.iter().zip(memory.traces(before.iter().copied())) {
+            for (method, trace) in before.iter().zip(memory.traces()) {
                 method.meet(trace, number.into(), None, 30);
             }
         }
-        let known = memory.traces.clone();
+        let known: Vec<Trace> = memory.iter().cloned().collect();
         let mut bytes = Vec::new();
         memory.encode(&mut bytes);
 
@@ -101,10 +137,11 @@ mod tests {
         let steeper = Detector::Mean(Mean { half_life: 5.0, ..Mean::default() });
         let after = methods(&[range, seasonal(Season::Hour), steeper, rate, mean]);
         let mut memory = Memory::decode(&mut &bytes[..]).unwrap();
-        let traces = memory.traces(after.iter().copied());
-        assert_eq!((&traces[0], &traces[2]), (&known[2], &known[0]));
+        memory.fit(after.iter().copied());
+        let traces: Vec<&Trace> = memory.iter().collect();
+        assert_eq!((traces[0], traces[2]), (&known[2], &known[0]));
         for new in [1, 3, 4] {
-            assert_eq!(traces[new], after[new].trace(), "{new} begins anew");
+            assert_eq!(*traces[new], after[new].trace(), "{new} begins anew");
         }
     }
 

@@ -4,19 +4,17 @@ use tidegate_plugin::{State, Timestamp};
 
 use crate::{config::Season, history::History};
 
-/// The histories of one key. 4 bytes and 14 for each as a state.
-#[derive(Clone, Debug, Default, PartialEq, State)]
+/// The histories of one key, each a [`History`] in 14 bytes, for there may be 168 of them: `seen`
+/// as a `u16`, `mean` as an `f64`, `variance` as an `f32`. They stay in bytes, for a batch that
+/// brings one number of a key looks at one of them.
+///
+/// 4 bytes and those as a state.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Seasons {
-    cells: Vec<Cell>,
+    cells: Vec<u8>,
 }
 
-/// A [`History`] in 14 bytes, for there may be 168 of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, State)]
-struct Cell {
-    seen: u16,
-    mean: f64,
-    variance: f32,
-}
+const CELL_BYTES: usize = 14;
 
 impl Season {
     /// How many of them there are.
@@ -43,23 +41,28 @@ impl Season {
 impl Seasons {
     /// One that has seen nothing.
     pub(crate) fn new(season: Season) -> Self {
-        Seasons { cells: vec![Cell::default(); season.cells()] }
+        Seasons { cells: vec![0; CELL_BYTES * season.cells()] }
     }
 
     /// How many bytes one takes.
     pub(crate) fn bytes_max(season: Season) -> usize {
-        4 + 14 * season.cells()
+        4 + CELL_BYTES * season.cells()
     }
 
     /// Whether it is divided by a season.
     pub(crate) fn is_by(&self, season: Season) -> bool {
-        self.cells.len() == season.cells()
+        self.cells.len() == CELL_BYTES * season.cells()
     }
 
     /// The history of a cell.
     pub(crate) fn history(&self, cell: usize) -> History {
-        let Cell { seen, mean, variance } = self.cells[cell];
-        History { seen: seen.into(), mean, variance: variance.into() }
+        let mut bytes = &self.cells[CELL_BYTES * cell..];
+        let mut take = || {
+            let (seen, mean) = (u16::decode(&mut bytes)?, f64::decode(&mut bytes)?);
+            let variance = f32::decode(&mut bytes)?.into();
+            Some(History { seen: seen.into(), mean, variance })
+        };
+        take().unwrap_or_default()
     }
 
     /// Replaces the history of a cell, unless its variance is more than a cell can hold.
@@ -67,8 +70,26 @@ impl Seasons {
         let seen = u16::try_from(history.seen).unwrap_or(u16::MAX);
         let variance = history.variance as f32;
         if variance.is_finite() {
-            self.cells[cell] = Cell { seen, mean: history.mean, variance };
+            let (head, rest) = self.cells[CELL_BYTES * cell..][..CELL_BYTES].split_at_mut(2);
+            let (middle, tail) = rest.split_at_mut(8);
+            head.copy_from_slice(&seen.to_le_bytes());
+            middle.copy_from_slice(&history.mean.to_le_bytes());
+            tail.copy_from_slice(&variance.to_le_bytes());
         }
+    }
+}
+
+impl State for Seasons {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        (self.cells.len() as u32).encode(bytes);
+        bytes.extend_from_slice(&self.cells);
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Option<Self> {
+        let len = u32::decode(bytes)? as usize;
+        let (cells, rest) = bytes.split_at_checked(len)?;
+        *bytes = rest;
+        Some(Seasons { cells: cells.to_vec() })
     }
 }
 

@@ -35,12 +35,13 @@ impl Sketch {
 
     /// How many robust deviations, of at least `deviation_min`, a number lies from the median.
     pub(crate) fn score(&self, number: f64, deviation_min: f64) -> f64 {
-        let Some(median) = middle(self.centroids()) else { return 0.0 };
+        let whole = self.centroids().map(|(_, weight)| weight).sum();
+        let Some(median) = middle(self.centroids(), whole) else { return 0.0 };
         let distance = (number - median).abs();
         if distance == 0.0 {
             return 0.0;
         }
-        let deviation = NORMAL * middle(self.distances(median)).unwrap_or_default();
+        let deviation = NORMAL * middle(self.distances(median), whole).unwrap_or_default();
         // Over a deviation of zero this is infinite, and the limit applies.
         (distance / deviation.max(deviation_min)).min(SCORE_MAX)
     }
@@ -81,12 +82,12 @@ impl Sketch {
     }
 
     /// Each centroid's mean and weight, ascending.
-    fn centroids(&self) -> impl Iterator<Item = (f64, f64)> + Clone {
+    fn centroids(&self) -> impl Iterator<Item = (f64, f64)> {
         self.means.iter().zip(&self.weights).map(|(mean, weight)| (*mean, f64::from(*weight)))
     }
 
     /// Each centroid's distance from a number and its weight, ascending.
-    fn distances(&self, from: f64) -> impl Iterator<Item = (f64, f64)> + Clone {
+    fn distances(&self, from: f64) -> impl Iterator<Item = (f64, f64)> {
         let (mut left, mut right) = (self.means.partition_point(|mean| *mean < from), 0);
         right += left;
         std::iter::from_fn(move || {
@@ -107,10 +108,10 @@ impl Sketch {
     }
 }
 
-/// The value in the middle of weighted ones in ascending order, each of which stands at the middle
-/// of its weight; between two it lies on a line. Nothing where there are none.
-fn middle(values: impl Iterator<Item = (f64, f64)> + Clone) -> Option<f64> {
-    let half = values.clone().map(|(_, weight)| weight).sum::<f64>() / 2.0;
+/// The value in the middle of weighted ones in ascending order that weigh so much as a whole. Each
+/// stands at the middle of its weight; between two it lies on a line. Nothing where there are none.
+fn middle(values: impl Iterator<Item = (f64, f64)>, whole: f64) -> Option<f64> {
+    let half = whole / 2.0;
     let mut before: Option<(f64, f64)> = None;
     let mut sum = 0.0;
     for (value, weight) in values {
@@ -144,11 +145,23 @@ mod tests {
         sketch
     }
 
+    fn median(sketch: &Sketch) -> f64 {
+        middle(sketch.centroids(), whole(sketch)).unwrap()
+    }
+
+    fn deviation(sketch: &Sketch) -> f64 {
+        middle(sketch.distances(median(sketch)), whole(sketch)).unwrap()
+    }
+
+    fn whole(sketch: &Sketch) -> f64 {
+        sketch.centroids().map(|(_, weight)| weight).sum()
+    }
+
     #[test]
     fn a_few_numbers_are_kept_as_they_are() {
         let sketch = after([1.0, 9.0, 2.0, 4.0, 6.0], 8);
-        assert_eq!(middle(sketch.centroids()), Some(4.0));
-        assert_eq!(middle(sketch.distances(4.0)), Some(2.0), "of 3, 2, 0, 2, 5");
+        assert_eq!(median(&sketch), 4.0);
+        assert_eq!(deviation(&sketch), 2.0, "of 3, 2, 0, 2, 5");
         assert!((sketch.score(10.0, 0.0) - 3.0 / NORMAL).abs() < 1e-12);
     }
 
@@ -159,11 +172,10 @@ mod tests {
             for power in [1, 8] {
                 let sketch = after(disorder(20_000).map(|x| x.powi(power)), centroids);
                 assert_eq!(sketch.means.len(), usize::from(centroids));
-                let median = middle(sketch.centroids()).unwrap();
+                let (median, deviation) = (median(&sketch), deviation(&sketch));
                 let below = disorder(20_000).filter(|x| x.powi(power) < median).count();
                 let off = (below as f64 / 20_000.0 - 0.5).abs();
                 assert!(off <= 1.0 / f64::from(centroids), "{centroids}, {power}: off by {off}");
-                let deviation = middle(sketch.distances(median)).unwrap();
                 let near =
                     disorder(20_000).filter(|x| (x.powi(power) - median).abs() < deviation).count();
                 let off = (near as f64 / 20_000.0 - 0.5).abs();
@@ -176,7 +188,7 @@ mod tests {
     fn outliers_do_not_move_the_median() {
         let mut sketch = after(disorder(1_000), 64);
         (0..100).for_each(|i| sketch.learn(1e9 + f64::from(i), 0.0, 64));
-        let median = middle(sketch.centroids()).unwrap();
+        let median = median(&sketch);
         assert!((0.5..0.6).contains(&median), "{median}");
         assert!(sketch.score(1e9, 0.0) == SCORE_MAX);
     }
