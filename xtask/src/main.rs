@@ -6,6 +6,7 @@
 mod bench;
 mod demo;
 mod guests;
+mod nab;
 mod shell;
 mod test;
 
@@ -28,6 +29,8 @@ enum Command {
     Test(test::Args),
     /// Measures the data path against native code and against peers that do the same work.
     Bench(bench::Args),
+    /// Streams the Numenta Anomaly Benchmark through the host and scores the anomaly plugin.
+    Nab(nab::Args),
     /// Builds the first-party plugins and the misbehaving test guests into components.
     Guests,
 }
@@ -37,6 +40,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Nab(args) => nab::run(&args),
         Command::Guests => shell::components().map(|_| ()),
     }
 }

@@ -8,8 +8,8 @@ use tidegate_plugin::State;
 pub(crate) struct History {
     /// How many numbers were seen; it stays at its maximum.
     pub(crate) seen: u32,
-    mean: f64,
-    variance: f64,
+    pub(crate) mean: f64,
+    pub(crate) variance: f64,
 }
 
 /// No score is greater: JSON has no infinity, and beyond this it makes no difference.
@@ -46,6 +46,11 @@ impl History {
         }
         self.seen = self.seen.saturating_add(1);
     }
+}
+
+/// Between two numbers, by the share of the second. Finite where both are.
+pub(crate) fn blend(first: f64, second: f64, share: f64) -> f64 {
+    first * (1.0 - share) + second * share
 }
 
 /// The weight of a number after which the weights of those before are halved every so many
