@@ -162,7 +162,7 @@ fn place(hash: u128, probe: u32, bits: u64) -> u64 {
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^= word >> 31;
-    (u128::from(word) * u128::from(bits) >> 64) as u64
+    ((u128::from(word) * u128::from(bits)) >> 64) as u64
 }
 
 #[cfg(test)]
