@@ -137,7 +137,7 @@ impl Mask {
                 return out.extend(std::iter::repeat_n(self.character, length));
             }
         };
-        let counts = |c: char| !self.keep_punctuation || c.is_alphanumeric();
+        let counts = |c: char| !(self.keep_punctuation && (c == ' ' || c.is_ascii_punctuation()));
         let characters = text.chars().filter(|c| counts(*c)).count();
         let [first, last, masked_min] =
             [self.keep_first, self.keep_last, self.masked_min].map(usize::from);

@@ -109,8 +109,8 @@ pub struct Mask {
     /// So many mask characters stand between what stays, however many were masked, so that the
     /// length is not told. Left out, one stands for each.
     pub length: Option<u8>,
-    /// Characters that are neither letters nor digits stay and are not counted:
-    /// `****-****-****-1111`. Not together with `length`.
+    /// Spaces and ASCII punctuation stay and are not counted: `****-****-****-1111`. Not together
+    /// with `length`.
     pub keep_punctuation: bool,
 }
 

@@ -68,6 +68,7 @@ fn a_mask_keeps_what_is_to_be_kept_of_what_is_long_enough() {
     let punctuated = json!({"keep_last": 4, "keep_punctuation": true});
     assert_eq!(mask(punctuated.clone(), "4111-1111-1111-1234"), "****-****-****-1234");
     assert_eq!(mask(punctuated, "a.b@c"), "*.*@*");
+    assert_eq!(mask(json!({"keep_punctuation": true}), "¡😀 ¿!"), "** *!", "of ASCII only");
     let fixed = json!({"keep_last": 2, "length": 3});
     assert_eq!(mask(fixed.clone(), "abcdefgh"), "***gh");
     assert_eq!(mask(fixed.clone(), "abc"), "***");

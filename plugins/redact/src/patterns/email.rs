@@ -3,6 +3,9 @@
 
 use std::ops::Range;
 
+/// A longer local part is none: RFC 5321 allows 64 octets, and no more than this is looked at.
+const LOCAL_CHARACTERS_MAX: usize = 256;
+
 /// Calls `found` with each address.
 pub(super) fn find(text: &str, mut found: impl FnMut(Range<usize>)) {
     for (at, sign) in text.match_indices(['@', '%']) {
@@ -12,10 +15,12 @@ pub(super) fn find(text: &str, mut found: impl FnMut(Range<usize>)) {
             _ if text[at..].starts_with("%40") => at + 3,
             _ => continue,
         };
-        let start = local_start(&text[..at]);
-        let end = behind + domain_len(&text[behind..]);
-        if start < at && end > behind {
-            found(start..end);
+        let length = domain_len(&text[behind..]);
+        if length > 0 {
+            let start = local_start(&text[..at]);
+            if start < at {
+                found(start..behind + length);
+            }
         }
     }
 }
@@ -27,11 +32,16 @@ fn local_start(before: &str) -> usize {
     {
         return quote;
     }
-    let is_part = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
-    let part = before.trim_end_matches(is_part).len();
-    // A sentence may end right before, and what follows `=` in a URL is the address.
-    let local = before[part..].rfind('=').map_or(part, |at| part + at + 1);
-    local + before[local..].len() - before[local..].trim_start_matches('.').len()
+    let is_part = |c: &char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(*c);
+    let local = before.chars().rev().take(LOCAL_CHARACTERS_MAX).take_while(is_part);
+    let mut start = before.len() - local.map(char::len_utf8).sum::<usize>();
+    // In a query of a URL it begins behind the parameter's name.
+    if let Some(parameter) = before[start..].rfind(['?', '&']) {
+        start += parameter + 1;
+        start += before[start..].find('=').map_or(0, |equals| equals + 1);
+    }
+    // Dots before it are the end of a sentence.
+    before.len() - before[start..].trim_start_matches('.').len()
 }
 
 /// How long the domain is that the text begins with; 0 where there is none.
