@@ -224,17 +224,22 @@ fn push_quoted(raw: &str, out: &mut String) {
 /// Appends a text as a JSON string.
 fn push_string(text: &str, out: &mut String) {
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c < ' ' => {
-                let hex = |half: u32| char::from_digit(half, 16).unwrap_or('0');
+    let mut rest = text;
+    let is_special = |byte: u8| byte < b' ' || matches!(byte, b'"' | b'\\');
+    // What needs no escape goes in one piece: mostly all of it.
+    while let Some(at) = rest.bytes().position(is_special) {
+        out.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            special @ (b'"' | b'\\') => out.extend(['\\', char::from(special)]),
+            control => {
+                let hex = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
                 out.push_str("\\u00");
-                out.extend([hex(c as u32 >> 4), hex(c as u32 & 15)]);
+                out.extend([hex(control >> 4), hex(control & 15)]);
             }
-            c => out.push(c),
         }
+        rest = &rest[at + 1..];
     }
+    out.push_str(rest);
     out.push('"');
 }
 

@@ -57,31 +57,50 @@ struct Match {
 /// What a text must have for a pattern to be looked for at all.
 #[derive(Clone, Copy, Debug, Default)]
 struct Hints {
-    digits: u32,
-    dots: u32,
-    colons: u32,
-    /// `@` and `%`.
-    ats: u32,
+    digits: usize,
+    /// Which of [`DOT`], [`COLON`] and [`AT`] there are.
+    signs: u8,
 }
+
+const DIGIT: u8 = 1;
+const DOT: u8 = 2;
+const COLON: u8 = 4;
+/// `@`, or `%` as in `%40`.
+const AT: u8 = 8;
+
+/// What each byte is, so that a text is looked at once and without a branch.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut digit = b'0';
+    while digit <= b'9' {
+        classes[digit as usize] = DIGIT;
+        digit += 1;
+    }
+    classes[b'.' as usize] = DOT;
+    classes[b':' as usize] = COLON;
+    classes[b'@' as usize] = AT;
+    classes[b'%' as usize] = AT;
+    classes
+};
 
 impl Hints {
     fn of(text: &str) -> Self {
         let mut hints = Hints::default();
         for byte in text.bytes() {
-            hints.digits += u32::from(byte.is_ascii_digit());
-            hints.dots += u32::from(byte == b'.');
-            hints.colons += u32::from(byte == b':');
-            hints.ats += u32::from(byte == b'@' || byte == b'%');
+            let class = CLASSES[usize::from(byte)];
+            hints.digits += usize::from(class & DIGIT);
+            hints.signs |= class;
         }
         hints
     }
 
     fn allow(self, pattern: Pattern) -> bool {
+        let has = |sign: u8| self.signs & sign != 0;
         match pattern {
             Pattern::Card => self.digits >= 13,
-            Pattern::Email => self.ats > 0,
+            Pattern::Email => has(AT),
             Pattern::Phone => self.digits >= 7,
-            Pattern::Ip => self.colons >= 2 || self.dots >= 3 && self.digits >= 4,
+            Pattern::Ip => has(COLON) || has(DOT) && self.digits >= 4,
             Pattern::Iban => self.digits >= 2,
         }
     }
