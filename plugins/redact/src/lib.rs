@@ -61,9 +61,11 @@ struct Parent {
 /// What is done to a field.
 #[derive(Debug)]
 enum Work {
-    /// It is removed, or set to null where that would move the elements of an array. Its value is
-    /// not read.
-    Drop { is_element: bool },
+    /// It is removed. Its value is not read.
+    Drop,
+    /// The element of an array is set to null: to remove it would move the others. It is read as a
+    /// boolean, which says whether it is there and brings no value.
+    DropElement { read: usize },
     /// All of it is redacted.
     Whole { read: usize, action: Action },
     /// Its texts are searched; the rules of what may be found begin with this one.
@@ -93,10 +95,13 @@ impl Plugin for Redact {
         for (i, Field { field, action }) in fields.into_iter().enumerate() {
             let action = Action::new(action, &keys, &format!("/fields/{i}/action"))?;
             let work = match action {
-                Action::Drop => {
-                    let is_element = matches!(field.0.last(), Some(Segment::Index(_)));
-                    Work::Drop { is_element }
-                }
+                Action::Drop => match field.0.last() {
+                    Some(Segment::Index(_)) => {
+                        let element = Read::field(field.clone(), Kind::Boolean);
+                        Work::DropElement { read: description.read(element) }
+                    }
+                    _ => Work::Drop,
+                },
                 action => Work::Whole { read: read(&mut description, &field), action },
             };
             targets.push(Target::new(field, work, &mut description));
@@ -193,10 +198,21 @@ impl Work {
 
     fn column(&self, batch: &Batch<'_>, reply: &mut Reply) -> Column {
         match self {
-            Work::Drop { is_element } => {
+            Work::Drop => {
                 let mut column = TextBuilder::with_capacity(batch.rows, 0);
-                let change = if *is_element { Change::Null } else { Change::Remove };
-                batch.rows().for_each(|_| column.push(change));
+                batch.rows().for_each(|_| column.push(Change::Remove));
+                column.finish(Values::Json)
+            }
+            Work::DropElement { read } => {
+                let elements = batch.presence(*read);
+                let mut column = TextBuilder::with_capacity(batch.rows, 0);
+                for row in batch.rows() {
+                    column.push(match elements.get(row) {
+                        // Where the array ends before, null can't be written.
+                        Err(Absence::Missing) => Change::Remove,
+                        _ => Change::Null,
+                    });
+                }
                 column.finish(Values::Json)
             }
             Work::Whole { read, action } => {

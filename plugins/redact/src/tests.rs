@@ -40,11 +40,15 @@ fn a_dropped_field_is_gone_and_an_element_becomes_null() {
         {"secret": {"deep": [1]}, "list": [1, 2, 3]},
         {"secret": null, "list": [1, "x"]},
         {"list": [0, 0], "other": 1},
+        {"list": [0]},
+        {},
     ]);
     let outcomes = testing::run::<Redact>(config, records);
     assert_eq!(*outcomes[0].record(), json!({"list": [1, null, 3]}));
     assert_eq!(*outcomes[1].record(), json!({"list": [1, null]}));
     assert_eq!(*outcomes[2].record(), json!({"list": [0, null], "other": 1}));
+    assert_eq!(*outcomes[3].record(), json!({"list": [0]}), "there is no such element");
+    assert_eq!(*outcomes[4].record(), json!({}));
 }
 
 #[test]
