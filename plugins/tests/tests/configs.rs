@@ -3,6 +3,9 @@
 use serde_json::Value;
 use tidegate_plugin::Plugin;
 
+const FIRST_PARTY: [&str; 7] =
+    ["validate", "enrich", "categorize", "anomaly", "redact", "correct", "dedupe"];
+
 fn accept(plugin: &str, config: &Value, place: &str) {
     let config = config.to_string();
     let accepted = match plugin {
@@ -10,6 +13,9 @@ fn accept(plugin: &str, config: &Value, place: &str) {
         "enrich" => accepted::<enrich::Enrich>(&config),
         "categorize" => accepted::<categorize::Categorize>(&config),
         "anomaly" => accepted::<anomaly::Anomaly>(&config),
+        "redact" => accepted::<redact::Redact>(&config),
+        "correct" => accepted::<correct::Correct>(&config),
+        "dedupe" => accepted::<dedupe::Dedupe>(&config),
         _ => panic!("{place}: there is no plugin `{plugin}`"),
     };
     if let Err(error) = accepted {
@@ -37,7 +43,7 @@ fn the_manuals_configs_are_accepted() {
             shown += 1;
         }
     }
-    assert_eq!(shown, 4, "one for each plugin");
+    assert_eq!(shown, 8, "one for each plugin, and two for `dedupe`");
 }
 
 #[test]
@@ -51,7 +57,7 @@ fn the_examples_configs_are_accepted() {
         for stage in pipeline["stages"].as_array().into_iter().flatten() {
             let file = stage["plugin"].as_str().expect("a stage has a plugin");
             let name = file.rsplit('/').next().and_then(|file| file.strip_suffix(".wasm"));
-            if let Some(plugin @ ("validate" | "enrich" | "categorize" | "anomaly")) = name {
+            if let Some(plugin) = name.filter(|name| FIRST_PARTY.contains(name)) {
                 accept(plugin, &stage["config"], &path.display().to_string());
                 stages += 1;
             }
