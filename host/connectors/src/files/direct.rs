@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_in_the_file_whatever_its_size_and_place() {
-        let pages = vec![Page(std::array::from_fn(|i| (i * 7919 >> 5) as u8)); 300];
+        let pages = vec![Page(std::array::from_fn(|i| ((i * 7919) >> 5) as u8)); 300];
         let content: Vec<u8> = pages.iter().flat_map(|page| page.0).collect();
         // SAFETY: pages are bytes without gaps.
         let aligned =

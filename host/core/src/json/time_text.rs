@@ -183,7 +183,7 @@ pub(super) fn push_timestamp(micros: i64, out: &mut Vec<u8>) {
     if fraction != 0 {
         let mut text = *b".000000";
         digits(&mut text[1..], fraction);
-        out.extend_from_slice(if fraction % 1000 == 0 { &text[..4] } else { &text });
+        out.extend_from_slice(if fraction.is_multiple_of(1000) { &text[..4] } else { &text });
     }
     out.push(b'Z');
 }

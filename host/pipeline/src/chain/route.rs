@@ -133,7 +133,7 @@ fn locate<'a>(plan: &Plan, layout: usize, record: &[u8], own: &'a mut Projection
 
 /// Makes one line of a row that begins at `start`, for JSON Lines: a raw line break can only stand
 /// between tokens.
-fn mend_line(rows: &mut Vec<u8>, start: usize) {
+fn mend_line(rows: &mut [u8], start: usize) {
     let mut rest = &mut rows[start..];
     while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
         rest[at] = b' ';

@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_content_is_what_was_appended_and_large_ones_begin_with_a_page() {
-        let all: Vec<u8> = (0..5 * PIECE_BYTES).map(|i| (i * 7919 >> 7) as u8).collect();
+        let all: Vec<u8> = (0..5 * PIECE_BYTES).map(|i| ((i * 7919) >> 7) as u8).collect();
         let lengths = [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES + 4097];
         for length in lengths {
             for row in [1000, PIECE_BYTES + 5, 2 * PIECE_BYTES] {
