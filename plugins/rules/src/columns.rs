@@ -60,7 +60,10 @@ pub(crate) enum Part {
 pub(crate) enum Number {
     Read(usize),
     Constant(f64),
+    /// An integer beside a float.
     OfInteger(Box<Integer>),
+    /// What is converted by name, which takes no null.
+    Converted(Box<Number>),
     Fold(Fold, Box<[Number; 2]>),
     Negate(Box<Number>),
     If(Box<(Flag, Number, Number)>),
@@ -228,7 +231,7 @@ impl Compiler<'_, '_> {
                 ))),
                 ("double", [operand]) if call.target.is_none() => {
                     self.type_of(operand).filter(|t| matches!(t, Type::Integer | Type::Number))?;
-                    self.number(operand)?
+                    Number::Converted(Box::new(self.number(operand)?))
                 }
                 (name, [left, right]) => Number::Fold(
                     fold(name).filter(|fold| !matches!(fold, Fold::Remainder))?,

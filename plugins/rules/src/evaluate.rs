@@ -53,6 +53,12 @@ impl<'a, T: Copy> Cells<'a, T> {
         Cells { values: Values::Column(Cow::Owned(values)), faults: self.faults }
     }
 
+    /// The same as what comes of an operation.
+    fn made(mut self) -> Self {
+        self.faults.iter_mut().for_each(|fault| *fault = fault.of_operation());
+        self
+    }
+
     /// A value made from each pair.
     fn zip<U: Copy, V: Copy>(
         self,
@@ -205,7 +211,7 @@ impl Flag {
                 let is_missing = |row| found.get(row) == Err(Absence::Missing);
                 mark(cells, rows, missing, is_missing)
             }
-            Flag::Not(operand) => operand.eval(batch).map(rows, |value| value ^ 1),
+            Flag::Not(operand) => operand.eval(batch).made().map(rows, |value| value ^ 1),
             Flag::Both(operands) => connect(operands, 0, batch),
             Flag::Either(operands) => connect(operands, 1, batch),
             Flag::If(parts) => {
@@ -213,7 +219,7 @@ impl Flag {
                 choose(condition.eval(batch), yes.eval(batch), no.eval(batch), rows)
             }
             Flag::Equal(pair) => pair.equal(batch),
-            Flag::Ordered(order, pair) => pair.ordered(*order, batch),
+            Flag::Ordered(order, pair) => pair.ordered(*order, batch).made(),
             Flag::NumberIn(needle, numbers) => {
                 let needle = needle.eval(batch);
                 let found = needle.map(rows, |number| u8::from(numbers.contains(&number)));
@@ -225,11 +231,12 @@ impl Flag {
             }
             Flag::TextHas(part, text, pattern) => {
                 let (text, pattern) = (text.eval(batch), pattern.eval(batch));
-                match part {
+                let found = match part {
                     Part::Start => text.zip(pattern, rows, |a, b| u8::from(a.starts_with(b))),
                     Part::End => text.zip(pattern, rows, |a, b| u8::from(a.ends_with(b))),
                     Part::Anywhere => text.zip(pattern, rows, |a, b| u8::from(a.contains(b))),
-                }
+                };
+                found.made()
             }
         }
     }
@@ -262,7 +269,7 @@ fn unlike(mut found: Cells<'_, u8>) -> Cells<'_, u8> {
 
 /// `&&`, which `decisive` 0 decides, or `||`, which 1 does.
 fn connect<'a>(operands: &'a [Flag; 2], decisive: u8, batch: &Batch<'a>) -> Cells<'a, u8> {
-    let [one, other] = operands.each_ref().map(|operand| operand.eval(batch));
+    let [one, other] = operands.each_ref().map(|operand| operand.eval(batch).made());
     let rows = batch.rows;
     if one.faults.is_empty() && other.faults.is_empty() {
         return match decisive {
@@ -293,6 +300,7 @@ fn choose<'a, T: Copy>(
     no: Cells<'_, T>,
     rows: usize,
 ) -> Cells<'a, T> {
+    let condition = condition.made();
     let values: Vec<T> = (0..rows)
         .map(|row| if condition.get(row) != 0 { yes.get(row) } else { no.get(row) })
         .collect();
@@ -417,7 +425,8 @@ impl Number {
             }
             Number::Constant(value) => Cells::same(*value),
             Number::OfInteger(integer) => integer.eval(batch).map(rows, |whole| whole as f64),
-            Number::Negate(operand) => operand.eval(batch).map(rows, |number| -number),
+            Number::Converted(operand) => operand.eval(batch).made(),
+            Number::Negate(operand) => operand.eval(batch).made().map(rows, |number| -number),
             Number::Fold(fold, operands) => {
                 let [one, other] = operands.each_ref().map(|operand| operand.eval(batch));
                 let made = match fold {
@@ -427,7 +436,7 @@ impl Number {
                     Fold::Divide => one.zip(other, rows, |one, other| one / other),
                     Fold::Remainder => one.zip(other, rows, |one, other| one % other),
                 };
-                made.lose(rows, Fault::NOT_A_NUMBER, f64::is_nan)
+                made.made().lose(rows, Fault::NOT_A_NUMBER, f64::is_nan)
             }
             Number::If(parts) => {
                 let (condition, yes, no) = &**parts;
@@ -450,7 +459,7 @@ impl Integer {
             }
             Integer::Constant(value) => Cells::same(*value),
             Integer::Negate(operand) => {
-                let operand = operand.eval(batch);
+                let operand = operand.eval(batch).made();
                 let operand = operand.lose(rows, Fault::OVERFLOW, |whole| whole == i64::MIN);
                 operand.map(rows, i64::wrapping_neg)
             }
@@ -468,11 +477,13 @@ impl Integer {
                     true => other.lose(rows, Fault::DIVISION_BY_ZERO, |whole| whole == 0),
                     false => other,
                 };
-                let made = one.zip(other, rows, checked);
+                let made = one.zip(other, rows, checked).made();
                 let made = made.lose(rows, Fault::OVERFLOW, |made| made.is_none());
                 made.map(rows, Option::unwrap_or_default)
             }
-            Integer::Size(text) => text.eval(batch).map(rows, |text| text.chars().count() as i64),
+            Integer::Size(text) => {
+                text.eval(batch).map(rows, |text| text.chars().count() as i64).made()
+            }
             Integer::If(parts) => {
                 let (condition, yes, no) = &**parts;
                 choose(condition.eval(batch), yes.eval(batch), no.eval(batch), rows)

@@ -6,22 +6,19 @@
 
 use std::collections::BTreeMap;
 
-use cel::{
-    common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators},
-    parser::{ParseErrors, Parser},
-};
+use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators};
 use tidegate_plugin::{ConfigError, HostValue, Kind, Origin, Path, Segment};
 
-use crate::config::ReadAs;
+use crate::{
+    config::ReadAs,
+    syntax::{self, HAS},
+};
 
 /// Longer ones are programs, and hard to read in a line of YAML.
 const TEXT_BYTES_MAX: usize = 2_000;
 
 /// How deep an expression may be, so that evaluating it needs a bounded stack.
 const DEPTH_MAX: usize = 64;
-
-/// How many brackets may be open at once: the library's parser takes kilobytes of stack for each.
-const NESTING_MAX: u16 = 10;
 
 /// The functions of the standard library but those of regular expressions, time and bytes.
 const FUNCTIONS: [&str; 10] = [
@@ -44,19 +41,19 @@ pub(crate) struct Expression {
     pub(crate) place: Place,
 }
 
-/// Where an expression stands, and its nodes in it.
+/// Where an expression stands.
 #[derive(Debug)]
 pub(crate) struct Place {
     /// A JSON Pointer into the config.
     pointer: String,
-    nodes: SourceInfo,
+    text: String,
 }
 
 impl Place {
     /// An error at a node.
     pub(crate) fn error(&self, node: u64, why: impl std::fmt::Display) -> ConfigError {
-        let start = self.nodes.offset_for(node).map_or(0, |(start, _)| start as usize);
-        let before = self.nodes.source.get(..start).unwrap_or_default();
+        let start = syntax::offset_of(&self.text, node).unwrap_or_default();
+        let before = self.text.get(..start).unwrap_or_default();
         let line = 1 + before.matches('\n').count();
         let column = 1 + before.chars().rev().take_while(|c| *c != '\n').count();
         ConfigError::at(&*self.pointer, format!("line {line}, column {column}: {why}"))
@@ -108,14 +105,14 @@ impl<'a> Variables<'a> {
             let why = format!("it is longer than {TEXT_BYTES_MAX} bytes; make it several");
             return Err(ConfigError::at(pointer, why));
         }
-        let (mut root, nodes) = parse(text).map_err(|errors| {
+        let mut root = syntax::parse(text).map_err(|errors| {
             let first = errors.errors.first();
             let (line, column) = first.map_or((1, 1), |error| error.pos);
+            let (line, column) = (line.max(1), column.max(1));
             let why = first.map_or("it does not parse", |error| error.msg.trim());
-            let why = why.lines().next().unwrap_or_default();
-            ConfigError::at(&*pointer, format!("line {line}, column {}: {why}", column.max(1)))
+            ConfigError::at(&*pointer, format!("line {line}, column {column}: {why}"))
         })?;
-        let place = Place { pointer, nodes };
+        let place = Place { pointer, text: text.to_owned() };
         let mut bound = Vec::new();
         self.resolve(&mut root, &mut bound, &place, 0)?;
         Ok(Expression { root, place })
@@ -241,35 +238,6 @@ impl<'a> Variables<'a> {
         self.all.push(Variable { name, root, from, is_said: kind.is_some(), kind, is_used: false });
         Ok(self.all.len() - 1)
     }
-}
-
-/// What `has` is called where its operand is a variable.
-const HAS: &str = "HAS";
-
-/// Parses a text. The library's `has` takes a part of a variable only, as CEL says, and here a
-/// record's fields are the variables: so where it refuses a `has`, that becomes a function of ours.
-fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), ParseErrors> {
-    let parser = || Parser::new().max_recursion_depth(NESTING_MAX);
-    let refused = match parser().parse_with_source_info(text) {
-        Err(errors) => errors,
-        parsed => return parsed,
-    };
-    let mut with_ours = text.to_owned();
-    for error in &refused.errors {
-        let operand = offset(text, error.pos).filter(|_| error.msg.contains("has() macro"));
-        match operand.and_then(|operand| text.get(..operand)?.rfind("has")) {
-            Some(at) => with_ours.replace_range(at..at + HAS.len(), HAS),
-            None => return Err(refused),
-        }
-    }
-    parser().parse_with_source_info(&with_ours)
-}
-
-/// The byte at a line and a column, both from 1, as the library counts them.
-fn offset(text: &str, (line, column): (isize, isize)) -> Option<usize> {
-    let line = usize::try_from(line - 1).ok()?;
-    let before: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
-    Some(before + usize::try_from(column - 1).ok()?)
 }
 
 /// The root and the path below it, if a node is nothing but a field.

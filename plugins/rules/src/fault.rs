@@ -7,12 +7,16 @@ use tidegate_plugin::Absence;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fault(u32);
 
+/// Says that a fault is no longer that of a value itself.
+const OF_OPERATION: u32 = 0x80;
+const REASON: u32 = 0x7f;
+
 macro_rules! reasons {
     ($($name:ident = $number:literal, $text:literal;)*) => {
         $(pub(crate) const $name: Fault = Fault($number);)*
 
         fn reason(self) -> Option<&'static str> {
-            match self {
+            match Fault(self.0 & REASON) {
                 $(Fault::$name => Some($text),)*
                 _ => None,
             }
@@ -38,19 +42,30 @@ impl Fault {
         Fault((variable as u32) << 8 | u32::from(absence))
     }
 
+    /// The fault of an operation on a value that has this one. A null equals null, but what comes of
+    /// adding to it equals nothing.
+    pub(crate) fn of_operation(self) -> Self {
+        match self {
+            Fault::NONE => self,
+            fault => Fault(fault.0 | OF_OPERATION),
+        }
+    }
+
     pub(crate) fn is_none(self) -> bool {
         self == Fault::NONE
     }
 
     /// Whether it is that a variable has no value of its type.
     pub(crate) fn is_absence(self) -> bool {
-        (Absence::Missing as u32..=Absence::Malformed as u32).contains(&(self.0 & 0xff))
+        (Absence::Missing as u32..=Absence::Malformed as u32).contains(&(self.0 & REASON))
     }
 
     /// Whether a variable has a value that is not of its type, or null: something that equals no value
     /// of the type, and not nothing at all.
     pub(crate) fn is_other_value(self) -> bool {
-        self.is_absence() && self.0 & 0xff != Absence::Missing as u32
+        self.is_absence()
+            && self.0 & OF_OPERATION == 0
+            && self.0 & REASON != Absence::Missing as u32
     }
 
     pub(crate) fn is_null(self) -> bool {
@@ -62,7 +77,7 @@ impl Fault {
         if let Some(reason) = self.reason() {
             return reason.to_owned();
         }
-        let absence = match self.0 & 0xff {
+        let absence = match self.0 & REASON {
             1 => Absence::Missing,
             2 => Absence::Null,
             3 => Absence::OtherType,

@@ -11,7 +11,7 @@ use cel::{
     Context, Env, ExecutionError, Value,
     common::{
         ast::IdedExpr,
-        types::{CelBool, CelBytes, CelDouble, CelInt, CelNull, CelString},
+        types::{CelBool, CelDouble, CelInt, CelNull, CelString},
         value::{CowVal, Val},
     },
     context::VariableResolver,
@@ -73,10 +73,7 @@ impl VariableResolver for Row<'_> {
             Ok(()) => {}
             Err(Absence::Missing) => return None,
             Err(Absence::Null) => return Some(CowVal::owned(CelNull)),
-            // It equals nothing but itself, and no operation takes it. No JSON value is of this type.
-            Err(_) => {
-                return Some(CowVal::owned(CelBytes::from(variable.to_le_bytes().to_vec())));
-            }
+            Err(_) => return Some(CowVal::owned(object::Stranger)),
         }
         Some(match self.batch.columns[variable].values {
             Values::Boolean(values) => CowVal::owned(CelBool::from(values[row] != 0)),

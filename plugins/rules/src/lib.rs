@@ -13,7 +13,10 @@ mod fault;
 mod interpret;
 mod object;
 mod plan;
+mod syntax;
 mod types;
+
+use std::cell::OnceCell;
 
 use cel::Value;
 use tidegate_plugin::{
@@ -37,7 +40,8 @@ const FINDINGS_PER_ROW_MAX: usize = 16;
 #[derive(Debug)]
 pub struct Rules {
     plan: Plan,
-    library: Library,
+    /// Made where an expression needs it: that takes as long as parsing ten.
+    library: OnceCell<Library>,
 }
 
 impl Plugin for Rules {
@@ -56,7 +60,7 @@ impl Plugin for Rules {
 
     fn configure(config: Config) -> Result<(Self, Description), ConfigError> {
         let (plan, description) = plan::plan(config)?;
-        Ok((Rules { plan, library: Library::new() }, description))
+        Ok((Rules { plan, library: OnceCell::new() }, description))
     }
 
     fn transform(&self, batch: &Batch<'_>) -> Reply {
@@ -98,6 +102,10 @@ impl Rules {
         }
     }
 
+    fn library(&self) -> &Library {
+        self.library.get_or_init(Library::new)
+    }
+
     fn eval<'a>(&'a self, condition: &'a Condition, batch: &Batch<'a>) -> Cells<'a, u8> {
         let root = match condition {
             Condition::Columns(flag) => return flag.eval(batch),
@@ -105,7 +113,7 @@ impl Rules {
         };
         let mut values = Vec::with_capacity(batch.rows);
         let mut faults = Vec::new();
-        interpret::each_row(root, &self.library, batch, |row, outcome| {
+        interpret::each_row(root, self.library(), batch, |row, outcome| {
             let (value, fault) = match outcome {
                 Ok(Value::Bool(value)) => (value, Fault::NONE),
                 Ok(_) => (false, Fault::OTHER_TYPE),
@@ -186,7 +194,7 @@ impl Rules {
         };
         let rows = batch.rows;
         let run = |take: &mut dyn FnMut(usize, interpret::Outcome)| {
-            interpret::each_row(root, &self.library, batch, take);
+            interpret::each_row(root, self.library(), batch, take);
         };
         match field.kind {
             Written::Boolean => {

@@ -35,6 +35,29 @@ pub(crate) fn value(json: Value) -> Box<dyn Val> {
     }
 }
 
+/// A value of another type than its column is of. It equals nothing, and no operation takes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Stranger;
+
+static STRANGER: Type = Type::new_unspecified_type("another type");
+
+impl Val for Stranger {
+    fn get_type(&self) -> &Type {
+        <Self as Val>::cel_type()
+    }
+
+    fn cel_type() -> &'static Type {
+        &STRANGER
+    }
+
+    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v>
+    where
+        Self: 'v,
+    {
+        Box::new(self.clone())
+    }
+}
+
 /// A map from names to values, in the order of the names.
 #[derive(Clone, Debug)]
 struct Object {
