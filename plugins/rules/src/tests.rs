@@ -163,6 +163,20 @@ fn texts_are_compared_searched_and_put_together() {
 }
 
 #[test]
+fn the_functions_that_the_manual_names_are_there() {
+    let records = json!([{"t": "x", "l": [1, 2, 2]}]);
+    for expression in [
+        "int('3') == 3 && int(2.9) == 2 && uint(3) == 3u && double('1.5') == 1.5",
+        "string(1.5) == '1.5' && bool('true') && dyn(1) == 1",
+        "l.exists_one(e, e == 1.0) && l.map(e, e * 2.0) == [2.0, 4.0, 4.0]",
+        "l.filter(e, e > 1.0).size() == 2 && l[0] == 1.0 && size(l) == 3",
+        "(t == 'x' ? 1 : 2) == 1 && duration('2m') == 120000000",
+    ] {
+        assert_eq!(says(expression, records.clone()), ["yes"], "{expression}");
+    }
+}
+
+#[test]
 fn severities_reject_drop_and_warn_in_this_order() {
     let config = json!({"rules": [
         {"id": "warns", "check": "a > 0", "severity": "warn"},

@@ -1,7 +1,7 @@
 //! Holds records, or fields of them, against JSON Schemas.
 //!
-//! A plugin of its own and no check of `validate`, for the library of JSON Schema is thirty times
-//! the size of that plugin, and takes longer to start: who has no schema should not pay for it.
+//! A plugin of its own and no check of `validate`: the library of JSON Schema would make that plugin
+//! six times as large, also for those who have no schema.
 //!
 //! Values are parsed with their numbers as they are written, so that an integer of any length is
 //! compared exactly, `1.0` is an integer, and `0.3` is a multiple of `0.1`.
