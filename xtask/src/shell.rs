@@ -89,9 +89,17 @@ pub(crate) fn components() -> anyhow::Result<Vec<PathBuf>> {
     Ok(built)
 }
 
+/// The workspaces of first-party plugins: those that can be built together, and the one that can't.
+pub(crate) const PLUGIN_WORKSPACES: [&str; 2] = ["plugins", "plugins/schema"];
+
 /// Builds the first-party plugins into components.
 pub(crate) fn plugins() -> anyhow::Result<Vec<PathBuf>> {
-    guests::build(&root().join("plugins"), &target_dir().join("wasm"), &plugins_dir())
+    let mut built = Vec::new();
+    for workspace in PLUGIN_WORKSPACES {
+        let target_dir = target_dir().join("wasm");
+        built.extend(guests::build(&root().join(workspace), &target_dir, &plugins_dir())?);
+    }
+    Ok(built)
 }
 
 /// Builds the `tidegate` binary and returns its path.

@@ -35,11 +35,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     host.arg("test").args(workspace).arg("--no-fail-fast");
     summary.run("host, SDK and integration", &mut host, &counts, &tidegate)?;
 
-    let mut plugins = shell::cargo();
-    plugins.args(["test", "--release", "--workspace", "--no-fail-fast"]);
-    plugins.args(["--manifest-path", "plugins/Cargo.toml"]);
-    plugins.arg("--target-dir").arg(shell::target_dir().join("wasm"));
-    summary.run("first-party plugins", &mut plugins, &counts, &tidegate)?;
+    for workspace in shell::PLUGIN_WORKSPACES {
+        let mut plugins = shell::cargo();
+        plugins.args(["test", "--release", "--workspace", "--no-fail-fast"]);
+        plugins.arg("--manifest-path").arg(format!("{workspace}/Cargo.toml"));
+        plugins.arg("--target-dir").arg(shell::target_dir().join("wasm"));
+        summary.run(
+            &format!("first-party plugins in {workspace}"),
+            &mut plugins,
+            &counts,
+            &tidegate,
+        )?;
+    }
 
     summary.finish()
 }
