@@ -20,7 +20,7 @@ use regex_syntax::hir::{Class, Hir, HirKind, Look};
 pub(crate) enum Pattern {
     /// One set of characters for each place of the text.
     Places(Vec<Places>),
-    Automaton(Automaton),
+    Automaton(Box<Automaton>),
 }
 
 /// So many places in a row that take the same ASCII characters.
@@ -50,7 +50,7 @@ impl Pattern {
         let pattern = with_ascii_classes(pattern)?;
         match regex_syntax::parse(&pattern).ok().and_then(|pattern| places(&pattern)) {
             Some(places) => Ok(Pattern::Places(places)),
-            None => Automaton::new(&pattern).map(Pattern::Automaton),
+            None => Ok(Pattern::Automaton(Automaton::new(&pattern)?.into())),
         }
     }
 

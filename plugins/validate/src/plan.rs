@@ -57,7 +57,7 @@ pub(crate) enum Test {
     },
     Matches {
         read: usize,
-        pattern: Box<Pattern>,
+        pattern: Pattern,
     },
     Compares {
         read: usize,
@@ -238,9 +238,7 @@ impl Planner {
                 Test::OfLength { read: self.read(field, Kind::Utf8), at_least, at_most }
             }
             Check::Pattern(pattern) => match Pattern::new(&pattern) {
-                Ok(pattern) => {
-                    Test::Matches { read: self.read(field, Kind::Utf8), pattern: pattern.into() }
-                }
+                Ok(pattern) => Test::Matches { read: self.read(field, Kind::Utf8), pattern },
                 Err(error) => return refuse("pattern", &error),
             },
             Check::OneOf(texts) if texts.is_empty() => return refuse("one_of", "there is no text"),
