@@ -226,12 +226,12 @@ impl Cursor {
         let mut batch = RecordBatch::default();
         if let Some(cut_off) = chunk.cut_off {
             if self.done == 0 && cut_off.end <= until {
-                let kept = chunk.bytes.len();
+                let kept = chunk.bytes.len().min(limits.payload_bytes_max);
                 batch.spans.push((0, kept as u32));
                 batch.positions.push(Position::from_offset(cut_off.end));
                 batch.defects.extend(limits.defect(0, cut_off.line_bytes, kept));
                 batch.bytes = chunk.bytes.clone();
-                self.done = kept;
+                self.done = chunk.bytes.len();
             }
             return (batch, cut_off.end > until);
         }
@@ -262,12 +262,12 @@ impl Cursor {
                 break;
             }
             let row = batch.len();
-            batch.defects.extend(limits.defect(
-                row,
-                (record_end - record_start) as u64,
-                record_end - record_start,
-            ));
-            batch.spans.push((record_start as u32, record_end as u32));
+            // Cut where a line that no chunk holds would be: a replay, whose chunks are others,
+            // keeps the same.
+            let record_bytes = record_end - record_start;
+            let kept = record_bytes.min(limits.payload_bytes_max);
+            batch.defects.extend(limits.defect(row, record_bytes as u64, kept));
+            batch.spans.push((record_start as u32, (record_start + kept) as u32));
             batch.positions.push(Position::from_offset(start + behind as u64));
         }
         batch.bytes = chunk.bytes.slice(self.done..self.done + line_start);

@@ -179,7 +179,8 @@ impl Splicer {
         row: usize,
         out: &mut Vec<u8>,
     ) -> bool {
-        let root = located.spans[ROOT as usize];
+        // Where nothing is ever written, nothing is kept of where it would go.
+        let Some(root) = located.spans.first() else { return false };
         if !located.duplicates.is_empty() || record[root.start as usize] != b'{' {
             return false;
         }

@@ -42,6 +42,9 @@ fn column_of(change: Change<'_>) -> (Column, Kind) {
     let (values, kind) = match change {
         Change::Set(Value::Float64(value)) => (Values::Float64(vec![value]), Kind::Float64),
         Change::Set(Value::Date(days)) => (Values::Date(vec![days]), Kind::Date),
+        Change::Set(Value::Timestamp(micros, format)) => {
+            (Values::Timestamp(vec![micros]), Kind::Timestamp(format))
+        }
         Change::Set(Value::Json(text)) => (Values::Json(Binary::from_iter([text])), Kind::Json),
         Change::Null | Change::Remove => (Values::Boolean(vec![0]), Kind::Boolean),
         other => panic!("no test sets {other:?}"),
