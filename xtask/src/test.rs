@@ -40,6 +40,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         plugins.args(["test", "--release", "--workspace", "--no-fail-fast"]);
         plugins.arg("--manifest-path").arg(format!("{workspace}/Cargo.toml"));
         plugins.arg("--target-dir").arg(shell::target_dir().join("wasm"));
+        // What makes components small makes a dozen test programs slow to build.
+        plugins.env("CARGO_PROFILE_RELEASE_LTO", "off");
+        plugins.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         summary.run(
             &format!("first-party plugins in {workspace}"),
             &mut plugins,
