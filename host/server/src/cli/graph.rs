@@ -82,6 +82,9 @@ pub(super) fn impact(args: &ImpactArgs) -> Result<Outcome, Failed> {
         findings.push(unknown(&loaded, &impact));
         return Ok(Outcome { exit: Exit::Gate, data, text: String::new(), findings });
     }
+    if impact.is_only_in_whole {
+        findings.push(only_in_whole(&loaded, &impact));
+    }
     Ok(Outcome { findings, ..Outcome::ok(data, impact_text(&lineage, &impact)) })
 }
 
@@ -116,9 +119,19 @@ fn lineage(loaded: &Loaded) -> Result<Result<(Lineage, Vec<Finding>), Vec<Findin
 /// Nobody reads or writes it.
 fn unknown(loaded: &Loaded, impact: &Impact) -> Finding {
     let message = format!("nobody reads or writes `{}`", impact.field);
-    let finding = loaded.finding("unknown-field", "", message);
+    suggest(loaded.finding("unknown-field", "", message), impact)
+}
+
+/// Somebody reads or writes the whole record, and nobody this field: it may be a slip.
+fn only_in_whole(loaded: &Loaded, impact: &Impact) -> Finding {
+    let message =
+        format!("nobody names `{}`: it is noticed with the whole record only", impact.field);
+    suggest(loaded.finding("only-in-whole", "", message).warning(), impact)
+}
+
+fn suggest(finding: Finding, impact: &Impact) -> Finding {
     match impact.near.as_slice() {
-        [] => finding.suggest("`tidegate graph` lists the fields that somebody does"),
+        [] => finding.suggest("`tidegate graph` lists the fields that somebody names"),
         near => {
             let near: Vec<String> = near.iter().map(|name| format!("`{name}`")).collect();
             finding.suggest(format!("did you mean {}?", near.join(" or ")))
@@ -232,6 +245,10 @@ fn impact_text(lineage: &Lineage, impact: &Impact) -> String {
             written.stage,
             through_text(&change.through)
         );
+    }
+    if impact.field.starts_with('@') && impact.changes.is_empty() {
+        // What the host knows of a record is not part of it.
+        return text;
     }
     let sinks: Vec<&str> = lineage.sinks.iter().map(|sink| sink.name.as_str()).collect();
     let _ = writeln!(text, "whoever reads what these sinks deliver sees it: {}", sinks.join(", "));

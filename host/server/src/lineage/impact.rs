@@ -23,6 +23,8 @@ pub struct Impact {
     pub field: String,
     /// Whether somebody reads or writes it, or something above or below it.
     pub is_known: bool,
+    /// Whether it is noticed only as a part of the whole record, which somebody reads or writes.
+    pub is_only_in_whole: bool,
     /// Fields that may have been meant, where nobody names it.
     pub near: Vec<String>,
     /// The stages that write it.
@@ -115,10 +117,12 @@ impl Lineage {
             .collect();
         let written_by = self.writers(field);
         let is_known = !noticed_by.is_empty() || !written_by.is_empty();
+        let is_only_in_whole = is_known && !self.is_named(field);
         Impact {
             field: field.to_string(),
             is_known,
-            near: if is_known { Vec::new() } else { self.near(field) },
+            is_only_in_whole,
+            near: if self.is_named(field) { Vec::new() } else { self.near(field) },
             written_by,
             noticed_by,
             changes,
@@ -132,6 +136,14 @@ impl Lineage {
             (User::Stage(name), _) => self.stages.iter().position(|stage| stage.name == *name),
             _ => None,
         }
+    }
+
+    /// Whether somebody names it, or something above or below it that is not the whole record.
+    fn is_named(&self, field: &Origin) -> bool {
+        let whole = Origin::Field(Path::ROOT);
+        self.fields
+            .iter()
+            .any(|it| touch(&it.field, field) && (it.field != whole || *field == whole))
     }
 
     fn writers(&self, field: &Origin) -> Vec<String> {

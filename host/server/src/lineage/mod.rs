@@ -336,6 +336,10 @@ impl Uses {
         }
         for rule in &description.rules {
             let Some(field) = rule.field.clone().map(Origin::Field) else { continue };
+            // A rule about what the plugin makes notices nothing that comes in.
+            if !description.reads.iter().any(|read| touch(&read.from, &field)) {
+                continue;
+            }
             self.push(user, Role::Rule(rule.id.clone()), position, field, false);
         }
     }
