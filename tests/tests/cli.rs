@@ -129,6 +129,8 @@ fn inspect_shows_a_plugin_and_what_a_config_of_it_does() {
 #[test]
 fn graph_shows_who_reads_and_writes_what() {
     let folder = tempfile::tempdir().expect("a temporary folder");
+    // Compiled plugins are kept there: the second command needs no compiler.
+    fs::create_dir(folder.path().join("data")).expect("room");
     let program = events(folder.path(), 1);
     let graph = program.data("graph", &[]);
     let names = graph["stages"].as_array().expect("a list").iter();
@@ -147,13 +149,13 @@ fn graph_shows_who_reads_and_writes_what() {
     let drawing = drawn["mermaid"].as_str().expect("a drawing");
     assert!(drawing.starts_with("flowchart TD\n"), "{drawing}");
     assert!(drawing.contains("stage1 -.->|\"measure\"| stage3"), "{drawing}");
-    // Nothing was run, and nothing was left behind.
-    assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0);
 }
 
 #[test]
 fn impact_follows_a_field_to_whoever_would_notice() {
     let folder = tempfile::tempdir().expect("a temporary folder");
+    // Compiled plugins are kept there: the second command needs no compiler.
+    fs::create_dir(folder.path().join("data")).expect("room");
     let program = events(folder.path(), 1);
     let impact = program.data("impact", &["amount"]);
     let notices = impact["noticed_by"].as_array().expect("a list");
@@ -182,7 +184,9 @@ fn impact_follows_a_field_to_whoever_would_notice() {
 #[test]
 fn impact_of_a_field_that_nobody_names_is_a_finding() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let program = events(folder.path(), 1);
+    let stage = "  - name: categorize\n    plugin: ${TIDEGATE_PLUGINS}/categorize.wasm\n    config: { bands: [{ \
+                 write: size, field: amount, bands: [{ label: any }] }] }\n";
+    let program = one_stage(folder.path(), stage);
     let printed = program.run("impact", &["amuont"]);
     assert_eq!(printed.code, 4, "{:#}", printed.json);
     let finding = &printed.json["findings"][0];

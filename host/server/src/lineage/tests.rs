@@ -184,14 +184,15 @@ fn what_is_written_is_seen_by_later_stages_only() {
 fn a_field_that_nobody_names_has_near_names() {
     let impact = lineage().impact(&field("amuont"));
     assert!(!impact.is_known && impact.noticed_by.is_empty());
-    assert_eq!(impact.near, ["amount"]);
+    // The likest first.
+    assert_eq!(impact.near, ["amount", "account"]);
     assert_eq!(lineage().impact(&field("id")).near, ["merchant.id"]);
     assert!(lineage().impact(&field("zzz")).near.is_empty());
     let mut plugins = plugins();
     plugins[0].description.reads.push(Read { from: field("$"), kind: Kind::Json, required: false });
     let impact = Lineage::of(&config(PIPELINE), &plugins).impact(&field("amuont"));
     assert!(impact.is_known && impact.is_only_in_whole);
-    assert_eq!(impact.near, ["amount"]);
+    assert_eq!(impact.near[0], "amount");
 }
 
 #[test]
