@@ -125,3 +125,75 @@ fn inspect_shows_a_plugin_and_what_a_config_of_it_does() {
     assert_eq!((&write["path"], &write["kind"]), (&"size".into(), &"enumeration".into()));
     assert_eq!(Program::new(folder.path().join("absent.wasm")).run("plugin inspect", &[]).code, 3);
 }
+
+#[test]
+fn graph_shows_who_reads_and_writes_what() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Compiled plugins are kept there: the second command needs no compiler.
+    fs::create_dir(folder.path().join("data")).expect("room");
+    let program = events(folder.path(), 1);
+    let graph = program.data("graph", &[]);
+    let names = graph["stages"].as_array().expect("a list").iter();
+    let names: Vec<_> = names.map(|stage| stage["name"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["validate", "enrich", "categorize", "anomaly"]);
+    let fields = graph["fields"].as_array().expect("a list");
+    let measure = fields.iter().find(|it| it["field"] == "measure").expect("enrich writes it");
+    assert_eq!(
+        *measure,
+        serde_json::json!({ "field": "measure", "written_by": ["enrich"],
+                            "read_by": [{ "who": "stage", "name": "anomaly" }] })
+    );
+    assert_eq!(graph["stages"][3]["state_key"], serde_json::json!(["account_id", "event_type"]));
+    assert!(graph.get("mermaid").is_none());
+    let drawn = program.data("graph", &["--format", "mermaid"]);
+    let drawing = drawn["mermaid"].as_str().expect("a drawing");
+    assert!(drawing.starts_with("flowchart TD\n"), "{drawing}");
+    assert!(drawing.contains("stage1 -.->|\"measure\"| stage3"), "{drawing}");
+}
+
+#[test]
+fn impact_follows_a_field_to_whoever_would_notice() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Compiled plugins are kept there: the second command needs no compiler.
+    fs::create_dir(folder.path().join("data")).expect("room");
+    let program = events(folder.path(), 1);
+    let impact = program.data("impact", &["amount"]);
+    let notices = impact["noticed_by"].as_array().expect("a list");
+    let notice = |name: &str, role: &str| {
+        let found = notices.iter().find(|it| it["name"] == name && it["role"] == role);
+        found.unwrap_or_else(|| panic!("{name} has no {role} in {impact:#}"))
+    };
+    assert_eq!(notice("validate", "rule")["of"], "amount-given");
+    assert_eq!(notice("categorize", "read")["through"], serde_json::json!([]));
+    assert_eq!(
+        notice("anomaly", "read")["through"],
+        serde_json::json!([{ "field": "measure", "stage": "enrich" }])
+    );
+    let changes = impact["changes"].as_array().expect("a list").iter();
+    let changes: Vec<_> = changes.map(|it| it["field"].as_str().expect("a path")).collect();
+    assert!(changes.contains(&"anomaly_score") && changes.contains(&"amount_category"));
+
+    let kept = program.data("impact", &["event_type"]);
+    let roles = kept["noticed_by"].as_array().expect("a list").iter();
+    let roles: Vec<_> = roles.map(|it| it["role"].as_str().expect("a role")).collect();
+    for role in ["read", "condition", "state-key", "directory", "rule"] {
+        assert!(roles.contains(&role), "no {role} in {roles:?}");
+    }
+}
+
+#[test]
+fn impact_of_a_field_that_nobody_names_is_a_finding() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let stage = "  - name: categorize\n    plugin: ${TIDEGATE_PLUGINS}/categorize.wasm\n    config: { bands: [{ \
+                 write: size, field: amount, bands: [{ label: any }] }] }\n";
+    let program = one_stage(folder.path(), stage);
+    let printed = program.run("impact", &["amuont"]);
+    assert_eq!(printed.code, 4, "{:#}", printed.json);
+    let finding = &printed.json["findings"][0];
+    assert_eq!(finding["code"], "unknown-field");
+    assert_eq!(finding["suggestion"], "did you mean `amount`?");
+    assert_eq!(program.run("impact", &["a..b"]).code, 2);
+    assert_eq!(program.run("impact", &["@nothing"]).code, 2);
+    let absent = Program::new(folder.path().join("absent.yaml"));
+    assert_eq!(absent.run("impact", &["amount"]).code, 3);
+}

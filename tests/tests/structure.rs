@@ -99,6 +99,7 @@ fn paths_that_the_documents_name_exist() {
         "docs/architecture.md",
         "docs/plugins.md",
         "docs/json.md",
+        "docs/lineage.md",
         "docs/performance.md",
     ] {
         let text = fs::read_to_string(root().join(document)).expect(document);

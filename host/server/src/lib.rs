@@ -15,6 +15,7 @@ mod edges;
 pub mod finding;
 pub mod health;
 mod letters;
+pub mod lineage;
 pub mod metrics;
 mod objects;
 pub mod output;

@@ -40,7 +40,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<Outcome, Failed> {
 }
 
 /// The config is right and what it names is not.
-fn failed(findings: Vec<Finding>) -> Outcome {
+pub(super) fn failed(findings: Vec<Finding>) -> Outcome {
     let text = format!("{}\n", count(findings.len(), "problem"));
     Outcome { exit: Exit::Gate, data: Value::Null, text, findings }
 }

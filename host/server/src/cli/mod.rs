@@ -2,6 +2,7 @@
 
 mod check;
 mod dlq;
+mod graph;
 mod plugin;
 mod progress;
 mod run;
@@ -35,6 +36,10 @@ enum Command {
     Run(run::RunArgs),
     /// Find everything that is wrong with a pipeline, and show what it would do.
     Check(check::CheckArgs),
+    /// Show who reads and writes which field.
+    Graph(graph::GraphArgs),
+    /// Show what would notice if a field changed or went away.
+    Impact(graph::ImpactArgs),
     /// Prove that no record was lost and none doubled, from what lies on the disk.
     Verify(verify::VerifyArgs),
     /// Look at dead letters.
@@ -87,6 +92,8 @@ pub fn main() -> ExitCode {
     let (name, result) = match &cli.command {
         Command::Run(args) => ("run", run::run(args)),
         Command::Check(args) => ("check", check::check(args)),
+        Command::Graph(args) => ("graph", graph::graph(args)),
+        Command::Impact(args) => ("impact", graph::impact(args)),
         Command::Verify(args) => ("verify", verify::verify(args)),
         Command::Dlq(DlqCommand::Ls(args)) => ("dlq ls", dlq::list(args)),
         Command::Dlq(DlqCommand::Show(args)) => ("dlq show", dlq::show(args)),
