@@ -7,8 +7,9 @@ use memchr::{memchr, memchr_iter};
 /// Takes rows apart.
 pub(super) struct RowParser {
     reader: Reader,
-    /// A reader at the start of a row.
-    fresh: Reader,
+    /// Looks for the end of rows of several lines. (A clone of a reader does not work: it has lost
+    /// which byte means what.)
+    scanner: Reader,
     quote: Option<u8>,
     /// The fields of the last row, back to back and without their quotes.
     output: Vec<u8>,
@@ -57,11 +58,9 @@ impl RowParser {
             Some(quote) => builder.quote(quote),
             None => builder.quoting(false),
         };
-        let mut fresh = builder.build();
-        // Only the first call takes a byte order mark away, which in the middle of a file is text.
-        fresh.read_record(b"\n", &mut [0; 1], &mut [0; 1]);
-        let reader = fresh.clone();
-        RowParser { reader, fresh, quote, output: Vec::new(), ends: vec![0; 16], fields: 0 }
+        let (mut reader, scanner) = (builder.build(), builder.build());
+        restart(&mut reader);
+        RowParser { reader, scanner, quote, output: Vec::new(), ends: vec![0; 16], fields: 0 }
     }
 
     /// The row at the start of some whole lines; none where more of them have to be known.
@@ -161,7 +160,7 @@ impl RowParser {
             let ReadFieldResult::Field { record_end } = result else {
                 if behind {
                     // Not even a line break ends it.
-                    self.reader = self.fresh.clone();
+                    restart(&mut self.reader);
                     return Quotes::Open;
                 }
                 continue;
@@ -169,7 +168,7 @@ impl RowParser {
             // Each field is followed by a delimiter, the last one by the line break.
             let raw = &row[raw_start..read - 1];
             if !is_well_quoted(raw, &self.output[start..written], quote) {
-                self.reader = self.fresh.clone();
+                restart(&mut self.reader);
                 return Quotes::Wrong;
             }
             if self.fields == self.ends.len() {
@@ -185,21 +184,29 @@ impl RowParser {
     }
 
     /// Where a row of several lines ends, with its line break.
-    fn closed(&self, bytes: &[u8], complete: bool) -> Option<usize> {
-        let mut reader = self.fresh.clone();
+    fn closed(&mut self, bytes: &[u8], complete: bool) -> Option<usize> {
+        restart(&mut self.scanner);
         // What is found is of no use here: only where it ends.
         let (mut output, mut ends) = ([0; 4096], [0; 64]);
         let mut read = 0;
         while read < bytes.len() {
-            let (result, n, _, _) = reader.read_record(&bytes[read..], &mut output, &mut ends);
+            let (result, n, _, _) =
+                self.scanner.read_record(&bytes[read..], &mut output, &mut ends);
             read += n;
             if let ReadRecordResult::Record = result {
                 return Some(read);
             }
         }
-        let (result, ..) = reader.read_record(b"\n", &mut output, &mut ends);
+        let (result, ..) = self.scanner.read_record(b"\n", &mut output, &mut ends);
         (complete && result == ReadRecordResult::Record).then_some(read)
     }
+}
+
+/// Puts a reader at the start of a row. Its first call would take a byte order mark away, which in
+/// the middle of a file is text; so that call is made here.
+fn restart(reader: &mut Reader) {
+    reader.reset();
+    reader.read_record(b"\n", &mut [0; 1], &mut [0; 1]);
 }
 
 /// Whether a field is what its value looks like in quotes, or has none around it.
@@ -262,7 +269,7 @@ mod tests {
 
     #[test]
     fn quoted_fields_hold_delimiters_quotes_and_line_breaks() {
-        check("\"a,b\",\"c\"\"d\"\r\n", &[(Fields, &["a,b", "c\"d"], 15)]);
+        check("\"a,b\",\"c\"\"d\"\r\n", &[(Fields, &["a,b", "c\"d"], 14)]);
         check("\"a\n\nb\",c\nd\n", &[(Fields, &["a\n\nb", "c"], 9), (Fields, &["d"], 11)]);
         check("a,\"b\r\n\"", &[(Fields, &["a", "b\r\n"], 7)]);
         check("\"\",\"\"\"\"", &[(Fields, &["", "\""], 7)]);
