@@ -72,15 +72,15 @@ fn check(name: &str, program: Program, out: &Path, parts: &[&str]) {
 
 /// The names of partitions are the paths as the pipeline gives them: relative ones, or they would
 /// be others on every machine.
-fn over_shared_events(name: &str, parts: &[&str]) {
+fn over_shared(name: &str, input: &str, parts: &[&str]) {
     let Some(data) = shared_data(&format!("example {name}")) else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let events = fs::canonicalize(data.join("events")).expect("the events are there");
-    symlink(events, folder.path().join("events")).expect("a fresh folder");
+    let files = fs::canonicalize(data.join(input)).expect("the input is there");
+    symlink(files, folder.path().join(input)).expect("a fresh folder");
     let pipeline = folder.path().join("pipeline.yaml");
     fs::copy(root().join("examples").join(name).join("pipeline.yaml"), &pipeline)
         .expect("the example has a pipeline");
-    let program = Program::new(pipeline).with("EVENTS", "events");
+    let program = Program::new(pipeline).with(&input.to_uppercase(), input);
     check(name, program, &folder.path().join("out"), parts);
 }
 
@@ -96,15 +96,20 @@ fn generated_events() {
 
 #[test]
 fn driver_events() {
-    over_shared_events("cars", &["pickups", "dropoffs"]);
+    over_shared("cars", "events", &["pickups", "dropoffs"]);
 }
 
 #[test]
 fn changes_of_a_table() {
-    over_shared_events("debezium", &["changes", "cancelled"]);
+    over_shared("debezium", "events", &["changes", "cancelled"]);
 }
 
 #[test]
 fn webhooks() {
-    over_shared_events("github", &["webhooks"]);
+    over_shared("github", "events", &["webhooks"]);
+}
+
+#[test]
+fn order_lines() {
+    over_shared("retail", "retail", &["sales", "returns"]);
 }

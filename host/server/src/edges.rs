@@ -8,8 +8,8 @@ use tidegate_connectors::{
     generator::{GeneratorConfig, GeneratorSource, Weights},
     sinks::{Blackhole, DirectorySink, StandardOutput},
     sources::{
-        Compression, FileSource, FileSourceConfig, Framing, LineLimits, StandardInput,
-        StandardInputConfig,
+        Compression, CsvColumns, CsvEmpty, CsvFormat, CsvMismatch, CsvType, FileSource,
+        FileSourceConfig, Framing, LineLimits, StandardInput, StandardInputConfig,
     },
 };
 use tidegate_core::{Sink, Source, Timestamp};
@@ -40,6 +40,10 @@ pub(crate) fn source(loaded: &Loaded, run: &str) -> anyhow::Result<Arc<dyn Sourc
     if let Some(ndjson) = &written.ndjson {
         return Ok(files(&ndjson.paths, ndjson.compression, Framing::Lines));
     }
+    if let Some(csv) = &written.csv {
+        let framing = Framing::Csv(Arc::new(csv_format(csv)?));
+        return Ok(files(&csv.paths, csv.compression, framing));
+    }
     if let Some(whole) = &written.whole_file {
         return Ok(files(&whole.paths, whole.compression, Framing::WholeFile));
     }
@@ -53,6 +57,36 @@ pub(crate) fn source(loaded: &Loaded, run: &str) -> anyhow::Result<Arc<dyn Sourc
         anyhow::bail!("the config names no source");
     };
     Ok(Arc::new(GeneratorSource::new(name, generator_config(generator)?)?))
+}
+
+fn csv_format(written: &config::Csv) -> anyhow::Result<CsvFormat> {
+    let holds = |holds: &config::CsvType| match holds {
+        config::CsvType::String => CsvType::String,
+        config::CsvType::Integer => CsvType::Integer,
+        config::CsvType::Number => CsvType::Number,
+        config::CsvType::Boolean => CsvType::Boolean,
+    };
+    let names = written.columns.clone();
+    Ok(CsvFormat {
+        columns: match written.header {
+            config::CsvHeader::Names => CsvColumns::Header,
+            config::CsvHeader::Skip => CsvColumns::Named { names, skip_header: true },
+            config::CsvHeader::Absent => CsvColumns::Named { names, skip_header: false },
+        },
+        types: written.types.iter().map(|(name, it)| (name.clone(), holds(it))).collect(),
+        delimiter: written.delimiter_byte().context("`delimiter` is not one ASCII character")?,
+        quote: written.quote_byte().context("`quote` is not one ASCII character")?,
+        trim: written.trim,
+        empty: match written.empty {
+            config::CsvEmpty::Missing => CsvEmpty::Missing,
+            config::CsvEmpty::Null => CsvEmpty::Null,
+            config::CsvEmpty::Text => CsvEmpty::Text,
+        },
+        mismatch: match written.wrong_type {
+            config::CsvMismatch::Reject => CsvMismatch::Reject,
+            config::CsvMismatch::Text => CsvMismatch::Text,
+        },
+    })
 }
 
 fn generator_config(written: &config::Generator) -> anyhow::Result<GeneratorConfig> {

@@ -72,7 +72,7 @@ impl ChunkLoader {
     }
 
     /// Takes back the buffer of a chunk that has been used up.
-    pub(super) fn retire(&mut self, bytes: Bytes) {
+    pub(super) fn take_back(&mut self, bytes: Bytes) {
         // Larger ones were for a line of unusual size, smaller ones end a stream.
         let usual = (CHUNK_BYTES / 2..=CHUNK_BYTES).contains(&bytes.len());
         if usual && self.retired.len() < RETIRED_MAX {
@@ -81,7 +81,7 @@ impl ChunkLoader {
     }
 
     /// The next lines; none at the end of the stream.
-    pub(super) fn load(&mut self) -> io::Result<Option<Chunk>> {
+    pub(super) fn chunk(&mut self) -> io::Result<Option<Chunk>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
@@ -202,12 +202,12 @@ mod tests {
         let stream = Box::new(Pieces(content.to_vec(), 0, piece));
         let mut loader = ChunkLoader::new(stream, 0, 1 << 20, prompt);
         let mut together = Vec::new();
-        while let Some(chunk) = loader.load().unwrap() {
+        while let Some(chunk) = loader.chunk().unwrap() {
             assert_eq!(chunk.offset, together.len() as u64);
             assert!(!chunk.bytes.is_empty() && chunk.cut_off.is_none());
             together.extend_from_slice(&chunk.bytes);
             assert!(chunk.bytes.ends_with(b"\n") || together.len() == content.len());
-            loader.retire(chunk.bytes);
+            loader.take_back(chunk.bytes);
         }
         assert_eq!(together, content);
     }
@@ -231,10 +231,10 @@ mod tests {
     fn a_prompt_loader_does_not_wait_for_more_than_a_line() {
         let stream = Box::new(Pieces(b"one\ntwo\nthr".to_vec(), 0, 5));
         let mut loader = ChunkLoader::new(stream, 0, 1 << 20, true);
-        assert_eq!(loader.load().unwrap().unwrap().bytes, "one\n");
-        assert_eq!(loader.load().unwrap().unwrap().bytes, "two\n");
-        assert_eq!(loader.load().unwrap().unwrap().bytes, "thr");
-        assert!(loader.load().unwrap().is_none());
+        assert_eq!(loader.chunk().unwrap().unwrap().bytes, "one\n");
+        assert_eq!(loader.chunk().unwrap().unwrap().bytes, "two\n");
+        assert_eq!(loader.chunk().unwrap().unwrap().bytes, "thr");
+        assert!(loader.chunk().unwrap().is_none());
     }
 
     #[test]
@@ -243,12 +243,12 @@ mod tests {
         content.extend(vec![b'x'; 2 << 20]);
         content.extend(b"\nb\n");
         let mut loader = ChunkLoader::new(Box::new(io::Cursor::new(content)), 0, 300_000, false);
-        assert_eq!(loader.load().unwrap().unwrap().bytes, "a\n");
-        let large = loader.load().unwrap().unwrap();
+        assert_eq!(loader.chunk().unwrap().unwrap().bytes, "a\n");
+        let large = loader.chunk().unwrap().unwrap();
         assert_eq!(large.bytes.len(), 300_000);
         let cut_off = large.cut_off.unwrap();
         assert_eq!((cut_off.line_bytes, cut_off.end), (2 << 20, 2 + (2 << 20) + 1));
-        let last = loader.load().unwrap().unwrap();
+        let last = loader.chunk().unwrap().unwrap();
         assert_eq!((last.offset, &last.bytes[..]), (cut_off.end, &b"b\n"[..]));
     }
 
@@ -265,7 +265,7 @@ mod tests {
             }
         }
         let mut loader = ChunkLoader::new(Box::new(Failing(false)), 0, 1 << 20, false);
-        assert_eq!(loader.load().unwrap().unwrap().bytes, "a\nb\n");
-        assert_eq!(loader.load().unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(loader.chunk().unwrap().unwrap().bytes, "a\nb\n");
+        assert_eq!(loader.chunk().unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

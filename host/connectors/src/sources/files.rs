@@ -21,6 +21,7 @@ use tidegate_core::{
 use super::{
     chunks::ChunkLoader,
     compression::{Compression, is_damage},
+    csv::{CsvFile, CsvFormat},
     fingerprint::{HEAD_BYTES_MAX, Head},
     lines::{LineLimits, LineReader, Stream, broken},
     whole::WholeFileReader,
@@ -28,7 +29,7 @@ use super::{
 use crate::blocking::off_task;
 
 /// What a record is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// A line. The line feed, and a carriage return before it, don't belong to it; a line without
     /// anything on it is none; the last one may lack its line feed. A record's position is the
@@ -37,6 +38,9 @@ pub enum Framing {
     Lines,
     /// A whole file, even an empty one. Its position is 1.
     WholeFile,
+    /// A row of delimited text, as a JSON object. A record's position is the offset just behind its
+    /// line feed, in the decompressed file.
+    Csv(Arc<CsvFormat>),
 }
 
 /// Which files to read, and how.
@@ -129,13 +133,17 @@ impl Source for FileSource {
         };
         let after = after.cloned();
         let limits = self.config.limits;
-        let framing = self.config.framing;
+        let framing = self.config.framing.clone();
         let opened = off_task(true, move || {
+            let offset = after.as_ref().map_or(0, |resume| resume.position.offset());
+            let behind = after.as_ref().map(|resume| (offset, resume.token.as_str()));
             Ok(match framing {
-                Framing::Lines => {
-                    let offset = after.as_ref().map_or(0, |resume| resume.position.offset());
-                    let after = after.as_ref().map(|resume| (offset, resume.token.as_str()));
-                    file.open(after).map(|opened| {
+                Framing::Lines => file.open(behind).map(|opened| {
+                    Box::new(LineReader::new(file, limits, offset, opened)) as Box<dyn Reader>
+                }),
+                Framing::Csv(format) => {
+                    let file = CsvFile::new(file, format);
+                    file.open(behind).map(|opened| {
                         Box::new(LineReader::new(file, limits, offset, opened)) as Box<dyn Reader>
                     })
                 }
@@ -155,6 +163,8 @@ pub(super) struct SourceFile {
 }
 
 impl Stream for SourceFile {
+    type Loader = ChunkLoader;
+
     fn open(&self, after: Option<(u64, &str)>) -> Result<(ChunkLoader, Head), SourceError> {
         let failed = |error| self.failed(0, error);
         let Some((offset, token)) = after else {

@@ -67,47 +67,72 @@ impl LineLimits {
 
 /// Where a reader's bytes come from.
 pub(super) trait Stream: Send + Sync + 'static {
+    /// What takes them in.
+    type Loader: Loader;
+
     /// Opens it behind an offset, where it is what the token stands for. Blocks.
-    fn open(&self, after: Option<(u64, &str)>) -> Result<(ChunkLoader, Head), SourceError>;
+    fn open(&self, after: Option<(u64, &str)>) -> Result<(Self::Loader, Head), SourceError>;
 
     /// What kind of failure an error of a read is.
     fn failed(&self, offset: u64, error: io::Error) -> SourceError;
 
     /// Runs a call that blocks, and never ends while nobody writes to the stream.
-    fn run(&self, load: impl FnOnce() -> Loaded + Send + 'static) -> JoinHandle<Loaded> {
+    fn run(
+        &self,
+        load: impl FnOnce() -> Loaded<Self::Loader> + Send + 'static,
+    ) -> JoinHandle<Loaded<Self::Loader>> {
         tokio::task::spawn_blocking(load)
     }
 }
 
 /// A loader, and what it has loaded.
-pub(super) type Loaded = (ChunkLoader, io::Result<Option<Chunk>>);
+pub(super) type Loaded<L> = (L, io::Result<Option<<L as Loader>::Piece>>);
 
-/// Reads the lines of a stream.
-pub(super) struct LineReader<S> {
+/// Takes in a stream, piece by piece: lines as they stand, rows as what they are made into.
+pub(super) trait Loader: Send + 'static {
+    /// What is loaded at a time.
+    type Piece: Piece;
+
+    /// The next piece; none at the end of the stream. Blocks; called by one thread at a time.
+    fn load(&mut self) -> io::Result<Option<Self::Piece>>;
+
+    /// Takes back the buffer of a piece that has been returned, to be used again.
+    fn retire(&mut self, bytes: Bytes);
+}
+
+/// Records that were loaded together, and how far they have been returned.
+pub(super) trait Piece: Send + 'static {
+    /// What was read for it, and where that stands in the stream; at least as far as fingerprints
+    /// go.
+    fn read_from(&self) -> (u64, &[u8]);
+
+    /// The next records, as far as the limits go. Says whether the next one lies beyond `until`.
+    fn split(&mut self, limit: &ReadLimit, until: u64, limits: &LineLimits) -> (RecordBatch, bool);
+
+    /// Its buffer.
+    fn into_bytes(self) -> Bytes;
+}
+
+/// Reads the records of a stream, each of which ends with a line.
+pub(super) struct LineReader<S: Stream> {
     stream: Arc<S>,
     limits: LineLimits,
     /// The end of the last record that was returned.
     offset: u64,
     head: Head,
-    chunk: Option<Cursor>,
-    /// What was returned of earlier chunks, for the loader to use again.
+    piece: Option<<S::Loader as Loader>::Piece>,
+    /// What was returned of earlier pieces, for the loader to use again.
     spent: Vec<Bytes>,
-    loading: Loading,
+    loading: Loading<S::Loader>,
 }
 
-enum Loading {
+enum Loading<L: Loader> {
     /// Nothing is open: at the start, and after a failure.
     Closed,
-    Ready(ChunkLoader),
-    /// The next chunk is read while the last one is being processed. Kept here, so that a read
+    Ready(L),
+    /// The next piece is read while the last one is being processed. Kept here, so that a read
     /// that is given up half way loses nothing.
-    Underway(JoinHandle<Loaded>),
-}
-
-/// A chunk and how far it has been returned.
-struct Cursor {
-    chunk: Chunk,
-    done: usize,
+    Underway(JoinHandle<Loaded<L>>),
 }
 
 impl<S: Stream> LineReader<S> {
@@ -115,25 +140,25 @@ impl<S: Stream> LineReader<S> {
         stream: S,
         limits: LineLimits,
         offset: u64,
-        (loader, head): (ChunkLoader, Head),
+        (loader, head): (S::Loader, Head),
     ) -> Self {
         LineReader {
             stream: Arc::new(stream),
             limits,
             offset,
             head,
-            chunk: None,
+            piece: None,
             spent: Vec::new(),
             loading: Loading::Ready(loader),
         }
     }
 
-    /// The next chunk, and sets out for the one after it.
-    async fn load(&mut self) -> Result<Option<Chunk>, SourceError> {
+    /// The next piece, and sets out for the one after it.
+    async fn load(&mut self) -> Result<Option<<S::Loader as Loader>::Piece>, SourceError> {
         if let Loading::Closed = self.loading {
             self.loading = Loading::Ready(self.reopen().await?);
         }
-        self.spent.extend(self.chunk.take().map(|cursor| cursor.chunk.bytes));
+        self.spent.extend(self.piece.take().map(Piece::into_bytes));
         self.start_loading();
         let Loading::Underway(handle) = &mut self.loading else { return Ok(None) };
         let (loader, loaded) = match handle.await {
@@ -144,11 +169,12 @@ impl<S: Stream> LineReader<S> {
             }
         };
         match loaded {
-            Ok(Some(chunk)) => {
+            Ok(Some(piece)) => {
                 self.loading = Loading::Ready(loader);
                 self.start_loading();
-                self.head.extend(chunk.offset, &chunk.bytes);
-                Ok(Some(chunk))
+                let (offset, bytes) = piece.read_from();
+                self.head.extend(offset, bytes);
+                Ok(Some(piece))
             }
             Ok(None) => {
                 self.loading = Loading::Ready(loader);
@@ -176,7 +202,7 @@ impl<S: Stream> LineReader<S> {
         };
     }
 
-    async fn reopen(&mut self) -> Result<ChunkLoader, SourceError> {
+    async fn reopen(&mut self) -> Result<S::Loader, SourceError> {
         let (stream, offset) = (self.stream.clone(), self.offset);
         let token = (offset > 0).then(|| self.head.token(offset));
         let opened = tokio::task::spawn_blocking(move || {
@@ -197,8 +223,8 @@ impl<S: Stream> Reader for LineReader<S> {
             if self.offset >= until {
                 return Ok(ReadOutcome::Ended);
             }
-            if let Some(cursor) = &mut self.chunk {
-                let (batch, beyond) = cursor.split(&limit, until, &self.limits);
+            if let Some(piece) = &mut self.piece {
+                let (batch, beyond) = piece.split(&limit, until, &self.limits);
                 if let Some(last) = batch.last_position() {
                     self.offset = last.offset();
                     return Ok(ReadOutcome::Records(batch));
@@ -208,7 +234,7 @@ impl<S: Stream> Reader for LineReader<S> {
                 }
             }
             match self.load().await? {
-                Some(chunk) => self.chunk = Some(Cursor { chunk, done: 0 }),
+                Some(piece) => self.piece = Some(piece),
                 None => return Ok(ReadOutcome::Ended),
             }
         }
@@ -219,8 +245,33 @@ impl<S: Stream> Reader for LineReader<S> {
     }
 }
 
-impl Cursor {
-    /// The next records, as far as the limits go. Says whether the next one lies beyond `until`.
+/// A chunk and how far it has been returned.
+pub(super) struct Lines {
+    chunk: Chunk,
+    done: usize,
+}
+
+impl Loader for ChunkLoader {
+    type Piece = Lines;
+
+    fn load(&mut self) -> io::Result<Option<Lines>> {
+        Ok(self.chunk()?.map(|chunk| Lines { chunk, done: 0 }))
+    }
+
+    fn retire(&mut self, bytes: Bytes) {
+        self.take_back(bytes);
+    }
+}
+
+impl Piece for Lines {
+    fn read_from(&self) -> (u64, &[u8]) {
+        (self.chunk.offset, &self.chunk.bytes)
+    }
+
+    fn into_bytes(self) -> Bytes {
+        self.chunk.bytes
+    }
+
     fn split(&mut self, limit: &ReadLimit, until: u64, limits: &LineLimits) -> (RecordBatch, bool) {
         let chunk = &self.chunk;
         let mut batch = RecordBatch::default();
@@ -311,6 +362,8 @@ mod tests {
     }
 
     impl Stream for BreaksOnce {
+        type Loader = ChunkLoader;
+
         fn open(&self, after: Option<(u64, &str)>) -> Result<(ChunkLoader, Head), SourceError> {
             let offset = after.map_or(0, |(offset, _)| offset);
             let stream: Box<dyn Read + Send> = match self.opened.fetch_add(1, Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! Where records come from: lines of files, whole files, standard input.
+//! Where records come from: lines of files, rows of CSV, whole files, standard input.
 //!
 //! A file is a partition. Its name is the path as it was asked for, relative to the source's base,
 //! so that a tree may be moved. Files are read to the end that they have when it is reached: a
@@ -6,6 +6,7 @@
 
 mod chunks;
 mod compression;
+mod csv;
 mod files;
 mod fingerprint;
 mod lines;
@@ -13,6 +14,7 @@ mod stdin;
 mod whole;
 
 pub use compression::Compression;
+pub use csv::{CsvColumns, CsvEmpty, CsvFormat, CsvMismatch, CsvType};
 pub use files::{FileSource, FileSourceConfig, Framing};
 pub use lines::LineLimits;
 pub use stdin::{StandardInput, StandardInputConfig};

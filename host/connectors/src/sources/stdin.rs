@@ -95,6 +95,8 @@ struct Input {
 }
 
 impl Stream for Input {
+    type Loader = ChunkLoader;
+
     fn open(&self, _after: Option<(u64, &str)>) -> Result<(ChunkLoader, Head), SourceError> {
         Err(SourceError::plain(SourceErrorKind::Trimmed, "standard input is read once"))
     }
@@ -110,7 +112,10 @@ impl Stream for Input {
 
     /// On a thread of its own: a runtime waits at its end for those that it lends, and this one
     /// waits for somebody to type.
-    fn run(&self, load: impl FnOnce() -> Loaded + Send + 'static) -> JoinHandle<Loaded> {
+    fn run(
+        &self,
+        load: impl FnOnce() -> Loaded<ChunkLoader> + Send + 'static,
+    ) -> JoinHandle<Loaded<ChunkLoader>> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || drop(sender.send(load())));
         tokio::spawn(async move { receiver.await.expect("the thread answers unless it panics") })

@@ -35,7 +35,10 @@ pub use sink::{
     Compression, DeadLetters, Directory, Layout, Level as TreeLevel, NestedLayout, Nothing,
     Rotation, Sink, TimePart, Unrouted,
 };
-pub use source::{Generator, InputCompression, Ndjson, Source, Stdin, Weights, WholeFile};
+pub use source::{
+    Csv, CsvEmpty, CsvHeader, CsvMismatch, CsvType, Generator, InputCompression, Ndjson, Source,
+    Stdin, Weights, WholeFile,
+};
 pub use units::{ByteSize, TimeSpan};
 
 use tidegate_core::Condition;

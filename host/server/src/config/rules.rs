@@ -8,7 +8,7 @@ use tidegate_pipeline::encode::Tree;
 use super::{
     model::Config,
     sink::{Compression, Level, Sink},
-    source::Source,
+    source::{Csv, CsvHeader, Source},
     tree::{Node, step},
 };
 use crate::finding::{Finding, SourceFile};
@@ -93,6 +93,7 @@ impl Rules<'_> {
             "/source",
             &[
                 ("ndjson", source.ndjson.is_some()),
+                ("csv", source.csv.is_some()),
                 ("whole_file", source.whole_file.is_some()),
                 ("stdin", source.stdin.is_some()),
                 ("generator", source.generator.is_some()),
@@ -100,12 +101,16 @@ impl Rules<'_> {
         );
         let files = [
             ("/source/ndjson/paths", source.ndjson.as_ref().map(|it| &it.paths)),
+            ("/source/csv/paths", source.csv.as_ref().map(|it| &it.paths)),
             ("/source/whole_file/paths", source.whole_file.as_ref().map(|it| &it.paths)),
         ];
         for (pointer, paths) in files {
             if paths.is_some_and(Vec::is_empty) {
                 self.find("empty", pointer, "a source of files has at least one path");
             }
+        }
+        if let Some(csv) = &source.csv {
+            self.csv(csv);
         }
         if let Some(generator) = &source.generator {
             if generator.start.parse::<jiff::Timestamp>().is_err() {
@@ -118,6 +123,52 @@ impl Rules<'_> {
             {
                 let message = "at least one event type needs a weight above 0";
                 self.find("out-of-range", "/source/generator/weights", message);
+            }
+        }
+    }
+
+    fn csv(&mut self, csv: &Csv) {
+        let delimiter = csv.delimiter_byte();
+        if delimiter.is_none() {
+            let message = "a delimiter is one ASCII character that ends no line";
+            self.find("invalid-value", "/source/csv/delimiter", message);
+        }
+        match csv.quote_byte() {
+            None => {
+                let message = "a quote is one ASCII character that ends no line, or an empty text";
+                self.find("invalid-value", "/source/csv/quote", message);
+            }
+            Some(quote) if quote.is_some() && quote == delimiter => {
+                self.find("invalid-value", "/source/csv/quote", "it is also the delimiter");
+            }
+            Some(_) => {}
+        }
+        match (csv.header, csv.columns.is_empty()) {
+            (CsvHeader::Names, false) => {
+                let message = "the header names the columns: `header` is `skip` or `absent` \
+                               where `columns` does";
+                self.find("one-of", "/source/csv/columns", message);
+            }
+            (CsvHeader::Skip | CsvHeader::Absent, true) => {
+                let message = "without names from a header, `columns` gives them";
+                self.find("missing-key", "/source/csv", message);
+            }
+            _ => {}
+        }
+        for (i, name) in csv.columns.iter().enumerate() {
+            let pointer = step("/source/csv/columns", i);
+            if name.is_empty() {
+                self.find("invalid-name", &pointer, "a column has a name");
+            }
+            if let Some(first) = csv.columns[..i].iter().position(|it| it == name) {
+                let message = format!("`{name}` is also the name of column {}", first + 1);
+                self.find("duplicate-name", &pointer, message);
+            }
+        }
+        for name in csv.types.keys() {
+            if !csv.columns.is_empty() && !csv.columns.contains(name) {
+                let message = format!("there is no column `{name}`");
+                self.find("unknown-name", &step("/source/csv/types", name), message);
             }
         }
     }

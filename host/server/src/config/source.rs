@@ -1,5 +1,7 @@
 //! Where records come from, as an operator writes it.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_connectors::generator::PARTITION_KEY;
@@ -9,7 +11,7 @@ use super::{
     units::{ByteSize, TimeSpan},
 };
 
-/// Where records come from: exactly one of `ndjson`, `whole_file`, `stdin` and `generator`.
+/// Where records come from: exactly one of `ndjson`, `csv`, `whole_file`, `stdin` and `generator`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Source {
@@ -17,6 +19,8 @@ pub struct Source {
     pub name: String,
     /// JSON Lines out of files.
     pub ndjson: Option<Ndjson>,
+    /// Rows of CSV out of files.
+    pub csv: Option<Csv>,
     /// One record a file.
     pub whole_file: Option<WholeFile>,
     /// JSON Lines from standard input. It can't be read twice: each record is delivered at most
@@ -33,6 +37,7 @@ impl Default for Source {
         Source {
             name: "source".to_owned(),
             ndjson: None,
+            csv: None,
             whole_file: None,
             stdin: None,
             generator: None,
@@ -68,6 +73,132 @@ pub struct Ndjson {
     /// The field that records of one file have in common or are ordered by. State that is kept by
     /// this field is whole: no two files hold records of the same key.
     pub partition_key: Option<FieldPath>,
+}
+
+/// Rows of CSV out of files, or of other delimited text. Each row is a record: a JSON object with the
+/// columns as members, in order. Each file is a partition, read from its start to its end. A byte
+/// order mark and empty lines are skipped. A bad row is a dead letter, as it stands in the file, and
+/// names its line: `csv-field-count`, `csv-broken-quote`, `csv-invalid-utf8`, `csv-wrong-type`. A
+/// header that is bad stops the file.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Csv {
+    /// Files, or patterns such as `input/**/*.csv`, relative to this file.
+    pub paths: Vec<String>,
+    /// How they are compressed.
+    pub compression: InputCompression,
+    /// What the first row of a file is.
+    pub header: CsvHeader,
+    /// The columns' names, in order, where the header does not give them.
+    pub columns: Vec<String>,
+    /// What columns hold, by name; all others hold text. Each column must be there.
+    pub types: BTreeMap<String, CsvType>,
+    /// What becomes of a value that is not of its column's type.
+    pub wrong_type: CsvMismatch,
+    /// What a field without a value is, quoted or not.
+    pub empty: CsvEmpty,
+    /// Whether spaces and tabs around names and values are taken away, also within quotes. A quote
+    /// with space before it is no quote.
+    pub trim: bool,
+    /// What stands between two fields: one ASCII character, such as `;` or `"\t"`.
+    pub delimiter: String,
+    /// What stands around a field with a delimiter or a line break in it: one ASCII character, which
+    /// is doubled where it is meant. It counts only at the start of a field. An empty text: nothing
+    /// is quoted. A quote that is not closed within `record_bytes_max` costs its line.
+    pub quote: String,
+    /// The field that records of one file have in common or are ordered by. State that is kept by
+    /// this field is whole: no two files hold records of the same key.
+    pub partition_key: Option<FieldPath>,
+}
+
+impl Default for Csv {
+    fn default() -> Self {
+        Csv {
+            paths: Vec::new(),
+            compression: InputCompression::default(),
+            header: CsvHeader::default(),
+            columns: Vec::new(),
+            types: BTreeMap::new(),
+            wrong_type: CsvMismatch::default(),
+            empty: CsvEmpty::default(),
+            trim: false,
+            // Both as in RFC 4180.
+            delimiter: ",".to_owned(),
+            quote: "\"".to_owned(),
+            partition_key: None,
+        }
+    }
+}
+
+impl Csv {
+    /// What stands between two fields, where it can.
+    pub(crate) fn delimiter_byte(&self) -> Option<u8> {
+        single(&self.delimiter)
+    }
+
+    /// What stands around a field, where it can; none inside where nothing is quoted.
+    pub(crate) fn quote_byte(&self) -> Option<Option<u8>> {
+        if self.quote.is_empty() { Some(None) } else { single(&self.quote).map(Some) }
+    }
+}
+
+/// One ASCII character that ends no line.
+fn single(text: &str) -> Option<u8> {
+    match text.as_bytes() {
+        [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0) => Some(*byte),
+        _ => None,
+    }
+}
+
+/// What the first row of a file is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CsvHeader {
+    /// It names the columns.
+    #[default]
+    Names,
+    /// It is a header, and `columns` names them all the same.
+    Skip,
+    /// A record: there is no header, and `columns` names the columns.
+    Absent,
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CsvType {
+    /// Text.
+    String,
+    /// A whole number as JSON writes it: no `+`, no zeros before it, of any length.
+    Integer,
+    /// A number as JSON writes it, taken over as it stands.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+}
+
+/// What becomes of a value that is not of its column's type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CsvMismatch {
+    /// Its row is a dead letter.
+    #[default]
+    Reject,
+    /// It is left as text.
+    Text,
+}
+
+/// What a field without a value is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CsvEmpty {
+    /// No member of the record.
+    #[default]
+    Missing,
+    /// A null.
+    Null,
+    /// Text of no characters. It is no integer, number or boolean.
+    Text,
 }
 
 /// One record a file: each file is a partition with one record.
@@ -173,6 +304,7 @@ impl Source {
         let stdin = self.stdin.as_ref().and_then(|it| it.partition_key.clone());
         let generator = self.generator.as_ref();
         let generated = generator.map(|_| FieldPath(tidegate_core::Path::keys([PARTITION_KEY])));
-        ndjson.or(stdin).or(generated)
+        let csv = self.csv.as_ref().and_then(|it| it.partition_key.clone());
+        ndjson.or(csv).or(stdin).or(generated)
     }
 }

@@ -1,0 +1,147 @@
+//! Rows of delimited text as records: each becomes a JSON object, so that all that comes behind
+//! works as it does on lines.
+//!
+//! Where a row ends depends on nothing but the bytes from its start on. That makes a replay exact:
+//! whoever starts behind a row finds the rows that a reader from the file's start found.
+
+mod row;
+mod table;
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use super::{
+    files::SourceFile,
+    fingerprint::Head,
+    lines::{Stream, broken},
+};
+use row::RowParser;
+use table::{Columns, ColumnsError, Rows};
+use tidegate_core::source::SourceError;
+
+/// How delimited text is to be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvFormat {
+    /// Where the columns' names come from.
+    pub columns: CsvColumns,
+    /// What columns hold, by their names. All others hold text.
+    pub types: BTreeMap<String, CsvType>,
+    /// What stands between two fields: an ASCII character.
+    pub delimiter: u8,
+    /// What stands around a field that has a delimiter, a line break or this in it, which is then
+    /// doubled: an ASCII character. Without it nothing is quoted.
+    pub quote: Option<u8>,
+    /// Whether spaces and tabs around a value are taken away.
+    pub trim: bool,
+    /// What a field without a value is.
+    pub empty: CsvEmpty,
+    /// What becomes of a value that is not of its column's type.
+    pub mismatch: CsvMismatch,
+}
+
+impl Default for CsvFormat {
+    /// As RFC 4180 has it, with a header.
+    fn default() -> Self {
+        CsvFormat {
+            columns: CsvColumns::default(),
+            types: BTreeMap::new(),
+            delimiter: b',',
+            quote: Some(b'"'),
+            trim: false,
+            empty: CsvEmpty::default(),
+            mismatch: CsvMismatch::default(),
+        }
+    }
+}
+
+/// Where the columns' names come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CsvColumns {
+    /// From each file's first row.
+    #[default]
+    Header,
+    /// From here, in order.
+    Named {
+        /// The names.
+        names: Vec<String>,
+        /// Whether a file's first row is a header all the same, and no record.
+        skip_header: bool,
+    },
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CsvType {
+    /// Text.
+    String,
+    /// A whole number, written as in JSON, of any length.
+    Integer,
+    /// A number, written as in JSON.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+}
+
+/// What a field without a value is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CsvEmpty {
+    /// No member of the record.
+    #[default]
+    Missing,
+    /// A null.
+    Null,
+    /// Text of no characters, which is of no type but [`CsvType::String`].
+    Text,
+}
+
+/// What becomes of a value that is not of its column's type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CsvMismatch {
+    /// Its row is a dead letter.
+    #[default]
+    Reject,
+    /// It is left as text.
+    Text,
+}
+
+/// A file of rows.
+pub(super) struct CsvFile {
+    file: Arc<SourceFile>,
+    format: Arc<CsvFormat>,
+}
+
+impl CsvFile {
+    pub(super) fn new(file: SourceFile, format: Arc<CsvFormat>) -> Self {
+        CsvFile { file: Arc::new(file), format }
+    }
+}
+
+impl Stream for CsvFile {
+    type Loader = Rows;
+
+    fn open(&self, after: Option<(u64, &str)>) -> Result<(Rows, Head), SourceError> {
+        let parser = RowParser::new(self.format.delimiter, self.format.quote);
+        let (chunks, _) = self.file.open(None)?;
+        let mut rows = Rows::new(chunks, parser, self.file.clone(), 0);
+        // Also where reading goes on in the middle: nothing else knows what the columns are.
+        let columns = Columns::read(&mut rows, &self.format).map_err(|error| match error {
+            ColumnsError::Failed(error) => self.file.failed(0, error),
+            ColumnsError::Unusable(reason) => {
+                let path = self.file.path.display();
+                broken(format!("the columns of `{path}` are not clear: {reason}"), None)
+            }
+        })?;
+        let mut head = Head::default();
+        if let Some((offset, _)) = after {
+            let (chunks, known) = self.file.open(after)?;
+            let parser = RowParser::new(self.format.delimiter, self.format.quote);
+            rows = Rows::new(chunks, parser, self.file.clone(), offset);
+            head = known;
+        }
+        rows.set_columns(columns);
+        Ok((rows, head))
+    }
+
+    fn failed(&self, offset: u64, error: io::Error) -> SourceError {
+        self.file.failed(offset, error)
+    }
+}
