@@ -15,9 +15,6 @@ const WAITING_BYTES_MAX: usize = 32 << 20;
 /// No more than so many wait: small ones are not worth a search.
 const WAITING_MAX: usize = 128;
 
-/// An object up to this size is not worth memory ahead of its rows.
-const SMALL_BYTES_MAX: usize = 64 << 10;
-
 /// Memory that waits to be written to. Shared by all partitions of a plan.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Buffers {
@@ -45,9 +42,7 @@ impl Buffers {
         let place = best.map(|(place, _)| place);
         let mut pages = place.map(|place| shelf.waiting.swap_remove(place)).unwrap_or_default();
         drop(shelf);
-        if wanted > SMALL_BYTES_MAX {
-            pages.reserve(wanted);
-        }
+        pages.reserve(wanted);
         pages
     }
 
@@ -115,8 +110,9 @@ mod tests {
     #[test]
     fn pages_come_back_when_their_last_reader_lets_go() {
         let buffers = Buffers::default();
-        let mut rows = Rows::new(buffers.take(0));
+        let mut rows = Rows::default();
         rows.last.resize(100_000, b'x');
+        rows.settle(|| buffers.take(0));
         let (content, _) = rows.finish();
         let content = buffers.lend(content);
         let place = content.as_ptr();

@@ -11,7 +11,7 @@ use tidegate_core::{Column, ObjectDigest, sink::Object};
 
 use super::{
     buffers::Buffers,
-    rows::{Content, Pages, Rows},
+    rows::{Content, Rows},
     tree::{ObjectName, TreePlan},
 };
 use crate::{
@@ -103,7 +103,7 @@ impl Objects {
             // Found by its directory again, as rare as it is, rather than by a second fingerprint.
             return place;
         }
-        let rows = Rows::new(self.naming.buffers.take(self.naming.destination));
+        let rows = Rows::default();
         self.leaves.push(Leaf { fingerprint, directory, part: 0, records: 0, rows });
         let leaves = &self.leaves;
         self.by_fingerprint.insert_unique(hash, place, |leaf| {
@@ -123,17 +123,18 @@ impl Objects {
         let open = &mut self.leaves[leaf];
         open.records += 1;
         self.bytes += open.rows.last.len() - start;
-        open.rows.settle();
+        let Naming { destination, buffers, .. } = &self.naming;
+        open.rows.settle(|| buffers.take(*destination));
         if open.records >= self.naming.part_records_max
             || open.rows.len() as u64 >= self.naming.part_bytes_max
         {
-            self.close(leaf, false)?;
+            self.close(leaf)?;
         }
         Ok(())
     }
 
-    /// Finishes the open object of a leaf; `last` if none will follow.
-    fn close(&mut self, leaf: usize, last: bool) -> Result<(), ProcessError> {
+    /// Finishes the open object of a leaf.
+    fn close(&mut self, leaf: usize) -> Result<(), ProcessError> {
         let Leaf { directory, part, records, rows, .. } = &mut self.leaves[leaf];
         let Naming { slug, range, revision, compression, .. } = &self.naming;
         let extension = compression.extension();
@@ -142,8 +143,7 @@ impl Objects {
         self.bytes -= rows.len();
         let Naming { destination, buffers, .. } = &self.naming;
         buffers.note(*destination, rows.len());
-        let next = if last { Pages::default() } else { buffers.take(*destination) };
-        let (content, digest) = std::mem::replace(rows, Rows::new(next)).finish();
+        let (content, digest) = std::mem::take(rows).finish();
         let (content, digest) = match compression {
             Compression::None => (content, digest),
             compression => {
@@ -176,7 +176,7 @@ impl Objects {
     pub(crate) fn finish(mut self) -> Result<Vec<RangeObject>, ProcessError> {
         for leaf in 0..self.leaves.len() {
             if self.leaves[leaf].records > 0 {
-                self.close(leaf, true)?;
+                self.close(leaf)?;
             }
         }
         self.closed.sort_by(|a, b| a.object.key.cmp(&b.object.key));

@@ -26,7 +26,7 @@ pub(crate) struct Pages {
 }
 
 /// The rows of an object.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Rows {
     /// The last ones. Whoever appends to it calls [`Rows::settle`] afterwards.
     pub(crate) last: Vec<u8>,
@@ -43,20 +43,19 @@ pub(crate) enum Content {
 }
 
 impl Rows {
-    /// No rows yet, and memory for them.
-    pub(crate) fn new(pages: Pages) -> Self {
-        Rows { last: Vec::new(), packed: pages, hasher: ObjectHasher::default() }
-    }
-
     /// How many bytes there are.
     pub(crate) fn len(&self) -> usize {
         self.packed.length + self.last.len()
     }
 
-    /// Packs rows away once there are enough.
+    /// Packs rows away once there are enough, into the memory that `pages` gives: most objects of
+    /// a wide tree never want any.
     #[inline]
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self, pages: impl FnOnce() -> Pages) {
         if self.last.len() >= PIECE_BYTES {
+            if self.packed.capacity() == 0 {
+                self.packed = pages();
+            }
             self.pack();
         }
     }
@@ -74,7 +73,6 @@ impl Rows {
 
     /// All rows in one piece, and their digest.
     pub(crate) fn finish(mut self) -> (Content, ObjectDigest) {
-        self.settle();
         if self.packed.length == 0 {
             let digest = ObjectDigest::of(&self.last);
             return (Content::Bytes(self.last), digest);
@@ -150,10 +148,10 @@ mod tests {
         let lengths = [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES + 4097];
         for length in lengths {
             for row in [1000, PIECE_BYTES + 5, 2 * PIECE_BYTES] {
-                let mut rows = Rows::new(Pages::default());
+                let mut rows = Rows::default();
                 for row in all[..length].chunks(row) {
                     rows.last.extend_from_slice(row);
-                    rows.settle();
+                    rows.settle(Pages::default);
                 }
                 assert_eq!(rows.len(), length);
                 let (content, digest) = rows.finish();
