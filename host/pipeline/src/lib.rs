@@ -9,6 +9,7 @@
 //! drives them, and the only one that spawns tasks of the data path.
 
 mod chain;
+mod closer;
 mod dead_letter;
 pub mod encode;
 pub mod error;
@@ -28,6 +29,7 @@ pub mod retry;
 pub mod run;
 pub mod shutdown;
 pub mod states;
+pub mod swap;
 pub mod worker;
 
 pub use error::Error;
@@ -37,4 +39,5 @@ pub use progress::{Event, Observer, Progress};
 pub use run::{Environment, Pipeline, Report, Settings};
 pub use shutdown::{Shutdown, StopHandle, shutdown};
 pub use states::StateLoader;
+pub use swap::{Generations, SwapError, SwapHandle};
 pub use worker::Workers;

@@ -2,7 +2,8 @@
 //! again and again where it has to be.
 //!
 //! One task owns one partition and writes its row, renewals included: a heartbeat of somebody
-//! else between INTENT and COMMIT would fence ourselves.
+//! else between INTENT and COMMIT would fence ourselves. While records are read, the right to
+//! write, the pen, lies with a deputy, who closes ranges beside the one that is filled.
 
 use std::{future::Future, pin::pin, sync::Arc};
 
@@ -29,6 +30,8 @@ pub(crate) struct Owner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) partition: PartitionId,
     lease: Option<Lease>,
+    /// It writes the partition's row, and nobody else does. See [`Owner::deputy`].
+    holds_pen: bool,
     random: ChaCha8Rng,
     renew_at: Instant,
     shutdown: Shutdown,
@@ -40,7 +43,30 @@ impl Owner {
         // From the partition's name, so that the order in which partitions start does not matter.
         let name = xxhash_rust::xxh3::xxh3_64(partition.0.as_bytes());
         let random = ChaCha8Rng::seed_from_u64(shared.seed ^ name);
-        Owner { shared, partition, lease: None, random, renew_at: Instant::now(), shutdown }
+        let (lease, renew_at) = (None, Instant::now());
+        Owner { shared, partition, lease, holds_pen: true, random, renew_at, shutdown }
+    }
+
+    /// A deputy who closes ranges while this one reads on. The pen goes along: until
+    /// [`Owner::take_back`] it is the deputy who renews the lease and writes the row.
+    pub(crate) fn deputy(&mut self) -> Owner {
+        debug_assert!(self.holds_pen, "there is one pen");
+        self.holds_pen = false;
+        Owner {
+            shared: self.shared.clone(),
+            partition: self.partition.clone(),
+            lease: self.lease.clone(),
+            holds_pen: true,
+            random: ChaCha8Rng::seed_from_u64(self.random.next_u64()),
+            renew_at: self.renew_at,
+            shutdown: self.shutdown.clone(),
+        }
+    }
+
+    /// Ends a deputy's work.
+    pub(crate) fn take_back(&mut self, deputy: Owner) {
+        self.holds_pen = deputy.holds_pen;
+        self.renew_at = deputy.renew_at;
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -68,6 +94,7 @@ impl Owner {
 
     /// A name for a write that was never used before.
     pub(crate) fn write_id(&mut self) -> WriteId {
+        assert!(self.holds_pen, "whoever writes the row holds the pen");
         WriteId(u128::from(self.random.next_u64()) << 64 | u128::from(self.random.next_u64()))
     }
 
@@ -102,7 +129,7 @@ impl Owner {
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
-                () = sleep_until(self.renew_at) => self.renew_if_due().await?,
+                () = sleep_until(self.renew_at), if self.holds_pen => self.renew_if_due().await?,
             }
         }
     }
@@ -110,9 +137,8 @@ impl Owner {
     /// Renews the lease if it is time to. Between two micro-batches, and while waiting.
     pub(crate) async fn renew_if_due(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        let Some(lease) = self.lease.clone().filter(|_| now >= self.renew_at) else {
-            return Ok(());
-        };
+        let due = self.holds_pen && now >= self.renew_at;
+        let Some(lease) = self.lease.clone().filter(|_| due) else { return Ok(()) };
         self.renew_at = now + self.shared.settings.renew_every;
         let write = self.write_id();
         match self.shared.store.renew(&lease, write).await {

@@ -1,20 +1,27 @@
 //! One task owns one partition: takes it, finishes what pends, reads, and ends it.
 
-use std::sync::Arc;
+use std::{
+    pin::pin,
+    sync::{Arc, Weak},
+};
 
 use tidegate_core::{
-    Timestamp,
+    Digest, Timestamp,
     batcher::{Batcher, Cut, Situation, Step},
     checkpoint::{Checkpoint, Counts, Manifest},
     source::{PartitionId, ReadLimit, ReadOutcome, Reader, Resume},
-    tracker::{InFlightLimit, Tracker},
 };
-use tokio::time::sleep;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep},
+};
 
 use crate::{
+    closer::{Closer, CutRange, RANGES_CLOSING_MAX},
     error::Error,
     failpoint::{ProtocolStep, Side},
     owner::{Owner, chain},
+    plan::Plan,
     process::StageStatistics,
     progress::{Event, Seam},
     range::{Ending, OpenRange, Opening, PublishedRange},
@@ -22,11 +29,8 @@ use crate::{
     retry::Attempts,
     run::Shared,
     shutdown::Shutdown,
+    states::LeftStates,
 };
-
-/// What is in flight in a partition is one range, and the batcher bounds it.
-pub(crate) const NO_LIMIT: InFlightLimit =
-    InFlightLimit { records_max: u64::MAX / 2, bytes_max: u64::MAX / 2 };
 
 /// How the work on a partition ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -86,8 +90,8 @@ impl PartitionReport {
         }
     }
 
-    fn count(&mut self, range: PublishedRange) {
-        let PublishedRange { manifest, stages } = range;
+    pub(crate) fn count(&mut self, range: PublishedRange) {
+        let PublishedRange { manifest, stages, .. } = range;
         add_stages(&mut self.stages, &stages);
         self.counts = self.counts.plus(&manifest.counts);
         self.ranges += 1;
@@ -170,12 +174,49 @@ async fn work(owner: &mut Owner, report: &mut PartitionReport) -> Result<Outcome
     });
     let mut attempts = Attempts::new(owner.shared.settings.retry);
     loop {
-        let reader = owner.open_reader(checkpoint.resume.as_ref()).await?;
-        let reading = Reading::new(owner, reader, &mut checkpoint, report);
-        match reading.drive().await {
+        match read_on(owner, &mut checkpoint, report).await {
             Err(error) => again(owner, &mut attempts, error).await?,
             Ok(outcome) => return Ok(outcome),
         }
+    }
+}
+
+/// Reads from the checkpoint on, and closes the ranges that are cut meanwhile.
+async fn read_on(
+    owner: &mut Owner,
+    checkpoint: &mut Checkpoint,
+    report: &mut PartitionReport,
+) -> Result<Outcome, Error> {
+    let reader = owner.open_reader(checkpoint.resume.as_ref()).await?;
+    let (queue, cut) = mpsc::channel(RANGES_CLOSING_MAX);
+    let tip = checkpoint.clone();
+    let deputy = owner.deputy();
+    let (outcome, deputy, closed) = {
+        let mut closer = pin!(Closer { owner: deputy, checkpoint, report }.run(cut));
+        let outcome = tokio::select! {
+            biased;
+            outcome = Reading::new(owner, reader, tip, queue).drive() => Ok(outcome),
+            // Ranges can't be closed any more: what is open can't be committed either.
+            closed = &mut closer => Err(closed),
+        };
+        match outcome {
+            // What was cut is closed, whatever became of the records behind it.
+            Ok(outcome) => {
+                let (deputy, closed) = closer.await;
+                (Some(outcome), deputy, closed)
+            }
+            Err((deputy, closed)) => (None, deputy, closed),
+        }
+    };
+    owner.take_back(deputy);
+    closed?;
+    match outcome.expect("a closer that has not failed ends after the reading")? {
+        // The partition has ended, and its last range did not say so.
+        Outcome::Finished if !checkpoint.finished => {
+            owner.finish().await?;
+            Ok(Outcome::Finished)
+        }
+        outcome => Ok(outcome),
     }
 }
 
@@ -189,7 +230,7 @@ async fn again(owner: &mut Owner, attempts: &mut Attempts, error: Error) -> Resu
 }
 
 /// How far a partition is done when a range is committed.
-fn checkpoint_after(manifest: &Manifest) -> Checkpoint {
+pub(crate) fn checkpoint_after(manifest: &Manifest) -> Checkpoint {
     Checkpoint {
         resume: Some(manifest.end.clone()),
         next_range: manifest.range + 1,
@@ -200,85 +241,146 @@ fn checkpoint_after(manifest: &Manifest) -> Checkpoint {
 /// A partition that is being read.
 struct Reading<'a> {
     owner: &'a mut Owner,
-    report: &'a mut PartitionReport,
     reads: ReadAhead,
     batcher: Batcher,
-    tracker: Tracker,
-    checkpoint: &'a mut Checkpoint,
+    /// Where the partition will be when all ranges that are cut are committed.
+    tip: Checkpoint,
+    /// What cut ranges left of states, until they are committed.
+    left: Vec<Weak<LeftStates>>,
+    cut: mpsc::Sender<CutRange>,
     open: Option<OpenRange>,
+    /// What the next range is opened with.
+    plan: Arc<Plan>,
+    offers: watch::Receiver<Arc<Plan>>,
+    swapping: Option<Swapping>,
     ended: bool,
+}
+
+/// A swap that has cut a range, and whose plan has not been at work yet.
+struct Swapping {
+    from: Digest,
+    since: Instant,
 }
 
 impl<'a> Reading<'a> {
     fn new(
         owner: &'a mut Owner,
         reader: Box<dyn Reader>,
-        checkpoint: &'a mut Checkpoint,
-        report: &'a mut PartitionReport,
+        tip: Checkpoint,
+        cut: mpsc::Sender<CutRange>,
     ) -> Self {
         let settings = owner.shared.settings;
         let limit =
             ReadLimit { records_max: usize::MAX, bytes_max: settings.read_bytes_max, until: None };
+        let offers = owner.shared.serving.listen();
+        let plan = offers.borrow().clone();
         Reading {
             owner,
-            report,
             reads: ReadAhead::new(reader, limit),
             batcher: Batcher::new(settings.batch, settings.range),
-            tracker: Tracker::new(NO_LIMIT),
-            checkpoint,
+            tip,
+            left: Vec::new(),
+            cut,
             open: None,
+            plan,
+            offers,
+            swapping: None,
             ended: false,
         }
     }
 
     async fn drive(mut self) -> Result<Outcome, Error> {
         loop {
+            self.look_for_offers();
             let situation = self.situation();
             match self.batcher.step(&situation) {
                 Step::Open => self.open(situation.now).await?,
                 Step::Process(batch) => {
                     self.reads.set_off().await;
                     let range = self.open.as_mut().expect("batches belong to an open range");
-                    self.owner.process(range, &batch, &mut self.tracker).await?;
-                    // Other partitions of the same worker have their turn.
+                    self.owner.process(range, &batch).await?;
+                    // Other partitions of the same worker have their turn, and so has the closer.
                     tokio::task::yield_now().await;
                 }
                 Step::Cut(cut) => self.close(cut).await?,
                 Step::Read => self.read(situation.now).await?,
-                Step::Done if self.ended => return self.finish().await,
+                Step::Done if self.ended => return Ok(Outcome::Finished),
                 Step::Done => return Ok(Outcome::Drained),
             }
         }
     }
 
+    /// Takes what is offered, if no range is open that has to be cut for it.
+    fn look_for_offers(&mut self) {
+        if self.open.is_none() && self.offers.has_changed().unwrap_or(false) {
+            let plan = self.offers.borrow_and_update().clone();
+            let swapping = Swapping { from: self.plan.generation(), since: Instant::now() };
+            // One that was cut for an earlier offer has waited since then.
+            self.swapping.get_or_insert(swapping);
+            self.plan = plan;
+        }
+    }
+
     fn situation(&self) -> Situation {
         let range = self.open.as_ref();
+        let swap = range.is_some() && self.offers.has_changed().unwrap_or(false);
         Situation {
             now: self.owner.shared.clock.now(),
             spooled_bytes: range.map_or(0, OpenRange::spooled_bytes),
             open_objects: range.map_or(0, OpenRange::open_objects),
-            requested: self.owner.is_draining().then_some(Cut::Stop),
+            requested: match self.owner.is_draining() {
+                true => Some(Cut::Stop),
+                false => swap.then_some(Cut::Swap),
+            },
         }
     }
 
     async fn open(&mut self, now: Timestamp) -> Result<(), Error> {
+        self.left.retain(|left| left.strong_count() > 0);
         let opening = Opening {
-            range: self.checkpoint.next_range,
+            range: self.tip.next_range,
             revision: 0,
-            start: self.checkpoint.resume.clone(),
+            start: self.tip.resume.clone(),
             opened_at: now,
             exclusions: Vec::new(),
+            left: self.left.clone(),
         };
-        self.open = Some(self.owner.open(opening).await?);
+        self.open = Some(self.owner.open(Arc::clone(&self.plan), opening).await?);
         self.batcher.open(now, None);
+        self.swapped();
         Ok(())
     }
 
+    /// The new plan is ready for its first batch, or would be, if there were one.
+    fn swapped(&mut self) {
+        let Some(Swapping { from, since }) = self.swapping.take() else { return };
+        let to = self.plan.generation();
+        if from == to {
+            return;
+        }
+        let pause = since.elapsed();
+        self.owner.shared.progress.swapped(pause);
+        self.owner.tell(Event::Swapped {
+            partition: self.owner.partition.clone(),
+            from,
+            to,
+            after: self.tip.resume.as_ref().map(|resume| resume.position),
+            pause,
+        });
+    }
+
     async fn read(&mut self, now: Timestamp) -> Result<(), Error> {
+        if self.open.is_none() {
+            self.swapped();
+        }
         let age_left = self.batcher.age_left(now).filter(|left| !left.is_zero());
         let draining = self.owner.is_draining();
         let (comes_of_age, drain) = (sleep(age_left.unwrap_or_default()), self.owner.drain());
-        let reads = &mut self.reads;
+        let (reads, offers) = (&mut self.reads, &self.offers);
+        // One that is known already waits for the end of a group. It is not marked as seen before
+        // the open range is cut for it.
+        let offer_waits = offers.has_changed().unwrap_or(true);
+        let mut offers = offers.clone();
         let read =
             self.owner.insist(Seam::Source, async || reads.next().await.map_err(Error::Source));
         let read = tokio::select! {
@@ -286,6 +388,7 @@ impl<'a> Reading<'a> {
             read = read => Some(read?),
             () = comes_of_age, if age_left.is_some() => None,
             () = drain, if !draining => None,
+            _ = offers.changed(), if !offer_waits => None,
         };
         match read {
             Some(ReadOutcome::Records(batch)) => self.batcher.push(batch),
@@ -303,28 +406,25 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// CUT to COMMIT.
+    /// CUT: the rest of the protocol is the closer's, while the next range is filled.
     async fn close(&mut self, cut: Cut) -> Result<(), Error> {
+        if cut == Cut::Swap {
+            let swapping = Swapping { from: self.plan.generation(), since: Instant::now() };
+            self.swapping.get_or_insert(swapping);
+        }
         let range = self.open.take().expect("an open range is cut");
         let position = range.last().expect("a range has records");
         let token = self.reads.token(position).await;
         let end = Resume { position, token };
         let ending = Ending { end, finishes: cut == Cut::Ended, superseded: Vec::new() };
-        let sealed = self.owner.cut(range, ending).await?;
-        self.owner.intend(&sealed).await?;
-        let published = self.owner.publish(sealed).await?;
-        let committed = self.owner.commit(published, &mut self.tracker, Some(cut)).await?;
-        *self.checkpoint = checkpoint_after(&committed.manifest);
-        self.report.count(committed);
-        Ok(())
-    }
-
-    /// The partition has ended, and its last range did not say so.
-    async fn finish(self) -> Result<Outcome, Error> {
-        if !self.checkpoint.finished {
-            self.owner.finish().await?;
+        let range = self.owner.cut(range, ending).await?;
+        self.tip = checkpoint_after(&range.manifest);
+        if range.leaves_states() {
+            self.left.push(range.states());
         }
-        Ok(Outcome::Finished)
+        // A closer that is gone has failed, and says so itself.
+        let _ = self.cut.send(CutRange { range, cut }).await;
+        Ok(())
     }
 }
 

@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use metrics::{Counter, Gauge};
-use tidegate_core::{Position, batcher::Cut, checkpoint::Counts, source::PartitionId};
+use metrics::{Counter, Gauge, Histogram};
+use tidegate_core::{Digest, Position, batcher::Cut, checkpoint::Counts, source::PartitionId};
 
 use crate::{partition::Outcome, process::StageStatistics};
 
@@ -96,6 +96,20 @@ pub enum Event {
         object_bytes: u64,
         /// What the stages did; empty for a range that an earlier run had processed.
         stages: Vec<StageStatistics>,
+    },
+    /// Another plan has taken over.
+    Swapped {
+        /// On which partition.
+        partition: PartitionId,
+        /// The generation that served before.
+        from: Digest,
+        /// The generation that serves.
+        to: Digest,
+        /// Behind which position; none at its start.
+        after: Option<Position>,
+        /// How long no batch was under way for the swap's sake: from the last one of the old plan
+        /// to the first one of the new plan. Zero where nothing was to be cut.
+        pause: Duration,
     },
     /// Something failed and is going to be tried again.
     Waiting {
@@ -202,6 +216,7 @@ struct Meters {
     object_bytes: Counter,
     waiting: Gauge,
     partitions_open: Gauge,
+    swap_pause: Histogram,
 }
 
 impl std::fmt::Debug for Meters {
@@ -227,6 +242,7 @@ impl Meters {
             object_bytes: metrics::counter!("tidegate_object_bytes_total", "pipeline" => name.clone()),
             waiting: metrics::gauge!("tidegate_partitions_waiting", "pipeline" => name.clone()),
             partitions_open: metrics::gauge!("tidegate_partitions_open", "pipeline" => name.clone()),
+            swap_pause: metrics::histogram!("tidegate_swap_pause_seconds", "pipeline" => name.clone()),
         }
     }
 }
@@ -319,6 +335,10 @@ impl Progress {
         let seam = seam.label();
         metrics::counter!("tidegate_retries_total", "pipeline" => pipeline, "seam" => seam)
             .increment(1);
+    }
+
+    pub(crate) fn swapped(&self, pause: Duration) {
+        self.meters.swap_pause.record(pause);
     }
 
     /// One more partition waits, until what is returned is dropped.

@@ -1,7 +1,7 @@
 //! One range's way through the protocol: OPEN, PROCESS, CUT, INTENT, PUBLISH, COMMIT.
 //!
 //! ```text
-//! OPEN     start, batch time and generation are fixed; memory for the spool is set aside
+//! OPEN     start, batch time and plan are fixed; memory for the spool is set aside
 //! PROCESS  micro-batches go through the chain; each has a ticket; sinks see nothing
 //! CUT      the objects are encoded; the manifest describes them; the sums are checked
 //! INTENT   one fenced write stores the manifest; at-least-once sinks are written right after it
@@ -12,7 +12,7 @@
 //! A crash before INTENT leaves nothing. A crash after it leaves an intent that whoever acquires
 //! the partition finishes first: see `recover`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -25,7 +25,7 @@ use tidegate_core::{
     },
     sink::{Naming, Object, SinkError, SinkErrorKind},
     source::{PartitionId, Resume},
-    tracker::{Span, Ticket, Tracker},
+    tracker::{InFlightLimit, Span, Ticket, Tracker},
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -38,18 +38,23 @@ use crate::{
     progress::{Event, Seam},
     retry::Attempts,
     run::Shared,
-    states::StateLoader,
+    states::{LeftStates, StateLoader},
 };
+
+/// What is in flight in a range is the range, and the batcher bounds it.
+const NO_LIMIT: InFlightLimit =
+    InFlightLimit { records_max: u64::MAX / 2, bytes_max: u64::MAX / 2 };
 
 /// A range that takes records.
 pub(crate) struct OpenRange {
+    plan: Arc<Plan>,
     processor: RangeProcessor,
     context: RangeContext,
-    generation: Digest,
-    states: CommittedStates,
+    states: PredecessorStates,
     /// What the protocol itself counts, to be held against what the processor says.
     read: Tally,
     last: Option<Position>,
+    tracker: Tracker,
     tickets: Vec<Ticket>,
     spool: OwnedSemaphorePermit,
 }
@@ -57,9 +62,11 @@ pub(crate) struct OpenRange {
 /// A range that takes no more records, and is described by its manifest.
 pub(crate) struct SealedRange {
     pub(crate) manifest: Manifest,
+    plan: Arc<Plan>,
     objects: Vec<RangeObject>,
-    states: Vec<StateChange>,
+    states: Arc<LeftStates>,
     stages: Vec<StageStatistics>,
+    tracker: Tracker,
     tickets: Vec<Ticket>,
     _spool: OwnedSemaphorePermit,
 }
@@ -69,6 +76,30 @@ pub(crate) struct PublishedRange {
     pub(crate) manifest: Manifest,
     /// What its stages did; empty where an earlier run had it processed.
     pub(crate) stages: Vec<StageStatistics>,
+    /// How far its tickets are settled.
+    settled: Option<Position>,
+    /// Its successor sees them here until they are committed.
+    _states: Option<Arc<LeftStates>>,
+}
+
+impl PublishedRange {
+    /// A range of an earlier run, all of whose objects were found.
+    pub(crate) fn found(manifest: Manifest) -> Self {
+        let settled = Some(manifest.end.position);
+        PublishedRange { manifest, stages: Vec::new(), settled, _states: None }
+    }
+}
+
+impl SealedRange {
+    /// Whether its successors have to see states that are not committed.
+    pub(crate) fn leaves_states(&self) -> bool {
+        !self.states.changes().is_empty()
+    }
+
+    /// What its successors see of its states before they are committed.
+    pub(crate) fn states(&self) -> Weak<LeftStates> {
+        Arc::downgrade(&self.states)
+    }
 }
 
 /// What a range is at its start.
@@ -78,6 +109,8 @@ pub(crate) struct Opening {
     pub(crate) start: Option<Resume>,
     pub(crate) opened_at: Timestamp,
     pub(crate) exclusions: Vec<Exclusion>,
+    /// What its predecessors left and have not committed yet, in their order.
+    pub(crate) left: Vec<Weak<LeftStates>>,
 }
 
 /// How a range comes to its end.
@@ -89,10 +122,13 @@ pub(crate) struct Ending {
 
 impl Owner {
     /// OPEN. Waits until there is memory for a range's spool.
-    pub(crate) async fn open(&mut self, opening: Opening) -> Result<OpenRange, Error> {
+    pub(crate) async fn open(
+        &mut self,
+        plan: Arc<Plan>,
+        opening: Opening,
+    ) -> Result<OpenRange, Error> {
         self.reach(ProtocolStep::Open, Side::Before).await;
         let spool = self.set_spool_aside().await?;
-        let plan = self.shared.plan.clone();
         let context = RangeContext {
             partition: self.partition.clone(),
             range: opening.range,
@@ -102,15 +138,17 @@ impl Owner {
             exclusions: opening.exclusions,
         };
         let processor = Plan::open_range(&plan, context.clone()).map_err(Error::Process)?;
-        let states = CommittedStates { shared: self.shared.clone(), lease: self.lease() };
+        let (shared, lease, left) = (self.shared.clone(), self.lease(), opening.left);
+        let states = PredecessorStates { shared, lease, left };
         self.reach(ProtocolStep::Open, Side::After).await;
         Ok(OpenRange {
+            plan,
             processor,
             context,
-            generation: plan.generation(),
             states,
             read: Tally::default(),
             last: None,
+            tracker: Tracker::new(NO_LIMIT),
             tickets: Vec::new(),
             spool,
         })
@@ -138,7 +176,6 @@ impl Owner {
         &mut self,
         range: &mut OpenRange,
         batch: &RecordBatch,
-        tracker: &mut Tracker,
     ) -> Result<(), Error> {
         self.reach(ProtocolStep::Process, Side::Before).await;
         for position in &batch.positions {
@@ -146,7 +183,8 @@ impl Owner {
         }
         let end = batch.last_position().expect("a micro-batch has records");
         let span = Span { end, records: batch.len() as u64, bytes: batch.bytes.len() as u64 };
-        let ticket = tracker.open(span).expect("a range's own limits are below the tracker's");
+        let ticket =
+            range.tracker.open(span).expect("a range's own limits are below the tracker's");
         range.tickets.push(ticket);
         range.last = Some(end);
         let OpenRange { processor, states, .. } = range;
@@ -165,7 +203,7 @@ impl Owner {
         ending: Ending,
     ) -> Result<SealedRange, Error> {
         self.reach(ProtocolStep::Cut, Side::Before).await;
-        let OpenRange { processor, context, generation, read, tickets, spool, .. } = range;
+        let OpenRange { plan, processor, context, read, tracker, tickets, spool, .. } = range;
         let output = processor.cut().map_err(Error::Process)?;
         let unaccounted = |detail| Error::Unaccounted {
             partition: context.partition.clone(),
@@ -173,7 +211,7 @@ impl Owner {
             detail,
         };
         account(&read, &output).map_err(unaccounted)?;
-        let destinations = self.shared.plan.destinations();
+        let destinations = plan.destinations();
         let described = output.objects.iter().map(|object| ManifestObject {
             sink: destinations[object.destination].name.clone(),
             key: object.object.key.clone(),
@@ -188,7 +226,7 @@ impl Owner {
             end: ending.end,
             finishes: ending.finishes,
             opened_at: context.opened_at,
-            generation,
+            generation: plan.generation(),
             exclusions: output.exclusions.clone(),
             objects: described.collect(),
             superseded: ending.superseded,
@@ -197,8 +235,9 @@ impl Owner {
             states: digest_states(&output.states),
         };
         let RangeOutput { objects, states, stages, .. } = output;
+        let states = Arc::new(LeftStates::new(states));
         self.reach(ProtocolStep::Cut, Side::After).await;
-        Ok(SealedRange { manifest, objects, states, stages, tickets, _spool: spool })
+        Ok(SealedRange { manifest, plan, objects, states, stages, tracker, tickets, _spool: spool })
     }
 
     /// INTENT: nothing of the range is visible before it is stored what will be.
@@ -207,6 +246,7 @@ impl Owner {
         let (shared, lease, write) = (self.shared.clone(), self.lease(), self.write_id());
         let SealedRange { manifest, states, .. } = range;
         self.insist(Seam::Store, async || {
+            let states = states.changes();
             shared.store.intend(&lease, write, manifest, states).await.map_err(Error::Store)
         })
         .await?;
@@ -219,14 +259,15 @@ impl Owner {
     /// Invariant: at-least-once sinks are done before the first named object is visible. So a
     /// named object that is found after a crash says that they need not be written again.
     pub(crate) async fn publish(&mut self, range: SealedRange) -> Result<PublishedRange, Error> {
-        let SealedRange { manifest, objects, stages, tickets, .. } = range;
-        let mut by_destination = objects
-            .chunk_by(|a, b| a.destination == b.destination)
-            .map(|chunk| {
-                let objects = chunk.iter().map(|it| it.object.clone()).collect::<Vec<_>>();
-                (self.shared.sinks[chunk[0].destination].clone(), objects)
-            })
-            .collect::<Vec<_>>();
+        let SealedRange { manifest, plan, objects, states, stages, mut tracker, tickets, _spool } =
+            range;
+        let mut by_destination = Vec::new();
+        for chunk in objects.chunk_by(|a, b| a.destination == b.destination) {
+            let name = &plan.destinations()[chunk[0].destination].name;
+            let objects = chunk.iter().map(|it| it.object.clone()).collect::<Vec<_>>();
+            by_destination.push((self.sink(name, &manifest)?, objects));
+        }
+        drop(objects);
         by_destination.sort_by_key(|(sink, _)| sink.naming() == Naming::Named);
         let mut shares = split(tickets, by_destination.len());
         let mut occupied = false;
@@ -249,7 +290,8 @@ impl Owner {
         if !occupied {
             self.occupy_superseded(&manifest).await?;
         }
-        Ok(PublishedRange { manifest, stages })
+        let settled = tracker.settle_prefix().map(|it| it.end);
+        Ok(PublishedRange { manifest, stages, settled, _states: Some(states) })
     }
 
     /// COMMIT. Invariant: the stored checkpoint never passes a record that is not delivered,
@@ -258,24 +300,13 @@ impl Owner {
     pub(crate) async fn commit(
         &mut self,
         published: PublishedRange,
-        tracker: &mut Tracker,
         cut: Option<Cut>,
     ) -> Result<PublishedRange, Error> {
-        let settled = tracker.settle_prefix().map(|it| it.end);
         let manifest = &published.manifest;
-        if settled != Some(manifest.end.position) {
+        if published.settled != Some(manifest.end.position) {
             let (partition, range) = (self.partition.clone(), manifest.range);
             return Err(Error::Unsettled { partition, range, end: manifest.end.position });
         }
-        self.commit_settled(published, cut).await
-    }
-
-    /// COMMIT of a range of which everything is known to be visible.
-    pub(crate) async fn commit_settled(
-        &mut self,
-        published: PublishedRange,
-        cut: Option<Cut>,
-    ) -> Result<PublishedRange, Error> {
         self.reach(ProtocolStep::Commit, Side::Before).await;
         let (shared, lease, write) = (self.shared.clone(), self.lease(), self.write_id());
         let manifest = &published.manifest;
@@ -383,16 +414,47 @@ impl OpenRange {
     }
 }
 
-/// Reads committed states, again and again while the store is unavailable: a processor that was
-/// refused its states is of no more use.
-struct CommittedStates {
+/// The states that a range's predecessors left: those of cut ranges that are not committed yet,
+/// the latest first, and else what the store has.
+struct PredecessorStates {
     shared: Arc<Shared>,
     lease: Lease,
+    left: Vec<Weak<LeftStates>>,
 }
 
 #[async_trait::async_trait]
-impl StateLoader for CommittedStates {
+impl StateLoader for PredecessorStates {
     async fn load(&self, stage: &str, keys: &[u128]) -> Result<Vec<Option<StateRow>>, StoreError> {
+        // One that is gone is committed, and in the store before it went.
+        let left: Vec<_> = self.left.iter().rev().filter_map(Weak::upgrade).collect();
+        if left.is_empty() {
+            return self.committed(stage, keys).await;
+        }
+        let found: Vec<Option<&Option<StateRow>>> =
+            keys.iter().map(|key| left.iter().find_map(|it| it.find(stage, *key))).collect();
+        let unknown: Vec<u128> =
+            keys.iter().zip(&found).filter(|it| it.1.is_none()).map(|(key, _)| *key).collect();
+        let mut committed = match unknown.is_empty() {
+            true => Vec::new(),
+            false => self.committed(stage, &unknown).await?,
+        }
+        .into_iter();
+        let rows = found.into_iter().map(|row| match row {
+            Some(row) => row.clone(),
+            None => committed.next().expect("the store answers for each key"),
+        });
+        Ok(rows.collect())
+    }
+}
+
+impl PredecessorStates {
+    /// Reads committed states, again and again while the store is unavailable: a processor that
+    /// was refused its states is of no more use.
+    async fn committed(
+        &self,
+        stage: &str,
+        keys: &[u128],
+    ) -> Result<Vec<Option<StateRow>>, StoreError> {
         let shared = &self.shared;
         let partition = Some(self.lease.partition.clone());
         let mut attempts = Attempts::new(shared.settings.retry);

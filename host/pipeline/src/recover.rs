@@ -3,14 +3,15 @@
 //!
 //! What is done depends on what is there, and on whether the pipeline is what it was:
 //!
-//! | named objects of the range | same generation | another generation |
+//! | named objects of the range | the pinned generation is to be had | it is gone |
 //! |---|---|---|
 //! | all there | commit | commit |
 //! | some there | replay; the rest | refuse to start |
 //! | none there | replay; all | replay with what serves, as a new revision |
 //! | one with other bytes | stop: somebody else writes there | stop |
 //!
-//! A replay reads `(start, end]` with the batch time and the exclusions that the intent pins. When
+//! The pinned generation is the one that serves, or an earlier one that is still kept. A replay
+//! reads `(start, end]` with the batch time and the exclusions that the intent pins. When
 //! it makes other bytes than the manifest says (another build, another zstd), the range gets a new
 //! revision: an intent with other keys, and the superseded keys are occupied by empty objects.
 //!
@@ -21,18 +22,19 @@
 //! somebody may have read it, and two generations in one range would be neither's output: the
 //! operator has to finish it with the plugins that began it.
 
+use std::sync::Arc;
+
 use tidegate_core::{
     batcher::{Batcher, Cut, Situation, Step},
     checkpoint::{Manifest, ManifestObject},
     sink::Naming,
     source::{ReadLimit, ReadOutcome, Resume, SourceErrorKind},
-    tracker::Tracker,
 };
 
 use crate::{
     error::{Error, ForeignObject},
     owner::Owner,
-    partition::NO_LIMIT,
+    plan::Plan,
     progress::{Event, Recovery, Seam},
     range::{Ending, Opening, PublishedRange, SealedRange},
     read_ahead::ReadAhead,
@@ -58,31 +60,48 @@ enum Revision {
 impl Owner {
     /// Finishes a pending range.
     pub(crate) async fn recover(&mut self, pending: &Manifest) -> Result<PublishedRange, Error> {
-        let serving = self.shared.plan.generation();
+        let serving = self.shared.serving.serving();
         let visible = self.look(pending).await?;
         let (how, range) = match visible {
             Visible::All => {
                 self.occupy_superseded(pending).await?;
-                let complete = PublishedRange { manifest: pending.clone(), stages: Vec::new() };
-                (Recovery::Complete, self.commit_settled(complete, None).await?)
+                let complete = PublishedRange::found(pending.clone());
+                (Recovery::Complete, self.commit(complete, None).await?)
             }
-            _ if pending.generation == serving => self.replay(pending).await?,
-            Visible::None => {
-                let revision = Revision::Next { keep_exclusions: false };
-                (Recovery::Revised, self.revise(pending, revision).await?)
-            }
-            Visible::Some => {
-                return Err(Error::HalfPublished {
-                    partition: self.partition.clone(),
-                    range: pending.range,
-                    pinned: pending.generation,
-                    serving,
-                });
-            }
+            _ => match (self.pinned(pending, &serving).await?, visible) {
+                (Some(pinned), _) => self.replay(pinned, pending).await?,
+                (None, Visible::None) => {
+                    let revision = Revision::Next { keep_exclusions: false };
+                    (Recovery::Revised, self.revise(serving, pending, revision).await?)
+                }
+                (None, _) => {
+                    return Err(Error::HalfPublished {
+                        partition: self.partition.clone(),
+                        range: pending.range,
+                        pinned: pending.generation,
+                        serving: serving.generation(),
+                    });
+                }
+            },
         };
         let partition = self.partition.clone();
         self.tell(Event::Recovered { partition, range: pending.range, how });
         Ok(range)
+    }
+
+    /// The plan that an intent pins, if it serves or is still kept.
+    async fn pinned(
+        &mut self,
+        pending: &Manifest,
+        serving: &Arc<Plan>,
+    ) -> Result<Option<Arc<Plan>>, Error> {
+        if pending.generation == serving.generation() {
+            return Ok(Some(Arc::clone(serving)));
+        }
+        match self.shared.generations.clone() {
+            Some(generations) => self.alive(generations.find(pending.generation)).await,
+            None => Ok(None),
+        }
     }
 
     /// Looks for every named object of a range. At-least-once sinks can't be asked; they were
@@ -130,39 +149,42 @@ impl Owner {
 
     /// Makes the range again. The same bytes are published under the intent that pends, others
     /// under a new revision.
-    async fn replay(&mut self, pending: &Manifest) -> Result<(Recovery, PublishedRange), Error> {
-        let mut tracker = Tracker::new(NO_LIMIT);
-        let sealed = self.read_again(pending, Revision::Pinned, &mut tracker).await?;
+    async fn replay(
+        &mut self,
+        pinned: Arc<Plan>,
+        pending: &Manifest,
+    ) -> Result<(Recovery, PublishedRange), Error> {
+        let sealed = self.read_again(Arc::clone(&pinned), pending, Revision::Pinned).await?;
         let same = Manifest { superseded: pending.superseded.clone(), ..sealed.manifest.clone() };
         if same == *pending {
             let published = self.publish(sealed).await?;
-            let committed = self.commit(published, &mut tracker, None).await?;
+            let committed = self.commit(published, None).await?;
             return Ok((Recovery::Replayed, committed));
         }
         drop(sealed);
         let revision = Revision::Next { keep_exclusions: true };
-        Ok((Recovery::Revised, self.revise(pending, revision).await?))
+        Ok((Recovery::Revised, self.revise(pinned, pending, revision).await?))
     }
 
     /// Makes the range again, as the next revision.
     async fn revise(
         &mut self,
+        plan: Arc<Plan>,
         pending: &Manifest,
         revision: Revision,
     ) -> Result<PublishedRange, Error> {
-        let mut tracker = Tracker::new(NO_LIMIT);
-        let sealed = self.read_again(pending, revision, &mut tracker).await?;
+        let sealed = self.read_again(plan, pending, revision).await?;
         self.intend(&sealed).await?;
         let published = self.publish(sealed).await?;
-        self.commit(published, &mut tracker, None).await
+        self.commit(published, None).await
     }
 
     /// Reads exactly `(start, end]` and takes it through the chain.
     async fn read_again(
         &mut self,
+        plan: Arc<Plan>,
         pending: &Manifest,
         revision: Revision,
-        tracker: &mut Tracker,
     ) -> Result<SealedRange, Error> {
         let end = pending.end.position;
         let settings = self.shared.settings;
@@ -188,8 +210,9 @@ impl Owner {
             start: pending.start.clone(),
             opened_at: pending.opened_at,
             exclusions,
+            left: Vec::new(),
         };
-        let mut range = self.open(opening).await?;
+        let mut range = self.open(plan, opening).await?;
         batcher.open(pending.opened_at, Some(end));
         let calm = Situation {
             now: pending.opened_at,
@@ -203,7 +226,7 @@ impl Owner {
                 Step::Process(batch) => {
                     reads.set_off().await;
                     last = batch.last_position();
-                    self.process(&mut range, &batch, tracker).await?;
+                    self.process(&mut range, &batch).await?;
                     tokio::task::yield_now().await;
                 }
                 Step::Read => {

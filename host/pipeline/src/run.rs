@@ -32,6 +32,7 @@ use crate::{
     progress::{Event, Observer, Progress, Seam, Unobserved},
     retry::{Attempts, RetryPolicy},
     shutdown::Shutdown,
+    swap::{Generations, SwapHandle},
     worker::{Crew, Job, Workers},
 };
 
@@ -108,10 +109,12 @@ pub struct Environment {
     pub failpoints: Failpoints,
     /// Who listens to events.
     pub observer: Arc<dyn Observer>,
+    /// Where plans of earlier generations are found, if anywhere.
+    pub generations: Option<Arc<dyn Generations>>,
 }
 
 impl Environment {
-    /// A worker for each processor, nobody listens, nobody dies.
+    /// A worker for each processor, nobody listens, nobody dies, one generation.
     pub fn new(clock: Arc<dyn Clock>, seed: u64) -> Self {
         Environment {
             clock,
@@ -119,6 +122,7 @@ impl Environment {
             workers: Workers::one_a_core(),
             failpoints: Failpoints::default(),
             observer: Arc::new(Unobserved),
+            generations: None,
         }
     }
 }
@@ -131,9 +135,10 @@ pub struct Pipeline {
 
 /// What all tasks of a run share.
 pub(crate) struct Shared {
-    pub(crate) plan: Arc<Plan>,
+    pub(crate) serving: SwapHandle,
+    pub(crate) generations: Option<Arc<dyn Generations>>,
     pub(crate) source: Arc<dyn Source>,
-    /// One for each of the plan's destinations, in their order.
+    /// One for each of the plan's destinations.
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
     pub(crate) store: Arc<dyn CheckpointStore>,
     pub(crate) settings: Settings,
@@ -215,12 +220,13 @@ impl Pipeline {
             }
         });
         let sinks = sinks.collect::<Result<Vec<_>, _>>()?;
-        let Environment { clock, seed, workers, failpoints, observer } = environment;
+        let Environment { clock, seed, workers, failpoints, observer, generations } = environment;
         let progress = Arc::new(Progress::new(&plan.spec.pipeline));
         let spools = Arc::new(Semaphore::new(settings.ranges_max()));
         let owner = OwnerId(format!("{seed:016x}"));
         let shared = Shared {
-            plan,
+            serving: SwapHandle::new(plan),
+            generations,
             source,
             sinks,
             store,
@@ -239,6 +245,11 @@ impl Pipeline {
     /// The counters of the run, to look at while it runs.
     pub fn progress(&self) -> Arc<Progress> {
         self.shared.progress.clone()
+    }
+
+    /// Offers the pipeline another plan while it runs.
+    pub fn swap_handle(&self) -> SwapHandle {
+        self.shared.serving.clone()
     }
 
     /// Runs until all partitions have ended or the pipeline is told to stop. A partition that has

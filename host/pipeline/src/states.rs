@@ -4,7 +4,7 @@
 //! and keeps all changes to itself until it is cut: a range that is discarded takes its states
 //! with it.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use hashbrown::HashMap;
@@ -36,6 +36,40 @@ pub struct NoStates;
 impl StateLoader for NoStates {
     async fn load(&self, _: &str, keys: &[u128]) -> Result<Vec<Option<StateRow>>, StoreError> {
         Ok(vec![None; keys.len()])
+    }
+}
+
+/// The states that a cut range leaves, for its successor to find before they are committed.
+#[derive(Debug)]
+pub(crate) struct LeftStates {
+    /// By stage, then key.
+    changes: Vec<StateChange>,
+    /// Where each stage's lie.
+    stages: Vec<(Arc<str>, Range<usize>)>,
+}
+
+impl LeftStates {
+    pub(crate) fn new(changes: Vec<StateChange>) -> Self {
+        let mut stages = Vec::new();
+        let mut start = 0;
+        for changes in changes.chunk_by(|a, b| a.stage == b.stage) {
+            let end = start + changes.len();
+            stages.push((Arc::clone(&changes[0].stage), start..end));
+            start = end;
+        }
+        LeftStates { changes, stages }
+    }
+
+    pub(crate) fn changes(&self) -> &[StateChange] {
+        &self.changes
+    }
+
+    /// What it left of a key; none where it did not change the key's state.
+    pub(crate) fn find(&self, stage: &str, key: u128) -> Option<&Option<StateRow>> {
+        let (_, range) = self.stages.iter().find(|(name, _)| **name == *stage)?;
+        let changes = &self.changes[range.clone()];
+        let place = changes.binary_search_by_key(&key, |change| change.key).ok()?;
+        Some(&changes[place].state)
     }
 }
 

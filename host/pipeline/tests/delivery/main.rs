@@ -9,4 +9,5 @@ mod outage;
 mod recovery;
 mod run;
 mod simulation;
+mod swap;
 mod world;

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use tidegate_core::{
     Digest, Sink, Timestamp,
@@ -18,7 +19,8 @@ use tidegate_core::{
     time::Clock,
 };
 use tidegate_pipeline::{
-    Environment, Error, Event, Pipeline, Plan, PlanSpec, Report, Settings, Shutdown, Workers,
+    Environment, Error, Event, Generations, Pipeline, Plan, PlanSpec, Report, Settings, Shutdown,
+    Workers,
     failpoint::{Failpoint, Failpoints},
     memory::{MemoryRecord, MemorySink, MemorySource, MemoryStore, StoreWrite},
     plan::{DeadLetterSpec, SinkSpec, StageSpec, StateScope, StateSpec},
@@ -46,6 +48,8 @@ pub(crate) struct World {
     pub(crate) events: Arc<Mutex<Vec<String>>>,
     pub(crate) clock: Arc<TickingClock>,
     pub(crate) runs: Arc<AtomicU64>,
+    /// The generations that are still kept.
+    pub(crate) kept: Vec<&'static str>,
 }
 
 /// The wall clock goes with tokio's, which is paused.
@@ -100,6 +104,7 @@ impl World {
             events: Arc::default(),
             clock: Arc::new(TickingClock(tokio::time::Instant::now())),
             runs: Arc::default(),
+            kept: Vec::new(),
         }
     }
 
@@ -138,12 +143,17 @@ impl World {
     }
 
     fn plan(&self) -> Arc<Plan> {
+        self.plan_of(self.generation)
+    }
+
+    /// The plan of a generation.
+    pub(crate) fn plan_of(&self, generation: &str) -> Arc<Plan> {
         let naming = match self.archive_is_named() {
             true => Naming::Named,
             false => Naming::Unnamed,
         };
         let spec = PlanSpec {
-            config: Digest::of(self.generation.as_bytes()),
+            config: Digest::of(generation.as_bytes()),
             stages: vec![StageSpec {
                 state: StateSpec { scope: StateScope::Partition, ..StateSpec::default() },
                 ..StageSpec::new("count", self.plugin.clone())
@@ -193,6 +203,7 @@ impl World {
             false => self.clock.clone(),
         };
         let environment = Environment {
+            generations: Some(Arc::new(self.clone())),
             workers,
             failpoints,
             observer: Arc::new(move |event: &Event| {
@@ -285,6 +296,14 @@ impl World {
         assert_eq!(missing, None, "the checkpoint at {done} passed a record");
         let bad = (0..done as usize).filter(|i| !is_json(*i)).count();
         assert!(self.dead_letters() >= bad, "the checkpoint at {done} passed a dead letter");
+    }
+}
+
+#[async_trait]
+impl Generations for World {
+    async fn find(&self, generation: Digest) -> Option<Arc<Plan>> {
+        let plans = self.kept.iter().map(|name| self.plan_of(name));
+        plans.into_iter().find(|plan| plan.generation() == generation)
     }
 }
 
