@@ -165,6 +165,31 @@ fn a_state_of_another_version_stops_the_pipeline() {
 }
 
 #[test]
+fn states_of_another_version_are_migrated_when_their_keys_are_met() {
+    let store = Stored::default();
+    let input = batches(&users(&["a", "b", "c", "b"]), 2);
+    let first = try_run(&plan(counting_spec()), &input, &store, vec![]).expect("it runs");
+    store.apply(&first.states);
+    // Version 2 counts in tens, and knows nothing of odd counts.
+    let mut spec = counting_spec();
+    let migrate = |from: u32, state: &[u8]| {
+        assert_eq!(from, 1);
+        let count: i64 = String::from_utf8_lossy(state).parse().ok()?;
+        (count % 2 == 0).then(|| (count * 10).to_string().into_bytes())
+    };
+    spec.stages[0].factory = Arc::new(counting().migrating(2, migrate));
+    let output = try_run(&plan(spec), &input, &store, vec![]).expect("it runs");
+    let seen: Vec<_> = values(&output, 0).iter().map(|v| v["seen"].as_i64()).collect();
+    assert_eq!(seen, [Some(21), Some(22)], "`b` goes on with what it had");
+    let reasons = reasons(&output);
+    assert_eq!(reasons.len(), 2, "`a` and `c` can't go on: {reasons:?}");
+    assert!(reasons.iter().all(|(_, code, _)| code == "state-migration"), "{reasons:?}");
+    let versions: Vec<_> =
+        output.states.iter().map(|it| it.state.as_ref().map(|state| state.version)).collect();
+    assert_eq!(versions, [Some(2)], "the states of `a` and `c` stay as they are");
+}
+
+#[test]
 fn a_state_that_is_too_large_costs_its_record() {
     let description = keyed(description(&[("user", Kind::Utf8)], &[]));
     let hoarding = Scripted::new("hoarding", description, |batch, _| {
