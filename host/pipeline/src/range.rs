@@ -95,6 +95,7 @@ impl Owner {
         let plan = self.shared.plan.clone();
         let context = RangeContext {
             partition: self.partition.clone(),
+            origin: self.shared.source.origin(&self.partition),
             range: opening.range,
             revision: opening.revision,
             start: opening.start,
@@ -195,6 +196,7 @@ impl Owner {
             counts: output.counts,
             destinations: output.destinations.clone(),
             states: digest_states(&output.states),
+            outcomes: output.outcomes.clone(),
         };
         let RangeOutput { objects, states, stages, .. } = output;
         self.reach(ProtocolStep::Cut, Side::After).await;
@@ -547,6 +549,7 @@ mod tests {
             exclusions: Vec::new(),
             states: Vec::new(),
             stages: Vec::new(),
+            outcomes: Vec::new(),
         }
     }
 
