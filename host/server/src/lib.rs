@@ -5,12 +5,14 @@
 //! parts together: Config → Plan → Pipeline.
 //!
 //! Architecture invariant: no record flows through this crate. It builds sources, sinks, plugins
-//! and the store, hands them to the pipeline, and waits. Only `verify` and `dlq` look at records,
-//! at rest.
+//! and the store, hands them to the pipeline, and waits. Only `verify`, `dlq` and `test` look at
+//! records, at rest; a redrive's source reads them out of the dead letters.
 
+mod capsule;
 pub mod chain;
 pub mod cli;
 pub mod config;
+mod diff;
 mod edges;
 pub mod finding;
 pub mod health;
@@ -20,6 +22,8 @@ pub mod metrics;
 mod objects;
 pub mod output;
 pub mod plan;
+mod redrive;
+mod testing;
 mod verify;
 
 /// The sink name of the dead letters.

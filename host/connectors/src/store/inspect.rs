@@ -11,7 +11,7 @@ use tidegate_core::{
     source::PartitionId,
 };
 
-use super::{Generation, failed, operations::from_json, schema};
+use super::{Generation, Redriven, failed, operations::from_json, redriven, schema};
 
 /// A partition as it stands in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +129,14 @@ impl StoreInspector {
         Ok(found)
     }
 
+    /// The letters that were redriven, or are to be, by partition and position, one at a time.
+    pub fn redriven(
+        &self,
+        mut visit: impl FnMut(Redriven) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.each(redriven::SELECT, [], |row| visit(redriven::read(row)?))
+    }
+
     fn each(
         &self,
         sql: &str,
@@ -148,7 +156,7 @@ fn reading(error: rusqlite::Error) -> StoreError {
     failed("read the store", error)
 }
 
-fn get<T: rusqlite::types::FromSql>(
+pub(super) fn get<T: rusqlite::types::FromSql>(
     row: &rusqlite::Row<'_>,
     column: usize,
 ) -> Result<T, StoreError> {

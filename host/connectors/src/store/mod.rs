@@ -7,6 +7,7 @@
 mod inspect;
 mod lock;
 mod operations;
+mod redriven;
 mod schema;
 mod states;
 mod thread;
@@ -25,6 +26,7 @@ use tidegate_core::{
 use tokio::sync::oneshot;
 
 pub use inspect::{PartitionRecord, StoreInspector};
+pub use redriven::{RedriveOutcome, Redriven};
 
 use thread::{Event, StoreThread};
 
@@ -59,6 +61,13 @@ impl SqliteStore {
     /// Records a generation in the catalogue; what is recorded already stays as it is.
     pub async fn record_generation(&self, generation: Generation) -> Result<(), StoreError> {
         self.ask(|answer| Event::RecordGeneration { generation, answer }).await
+    }
+
+    /// Records the letters of a redrive, all of them or none. Fails with
+    /// [`StoreErrorKind::Conflict`] where one of them was redriven before, or where a partition of
+    /// the source has the name of one of the redrive's.
+    pub async fn begin_redrive(&self, letters: Vec<Redriven>) -> Result<(), StoreError> {
+        self.ask(|answer| Event::BeginRedrive { letters, answer }).await
     }
 
     /// Hands the thread an event, and waits for its answer.

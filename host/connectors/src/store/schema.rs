@@ -14,7 +14,7 @@ pub(super) const FILE: &str = "tidegate.db";
 const APPLICATION: i32 = 0x7469_6465;
 
 /// Grows with each change of the tables.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// Names stand once, in `partitions` and `stages`: a state row is its key, its bytes and little
 /// more.
@@ -66,6 +66,28 @@ const TABLES: &str = "
 
     CREATE INDEX states_by_expiry ON states (partition, expires_at)
         WHERE expires_at IS NOT NULL;
+
+    -- The dead letters that were tried again. Each is there once: its record is never redriven
+    -- twice. One that fails again is another letter, with a larger count.
+    CREATE TABLE redriven (
+        origin TEXT NOT NULL,
+        position BLOB NOT NULL,
+        redrives INTEGER NOT NULL,
+        -- As which partition it is redriven, and by which of the redrives, from 1.
+        partition TEXT NOT NULL,
+        redrive INTEGER NOT NULL,
+        -- Where its letter lies.
+        object TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        keyed INTEGER NOT NULL,
+        -- What became of it, null until its range is committed.
+        outcome TEXT,
+        generation TEXT,
+        redriven_at INTEGER,
+        PRIMARY KEY (origin, position, redrives)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX redriven_by_partition ON redriven (partition, position);
 
     CREATE TABLE generations (
         digest TEXT PRIMARY KEY,

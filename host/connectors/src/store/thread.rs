@@ -11,7 +11,7 @@ use tidegate_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Generation, failed, lock::DirectoryLock, operations};
+use super::{Generation, Redriven, failed, lock::DirectoryLock, operations, redriven};
 
 /// How many requests may wait. Each partition has one at a time, so that this also bounds the bytes
 /// of those that carry states.
@@ -63,6 +63,10 @@ pub(super) enum Event {
     },
     RecordGeneration {
         generation: Generation,
+        answer: Answer<()>,
+    },
+    BeginRedrive {
+        letters: Vec<Redriven>,
         answer: Answer<()>,
     },
 }
@@ -166,6 +170,9 @@ fn perform(connection: &Connection, event: Event) -> Settle {
         }
         Event::RecordGeneration { generation, answer } => {
             settle(answer, connection, |it| operations::record_generation(it, &generation))
+        }
+        Event::BeginRedrive { letters, answer } => {
+            settle(answer, connection, |it| redriven::begin(it, &letters))
         }
     }
 }

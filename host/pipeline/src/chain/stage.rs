@@ -201,7 +201,7 @@ impl Chain {
                     field.kind
                 ),
                 plugin: Some(index),
-                ..Letter::new(record as u32, &stage.letter_stage(), "reject", code)
+                ..Letter::new(record as u32, &stage.letter_stage(), stage.on_reject.class(), code)
             };
             ledger.dead_letter(letter, record);
         }
@@ -336,12 +336,13 @@ impl Chain {
             ..Letter::new(record as u32, &stage.letter_stage(), "timeout", "")
         };
         let letter = match why {
-            Gone::Poison(error) => Letter {
+            Gone::Poison { error, call } => Letter {
                 class: error.breach.class(),
                 code: error.breach.code().to_owned(),
                 message: error.message,
                 backtrace: error.backtrace,
                 attempts: POISON_ATTEMPTS,
+                call: Some(call),
                 ..letter
             },
             Gone::Excluded { code, message } => {

@@ -213,3 +213,45 @@ fn a_state_that_is_too_large_costs_its_record() {
     assert_eq!(reasons[0].1, "plugin-state-bytes");
     assert_eq!(output.states.len(), 2);
 }
+
+#[test]
+fn the_letter_of_a_trap_carries_the_call_as_it_was_made() {
+    // The state of a key as the rows before have left it, within the batch, too.
+    let description = keyed(description(&[("user", Kind::Utf8), ("n", Kind::Float64)], &[]));
+    let plugin = Scripted::new("folding", description, |batch, _| {
+        let mut reply = Reply::default();
+        for (row, key) in batch.states.rows.iter().enumerate() {
+            let state = batch.states.values.get(*key as usize);
+            if batch.rows == 1 && state == b"aa" {
+                return Err(TransformError::new(Breach::Trap, "three of one user"));
+            }
+            if batch.rows > 1 && row == 0 {
+                return Err(TransformError::new(Breach::Trap, "only one at a time"));
+            }
+            reply.states.keys.push(*key);
+            reply.states.values.push(&[state, b"a"].concat());
+        }
+        Ok(reply)
+    });
+    let mut spec = spec(&[Arc::new(plugin)]);
+    spec.stages[0].state.scope = StateScope::Partition;
+    let records = [
+        r#"{"user":"x","n":1}"#,
+        r#"{"user":"y","n":2}"#,
+        r#"{"user":"x","n":0.1}"#,
+        r#"{"user":"x"}"#,
+    ];
+    let whole = try_run(&plan(spec.clone()), &batches(&records, 4), &Stored::default(), Vec::new());
+    let whole = letters(&whole.expect("the others pass"));
+    let call = &whole[0]["etl"]["call"];
+    assert_eq!(call["batchTime"], OPENED_AT.0);
+    assert_eq!(call["state"], "YWE=", "aa");
+    let columns = serde_json::json!([
+        { "read": "user", "kind": "utf8", "presence": "value", "value": "x" },
+        { "read": "n", "kind": "float64", "presence": "missing" },
+    ]);
+    assert_eq!(call["columns"], columns);
+    // However the rows were cut into batches.
+    let cut = try_run(&plan(spec), &batches(&records, 1), &Stored::default(), Vec::new());
+    assert_eq!(letters(&cut.expect("the others pass")), whole);
+}

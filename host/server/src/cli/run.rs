@@ -66,7 +66,7 @@ pub(super) struct RunArgs {
 }
 
 /// The time by this machine.
-struct WallClock;
+pub(super) struct WallClock;
 
 impl Clock for WallClock {
     fn now(&self) -> Timestamp {
@@ -141,6 +141,22 @@ fn announce(listener: &TcpListener) {
 /// Config → Plan → Pipeline, with its edges open.
 fn build(args: &RunArgs, loaded: &Loaded) -> Result<Parts, Failed> {
     let config = &loaded.config;
+    let (plan, store) = plan_and_store(loaded)?;
+    let environment = environment(args.clock, args.workers.or(config.workers))?;
+    let clock = Arc::clone(&environment.clock);
+    let source = edges::source(loaded, &format!("{:016x}", environment.seed))
+        .map_err(Failed::environment)?;
+    let sinks = edges::sinks(config).map_err(Failed::environment)?;
+    let settings = plan::settings(config);
+    let progress = Arc::new(store.clone());
+    let pipeline = Pipeline::new(Arc::clone(&plan), source, sinks, progress, settings, environment)
+        .map_err(Failed::runtime)?;
+    Ok(Parts { plan, pipeline, store, clock })
+}
+
+/// The plan that serves from here on, and the store: nobody else has the data directory now.
+pub(super) fn plan_and_store(loaded: &Loaded) -> Result<(Arc<Plan>, SqliteStore), Failed> {
+    let config = &loaded.config;
     let in_data_dir =
         || format!("failed to open the data directory `{}`", config.data_dir.display());
     // Compiled plugins are kept there, from the first start on.
@@ -154,28 +170,45 @@ fn build(args: &RunArgs, loaded: &Loaded) -> Result<Parts, Failed> {
     let store = SqliteStore::open(&config.data_dir)
         .with_context(in_data_dir)
         .map_err(Failed::environment)?;
-    // A write's name is never used twice, and so no two runs may draw the same.
-    let seed = RandomState::new().hash_one("run");
-    let source = edges::source(loaded, &format!("{seed:016x}")).map_err(Failed::environment)?;
-    let sinks = edges::sinks(config).map_err(Failed::environment)?;
-    let clock: Arc<dyn Clock> = match args.clock {
+    Ok((plan, store))
+}
+
+/// What a run takes from this machine.
+pub(super) fn environment(
+    clock: Option<jiff::Timestamp>,
+    workers: Option<u32>,
+) -> Result<Environment, Failed> {
+    let clock: Arc<dyn Clock> = match clock {
         Some(time) => Arc::new(FixedClock(Timestamp(time.as_microsecond()))),
         None => Arc::new(WallClock),
     };
-    let workers = args.workers.or(config.workers);
-    let environment = Environment {
+    // A write's name is never used twice, and so no two runs may draw the same.
+    let seed = RandomState::new().hash_one("run");
+    Ok(Environment {
         workers: workers.map_or_else(Workers::one_a_core, |n| Workers::Threads(n as usize)),
         observer: Arc::new(progress::log_event),
         #[cfg(feature = "failpoints")]
         failpoints: tidegate_pipeline::failpoint::Failpoints::from_env("TIDEGATE_FAILPOINT")
             .map_err(Failed::environment)?,
-        ..Environment::new(Arc::clone(&clock), seed)
+        ..Environment::new(clock, seed)
+    })
+}
+
+/// Records which generation serves.
+pub(super) async fn record_generation(
+    loaded: &Loaded,
+    plan: &Plan,
+    store: &SqliteStore,
+    clock: &dyn Clock,
+) -> Result<(), Failed> {
+    let generation = Generation {
+        digest: plan.generation(),
+        recorded_at: clock.now(),
+        contents: json!({ "pipeline": loaded.config.pipeline, "stages": plan.describe().stages })
+            .to_string(),
     };
-    let settings = plan::settings(config);
-    let progress = Arc::new(store.clone());
-    let pipeline = Pipeline::new(Arc::clone(&plan), source, sinks, progress, settings, environment)
-        .map_err(Failed::runtime)?;
-    Ok(Parts { plan, pipeline, store, clock })
+    let recorded = store.record_generation(generation).await;
+    recorded.context("failed to record the generation").map_err(Failed::environment)
 }
 
 /// Some edges can't be looked up after a crash. An operator must not find out by one.
@@ -196,17 +229,7 @@ fn say_what_is_not_exactly_once(config: &Config) {
 
 async fn drive(loaded: &Loaded, parts: Parts, health: &Health) -> Result<Outcome, Failed> {
     let Parts { plan, pipeline, store, clock } = parts;
-    let generation = Generation {
-        digest: plan.generation(),
-        recorded_at: clock.now(),
-        contents: json!({ "pipeline": loaded.config.pipeline, "stages": plan.describe().stages })
-            .to_string(),
-    };
-    store
-        .record_generation(generation)
-        .await
-        .context("failed to record the generation")
-        .map_err(Failed::environment)?;
+    record_generation(loaded, &plan, &store, &*clock).await?;
     let (stop, shutdown) = shutdown();
     let forced = Arc::new(AtomicBool::new(false));
     let signals = Signals::new().context("failed to listen to signals");
@@ -236,13 +259,13 @@ async fn drive(loaded: &Loaded, parts: Parts, health: &Health) -> Result<Outcome
 }
 
 /// What stops a run, listened to from before it is ready.
-struct Signals {
+pub(super) struct Signals {
     term: Signal,
     int: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let term = signal(SignalKind::terminate())?;
         Ok(Signals { term, int: signal(SignalKind::interrupt())? })
     }
@@ -252,7 +275,7 @@ impl Signals {
     }
 
     /// The first signal drains, the second forces.
-    async fn obey(mut self, stop: StopHandle, health: Health, forced: Arc<AtomicBool>) {
+    pub(super) async fn obey(mut self, stop: StopHandle, health: Health, forced: Arc<AtomicBool>) {
         self.next().await;
         tracing::info!("stopping: what was read is finished and committed; once more forces");
         health.set(Phase::Draining);
@@ -338,7 +361,7 @@ fn text(config: &Config, report: &Report, seconds: f64, rate: f64) -> String {
 }
 
 /// An error and its causes.
-struct Chain<'a>(&'a Error);
+pub(super) struct Chain<'a>(pub(super) &'a Error);
 
 impl std::fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

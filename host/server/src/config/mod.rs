@@ -16,6 +16,7 @@ mod rules;
 mod shape;
 mod sink;
 mod source;
+mod tests;
 mod tree;
 mod units;
 
@@ -28,8 +29,8 @@ use std::{
 pub use field::FieldPath;
 pub use interpolate::Variables;
 pub use model::{
-    Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, PluginLimits, Purity,
-    Range, Retry, Scope, Stage, State,
+    Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, OnReject, PluginLimits,
+    Purity, Range, Retry, Scope, Stage, State,
 };
 pub use sink::{
     Compression, DeadLetters, Directory, Layout, Level as TreeLevel, NestedLayout, Nothing,
@@ -38,6 +39,9 @@ pub use sink::{
 pub use source::{
     Csv, CsvEmpty, CsvHeader, CsvMismatch, CsvType, Generator, InputCompression, Ndjson, Source,
     Stdin, Weights, WholeFile,
+};
+pub use tests::{
+    Expected, ExpectedLetter, ExpectedVerdict, LoadedTests, TestCase, TestFile, load_tests,
 };
 pub use units::{ByteSize, TimeSpan};
 
@@ -127,17 +131,26 @@ pub fn parse(file: SourceFile, variables: Variables<'_>) -> Result<Loaded, Vec<F
     if !has_shape {
         return Err(in_order(findings));
     }
-    let config: Config = serde_path_to_error::deserialize(json).map_err(|error| {
-        let pointer = pointer_of(error.path());
-        let place = tree.place_of(&pointer);
-        let message = error.into_inner().to_string();
-        vec![Finding::error("invalid-value", &file, place, pointer, message)]
-    })?;
+    let config: Config = typed(json, &tree, &file)?;
     findings.extend(rules::check(&config, &tree, &file));
     match has_errors(&findings) {
         true => Err(in_order(findings)),
         false => Ok(Loaded { config, base: PathBuf::new(), file, tree }),
     }
+}
+
+/// The types of a document that has their shape.
+fn typed<T: serde::de::DeserializeOwned>(
+    json: serde_json::Value,
+    tree: &Node,
+    file: &SourceFile,
+) -> Result<T, Vec<Finding>> {
+    serde_path_to_error::deserialize(json).map_err(|error| {
+        let pointer = pointer_of(error.path());
+        let place = tree.place_of(&pointer);
+        let message = error.into_inner().to_string();
+        vec![Finding::error("invalid-value", file, place, pointer, message)]
+    })
 }
 
 /// Reads each condition by itself, and takes those that are none out of `json`: so all of them are

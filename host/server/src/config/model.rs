@@ -102,6 +102,9 @@ pub struct Stage {
     /// What the plugin may use up.
     #[serde(default)]
     pub limits: PluginLimits,
+    /// What records are taken for that the plugin rejects.
+    #[serde(default)]
+    pub on_reject: OnReject,
     /// What is done when the plugin breaks on more than a share of the records.
     #[serde(default)]
     pub on_poison: OnPoison,
@@ -169,6 +172,18 @@ pub struct PluginLimits {
     pub log_lines: Option<u32>,
     /// The state of one key.
     pub state: Option<ByteSize>,
+}
+
+/// What records are taken for that a plugin rejects: the `errorClass` of their dead letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnReject {
+    /// They break a rule, and nobody need look at them.
+    #[default]
+    Reject,
+    /// A person has to look at them: for the last of `validate`, `correct`, `validate`, where what
+    /// could be corrected has been, and the record is still wrong.
+    Review,
 }
 
 /// What is done when a plugin breaks on more than a share of the records. Up to there each record
