@@ -1,6 +1,6 @@
 //! The plugins of a pipeline: each stage's component loaded and configured.
 
-use std::{collections::BTreeSet, fs};
+use std::collections::BTreeSet;
 
 use tidegate_core::description::Capability;
 use tidegate_engine::{
@@ -9,6 +9,7 @@ use tidegate_engine::{
 
 use crate::{
     config::{ByteSize, Loaded, PluginLimits, Stage, TimeSpan},
+    files::Files,
     finding::Finding,
 };
 
@@ -24,10 +25,19 @@ pub struct LoadedStage {
 /// Loads and configures all plugins, or says everything that is wrong with them at once. Blocks
 /// for as long as the compiler takes.
 pub fn load(loaded: &Loaded, runtime: &Runtime) -> Result<Vec<LoadedStage>, Vec<Finding>> {
+    load_from(loaded, runtime, &Files::on_disk())
+}
+
+/// The same, of given files.
+pub fn load_from(
+    loaded: &Loaded,
+    runtime: &Runtime,
+    files: &Files,
+) -> Result<Vec<LoadedStage>, Vec<Finding>> {
     let mut stages = Vec::new();
     let mut findings = Vec::new();
     for (i, stage) in loaded.config.stages.iter().enumerate() {
-        match load_stage(loaded, runtime, stage, &format!("/stages/{i}")) {
+        match load_stage(loaded, runtime, files, stage, &format!("/stages/{i}")) {
             Ok(stage) => stages.push(stage),
             Err(finding) => findings.push(*finding),
         }
@@ -38,6 +48,7 @@ pub fn load(loaded: &Loaded, runtime: &Runtime) -> Result<Vec<LoadedStage>, Vec<
 fn load_stage(
     loaded: &Loaded,
     runtime: &Runtime,
+    files: &Files,
     stage: &Stage,
     pointer: &str,
 ) -> Result<LoadedStage, Box<Finding>> {
@@ -45,7 +56,7 @@ fn load_stage(
         Box::new(loaded.finding(code, &format!("{pointer}/{below}"), message))
     };
     let path = stage.plugin.display();
-    let bytes = fs::read(&stage.plugin).map_err(|error| {
+    let bytes = files.read(&stage.plugin).map_err(|error| {
         finding("unreadable-file", "plugin", format!("failed to read `{path}`: {error}"))
     })?;
     let component = runtime.load(&bytes).map_err(|error| {

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 mod diff;
 mod edges;
+pub mod files;
 pub mod finding;
 pub mod health;
 mod letters;
@@ -23,6 +24,7 @@ mod objects;
 pub mod output;
 pub mod plan;
 mod redrive;
+mod reload;
 mod testing;
 mod verify;
 

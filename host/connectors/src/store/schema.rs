@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 use tidegate_core::checkpoint::{StoreError, StoreErrorKind};
 
-use super::failed;
+use super::{failed, swaps};
 
 /// The store's file in the data directory.
 pub(super) const FILE: &str = "tidegate.db";
@@ -114,8 +114,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     if new {
         // One transaction, so that a file has all of its tables and a version, or nothing.
         let create = format!(
-            "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION}; \
-             PRAGMA user_version = {VERSION}; COMMIT;"
+            "BEGIN; {TABLES} {} PRAGMA application_id = {APPLICATION}; \
+             PRAGMA user_version = {VERSION}; COMMIT;",
+            swaps::TABLES
         );
         connection.execute_batch(&create).map_err(opening)?;
     }

@@ -3,6 +3,7 @@
 mod capsule;
 mod check;
 mod dlq;
+mod generations;
 mod graph;
 mod plugin;
 mod progress;
@@ -47,6 +48,12 @@ enum Command {
     Impact(graph::ImpactArgs),
     /// Prove that no record was lost and none doubled, from what lies on the disk.
     Verify(verify::VerifyArgs),
+    /// List what served, what serves, and what was refused.
+    Generations(generations::GenerationsArgs),
+    /// Let an earlier generation serve again, while records flow or from the next start on.
+    Rollback(generations::RollbackArgs),
+    /// Have a running pipeline look at its files at once, and say what became of them.
+    Reload(generations::ReloadArgs),
     /// Look at dead letters, and try them again.
     #[command(subcommand)]
     Dlq(DlqCommand),
@@ -108,6 +115,9 @@ pub fn main() -> ExitCode {
         Command::Graph(args) => ("graph", graph::graph(args)),
         Command::Impact(args) => ("impact", graph::impact(args)),
         Command::Verify(args) => ("verify", verify::verify(args)),
+        Command::Generations(args) => ("generations", generations::generations(args)),
+        Command::Rollback(args) => ("rollback", generations::rollback(args)),
+        Command::Reload(args) => ("reload", generations::reload(args)),
         Command::Dlq(DlqCommand::Ls(args)) => ("dlq ls", dlq::list(args)),
         Command::Dlq(DlqCommand::Show(args)) => ("dlq show", dlq::show(args)),
         Command::Dlq(DlqCommand::Capsule(args)) => ("dlq capsule", capsule::capsule(args)),

@@ -21,7 +21,6 @@ mod tree;
 mod units;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::LazyLock,
 };
@@ -30,7 +29,7 @@ pub use field::FieldPath;
 pub use interpolate::Variables;
 pub use model::{
     Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, OnReject, PluginLimits,
-    Purity, Range, Retry, Scope, Stage, State,
+    Purity, Range, Reload, Retry, Scope, Stage, State,
 };
 pub use sink::{
     Compression, DeadLetters, Directory, Layout, Level as TreeLevel, NestedLayout, Nothing,
@@ -48,7 +47,10 @@ pub use units::{ByteSize, TimeSpan};
 use tidegate_core::Condition;
 
 use self::{shape::Shape, tree::Node};
-use crate::finding::{Finding, SourceFile, has_errors};
+use crate::{
+    files::Files,
+    finding::{Finding, SourceFile, has_errors},
+};
 
 /// The config's JSON Schema, made from its types.
 static SCHEMA: LazyLock<serde_json::Value> =
@@ -93,14 +95,23 @@ impl Loaded {
 
 /// Reads and checks a config. Plugins' config files are read too and stand in `config` afterwards.
 pub fn load(path: &Path, variables: Variables<'_>) -> Result<Loaded, ConfigError> {
-    let file = read(path)?;
+    load_from(path, variables, &Files::on_disk())
+}
+
+/// The same, of given files.
+pub fn load_from(
+    path: &Path,
+    variables: Variables<'_>,
+    files: &Files,
+) -> Result<Loaded, ConfigError> {
+    let file = read_from(path, files)?;
     let mut loaded = parse(file, variables).map_err(ConfigError::Invalid)?;
     loaded.base = path.parent().unwrap_or(Path::new("")).to_owned();
     resolve_paths(&mut loaded.config, &loaded.base);
     let mut findings = Vec::new();
     for i in 0..loaded.config.stages.len() {
         let Some(path) = loaded.config.stages[i].config_file.clone() else { continue };
-        match read(&path) {
+        match read_from(&path, files) {
             Ok(file) => match plugin_config(&file, variables) {
                 Ok(config) => loaded.config.stages[i].config = Some(config),
                 Err(found) => findings.extend(found),
@@ -213,7 +224,12 @@ pub fn load_plugin_config(
 }
 
 fn read(path: &Path) -> Result<SourceFile, ConfigError> {
-    let text = fs::read_to_string(path)
+    read_from(path, &Files::on_disk())
+}
+
+fn read_from(path: &Path, files: &Files) -> Result<SourceFile, ConfigError> {
+    let text = files
+        .read_to_string(path)
         .map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
     Ok(SourceFile { path: path.to_owned(), text: text.into() })
 }

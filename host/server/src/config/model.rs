@@ -59,6 +59,9 @@ pub struct Config {
     /// What is done when a source, a sink or a store is unavailable.
     #[serde(default)]
     pub retry: Retry,
+    /// How changes of plugins and their configs are taken while records flow.
+    #[serde(default)]
+    pub reload: Reload,
     /// How the running pipeline can be observed.
     #[serde(default)]
     pub observability: Observability,
@@ -358,6 +361,24 @@ pub enum OnExhausted {
     Wait,
     /// The pipeline stops with its checkpoint.
     Stop,
+}
+
+/// How changes of plugins and their configs are taken while records flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reload {
+    /// Whether files are watched. Without it, `tidegate reload` says when to look.
+    pub watch: bool,
+    /// How often files are looked at, besides when the file system tells of a change: mounts over
+    /// a network tell of none.
+    pub poll: TimeSpan,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        // Looking at a dozen files costs some microseconds.
+        Reload { watch: true, poll: TimeSpan::seconds(2) }
+    }
 }
 
 /// How the running pipeline can be observed.
