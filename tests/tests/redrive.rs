@@ -116,9 +116,7 @@ fn a_redriven_record_is_what_it_was() {
     // Its id is that of its original bytes.
     let ids: Vec<Value> = lines(&out.join("packed"))
         .iter()
-        .map(|line| {
-            serde_json::from_slice::<Value>(line).expect("JSON")["record_id"].clone()
-        })
+        .map(|line| serde_json::from_slice::<Value>(line).expect("JSON")["record_id"].clone())
         .collect();
     let b = records.iter().filter(|it| it.contains("\"b\"") && it.contains("\"1-"));
     let expected: Vec<Value> = b.map(|it| Digest::of(it.as_bytes()).hex().into()).collect();

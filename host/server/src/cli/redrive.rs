@@ -131,7 +131,8 @@ fn execute(args: &RedriveArgs, loaded: &Loaded) -> Result<Outcome, Failed> {
         // taken for letters that were asked for again.
         Some((number, letters)) => Redrive { number, resumed: true, letters, left: None },
         None => {
-            let selecting = redrive::select(config, &inspector, &history, &args.terms());
+            let terms = args.terms();
+            let selecting = redrive::select(config, &inspector, &history, &terms);
             let selection = io.block_on(selecting).map_err(Failed::runtime)?;
             let Some(number) = selection.letters.first().map(|it| it.redrive) else {
                 return Ok(nothing(&selection));
