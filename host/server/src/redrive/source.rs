@@ -274,10 +274,11 @@ mod tests {
         let (mut letters, mut records) = (Vec::new(), Vec::new());
         for position in 1..=40_u64 {
             let record = format!("record {position} {}", "x".repeat(position as usize % 7));
-            let (place, redrives) = ((position % 3 == 0) as usize, (position % 3 == 0) as u32);
+            let is_third = position.is_multiple_of(3);
+            let (place, redrives) = (usize::from(is_third), u32::from(is_third));
             let key = format!("key {position}");
             objects[place].push_str(&line(position, redrives, &key, record.as_bytes()));
-            if position % 5 != 0 {
+            if !position.is_multiple_of(5) {
                 let object = ["first.jsonl", "second.jsonl"][place];
                 letters.push(letter(position, redrives, object, record.as_bytes()));
                 records.push(record.into_bytes());
