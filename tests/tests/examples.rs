@@ -84,6 +84,22 @@ fn over_shared(name: &str, input: &str, parts: &[&str]) {
     check(name, program, &folder.path().join("out"), parts);
 }
 
+/// The tests that lie beside an example's pipeline pass.
+fn passes_its_tests(name: &str, variables: &[(&str, &str)]) {
+    let program = Program::new(root().join("examples").join(name).join("pipeline.yaml"));
+    let program =
+        variables.iter().fold(program, |program, (name, value)| program.with(name, value));
+    let tested = program.run("test", &[]);
+    assert_eq!(tested.code, 0, "{name}: {:#}\n{}", tested.json, tested.stderr);
+    assert!(tested.json["data"]["passed"].as_u64() > Some(0), "{name}");
+}
+
+#[test]
+fn examples_pass_their_own_tests() {
+    passes_its_tests("events", &[]);
+    passes_its_tests("retail", &[("RETAIL", "retail")]);
+}
+
 #[test]
 fn generated_events() {
     let out = tempfile::tempdir().expect("a temporary folder");

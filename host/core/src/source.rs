@@ -69,6 +69,7 @@ pub struct ReadLimit {
 
 /// What a read found.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a read, and a batch has heap enough")]
 pub enum ReadOutcome {
     /// Records, at least one.
     Records(RecordBatch),

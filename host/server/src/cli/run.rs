@@ -298,6 +298,11 @@ fn say_what_is_not_exactly_once(config: &Config) {
              loses what was read and not yet committed"
         );
     }
+    say_which_sinks_may_repeat(config);
+}
+
+/// Sinks that can't be looked up after a crash.
+pub(super) fn say_which_sinks_may_repeat(config: &Config) {
     for sink in config.sinks.iter().filter(|sink| plan::naming(sink) == Naming::Unnamed) {
         tracing::warn!(
             sink = sink.name,
@@ -421,15 +426,19 @@ fn outcome(config: &Config, report: &Report, seconds: f64) -> Outcome {
     });
     let exit = if stopped.is_empty() { Exit::Ok } else { Exit::Failure };
     let text = text(config, report, seconds, records_per_second);
-    let text = match config.sinks.iter().any(|sink| sink.stdout.is_some()) {
-        // Standard output is for the records.
+    let text = beside_records(config, text);
+    Outcome { exit, data, text, findings: Vec::new() }
+}
+
+/// What is to be printed on standard output: nothing, where that is for the records.
+pub(super) fn beside_records(config: &Config, text: String) -> String {
+    match config.sinks.iter().any(|sink| sink.stdout.is_some()) {
         true => {
             eprint!("{text}");
             String::new()
         }
         false => text,
-    };
-    Outcome { exit, data, text, findings: Vec::new() }
+    }
 }
 
 fn text(config: &Config, report: &Report, seconds: f64, rate: f64) -> String {
