@@ -11,7 +11,7 @@ use std::{
 use metrics::{Counter, Gauge};
 use tidegate_core::{Position, batcher::Cut, checkpoint::Counts, source::PartitionId};
 
-use crate::{partition::Outcome, process::StageStatistics};
+use crate::{partition::Outcome, process::{LookupStatistics, StageStatistics}};
 
 /// Who did not answer, or answered with a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -310,6 +310,18 @@ impl Progress {
             for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
                 let (pipeline, stage) = (self.meters.pipeline.clone(), stage.stage.clone());
                 metrics::counter!(name, "pipeline" => pipeline, "stage" => stage).increment(count);
+            }
+            for LookupStatistics { table, hits, misses } in &stage.lookups {
+                for (outcome, count) in [("hit", *hits), ("miss", *misses)] {
+                    metrics::counter!(
+                        "tidegate_lookups_total",
+                        "pipeline" => self.meters.pipeline.clone(),
+                        "stage" => stage.stage.clone(),
+                        "table" => table.clone(),
+                        "outcome" => outcome,
+                    )
+                    .increment(count);
+                }
             }
         }
     }

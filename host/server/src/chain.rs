@@ -94,7 +94,7 @@ fn unused_grants(stage: &Stage, component: &Component) -> String {
 }
 
 /// An error and its causes, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

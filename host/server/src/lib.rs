@@ -20,6 +20,7 @@ pub mod metrics;
 mod objects;
 pub mod output;
 pub mod plan;
+pub mod tables;
 mod verify;
 
 /// The sink name of the dead letters.

@@ -108,6 +108,12 @@ pub const METRICS: &[Metric] = &[
         &["pipeline", "stage"],
         "Ranges in which too many records broke the plugin.",
     ),
+    counter(
+        "tidegate_lookups_total",
+        &["pipeline", "stage", "table", "outcome"],
+        "Look-ups of committed ranges, one a row and key, by whether the table has the key: hit \
+         or miss. A key of which a part has no value is a miss.",
+    ),
     gauge("tidegate_partitions_waiting", "Partitions that wait for something unavailable."),
     gauge("tidegate_partitions_open", "Partitions that are being read."),
 ];

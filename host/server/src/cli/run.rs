@@ -146,8 +146,8 @@ fn build(args: &RunArgs, loaded: &Loaded) -> Result<Parts, Failed> {
     // Compiled plugins are kept there, from the first start on.
     fs::create_dir_all(&config.data_dir).with_context(in_data_dir).map_err(Failed::environment)?;
     let runtime = Runtime::new(runtime_options(config)).map_err(Failed::environment)?;
-    let (plan, warnings) = chain::load(loaded, &runtime)
-        .and_then(|stages| plan::build(loaded, &stages))
+    let (plan, warnings) = both(chain::load(loaded, &runtime), tables::load(loaded))
+        .and_then(|(stages, tables)| plan::build(loaded, &stages, tables))
         .map_err(Failed::invalid)?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     // Before any sink's directory is touched: another process may be at work there.
@@ -196,11 +196,13 @@ fn say_what_is_not_exactly_once(config: &Config) {
 
 async fn drive(loaded: &Loaded, parts: Parts, health: &Health) -> Result<Outcome, Failed> {
     let Parts { plan, pipeline, store, clock } = parts;
+    let described = plan.describe();
     let generation = Generation {
         digest: plan.generation(),
         recorded_at: clock.now(),
-        contents: json!({ "pipeline": loaded.config.pipeline, "stages": plan.describe().stages })
-            .to_string(),
+        contents: json!({ "pipeline": loaded.config.pipeline, "stages": described.stages,
+                          "tables": described.tables })
+        .to_string(),
     };
     store
         .record_generation(generation)
