@@ -98,7 +98,8 @@ impl Intake {
         self.flush()?;
         let Intake { builder, lines, faults, .. } = self;
         if faults.count > 0 {
-            return Err(TableError::Rows { count: faults.count, told: faults.told });
+            let told = faults.told.into_iter().map(|(_, told)| told).collect();
+            return Err(TableError::Rows { count: faults.count, told });
         }
         builder.finish(digest).map_err(|error| match error {
             BuildError::Duplicates { count, pairs } => {
@@ -117,14 +118,18 @@ impl Intake {
 #[derive(Default)]
 struct Faults {
     count: usize,
-    told: Vec<String>,
+    /// By line.
+    told: Vec<(u64, String)>,
 }
 
 impl Faults {
     fn add(&mut self, line: u64, reason: &str) {
         self.count += 1;
-        if self.told.len() < TOLD_MAX {
-            self.told.push(format!("line {line}: {reason}"));
+        // What a cell holds is looked at some rows later than whether a row is one.
+        let place = self.told.partition_point(|(before, _)| *before <= line);
+        if place < TOLD_MAX {
+            self.told.insert(place, (line, format!("line {line}: {reason}")));
+            self.told.truncate(TOLD_MAX);
         }
     }
 }

@@ -13,10 +13,10 @@ use super::{PipelineArgs, check, runtime_options};
 use crate::{
     chain,
     config::Loaded,
-    finding::Finding,
+    finding::{Finding, both},
     lineage::{ConditionNode, Impact, Lineage, Notice, ReadNode, Role, Step, User, named},
     output::{Exit, Failed, Outcome},
-    plan,
+    plan, tables,
 };
 
 /// What `graph` takes.

@@ -39,10 +39,11 @@ use crate::{
     chain,
     config::{Config, Loaded},
     edges,
+    finding::both,
     health::{self, Health, Phase},
     metrics,
     output::{Exit, Failed, Outcome},
-    plan,
+    plan, tables,
 };
 
 /// How long clients of the metrics may take to be done once the run is over.

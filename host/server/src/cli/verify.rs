@@ -10,8 +10,9 @@ use tidegate_engine::Runtime;
 use super::{PipelineArgs, block_on, runtime_options};
 use crate::{
     chain, edges,
+    finding::both,
     output::{Exit, Failed, Outcome},
-    plan,
+    plan, tables,
     verify::{self, Verdict},
 };
 
