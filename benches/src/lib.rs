@@ -11,7 +11,6 @@ pub mod agree;
 pub mod clock;
 pub mod lookups;
 pub mod native;
-pub mod lookups;
 pub mod run;
 pub mod transactions;
 pub mod work;

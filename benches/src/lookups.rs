@@ -34,12 +34,8 @@ impl Lookups {
     pub fn new(rows: usize) -> anyhow::Result<(Self, Duration)> {
         let columns = [("id", Kind::Utf8), ("risk", Kind::Float64)];
         let column = |(name, kind): (&str, Kind)| TableColumn { name: name.to_owned(), kind };
-        let schema = TableSchema::new(
-            "accounts",
-            columns.map(column).into(),
-            &["id"],
-            OnDuplicate::Refuse,
-        )?;
+        let schema =
+            TableSchema::new("accounts", columns.map(column).into(), &["id"], OnDuplicate::Refuse)?;
         let mut builder = TableBuilder::new(schema);
         let begin = Instant::now();
         for from in (0..rows).step_by(CHUNK_ROWS) {
@@ -58,7 +54,7 @@ impl Lookups {
             draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let row = (draw >> 33) % rows as u64;
             // Those that miss look like the others.
-            if (draw >> 20) % MISS_ONE_IN == 0 { row + rows as u64 } else { row }
+            if (draw >> 20).is_multiple_of(MISS_ONE_IN) { row + rows as u64 } else { row }
         };
         let batches = (0..BATCHES).map(|_| keys((0..BATCH_ROWS).map(|_| drawn()))).collect();
         let found = Column::empty(&Kind::Float64);

@@ -121,11 +121,7 @@ fn every_format_gives_the_same_cells() {
 
 #[test]
 fn columns_of_json_lie_where_their_paths_say() {
-    let mut spec = spec(
-        TableFormat::Ndjson,
-        &[("id", Kind::Utf8), ("risk", Kind::Int64)],
-        &["id"],
-    );
+    let mut spec = spec(TableFormat::Ndjson, &[("id", Kind::Utf8), ("risk", Kind::Int64)], &["id"]);
     spec.paths.insert("id".into(), "merchant.id".parse().unwrap());
     spec.paths.insert("risk".into(), "scores[1]".parse().unwrap());
     let table = load_text("{\"merchant\":{\"id\":\"m\"},\"scores\":[1,2]}", &spec).unwrap();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use tidegate_core::{
-    About, Description, Digest, Transform, TransformFactory,
+    About, Description, Digest, Origin, Transform, TransformFactory,
     description::Capability,
     transform::{Breach, Plugin, TransformError},
 };

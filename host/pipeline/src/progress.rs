@@ -11,7 +11,10 @@ use std::{
 use metrics::{Counter, Gauge};
 use tidegate_core::{Position, batcher::Cut, checkpoint::Counts, source::PartitionId};
 
-use crate::{partition::Outcome, process::{LookupStatistics, StageStatistics}};
+use crate::{
+    partition::Outcome,
+    process::{LookupStatistics, StageStatistics},
+};
 
 /// Who did not answer, or answered with a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

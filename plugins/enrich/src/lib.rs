@@ -11,8 +11,8 @@ mod plan;
 use std::ops::Range;
 
 use tidegate_plugin::{
-    About, Batch, Capability, ConfigError, Description, Dimension, Findings, Plugin, Reply, Rule, Severity,
-    Timestamp, Write, export,
+    About, Batch, Capability, ConfigError, Description, Dimension, Findings, Plugin, Reply, Rule,
+    Severity, Timestamp, Write, export,
     reply::{Column, Values},
 };
 
@@ -65,8 +65,7 @@ impl Plugin for Enrich {
         let mut fields = Vec::new();
         let mut defaulted = Vec::new();
         for (i, Field { write, value }) in config.fields.into_iter().enumerate() {
-            let mut planner =
-                Planner { description: &mut description, defaulted: Vec::new() };
+            let mut planner = Planner { description: &mut description, defaulted: Vec::new() };
             let typed = planner.typed(value, &format!("/fields/{i}/value"))?;
             if !planner.defaulted.is_empty() {
                 defaulted.push((write.clone(), planner.defaulted));

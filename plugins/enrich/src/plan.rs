@@ -344,13 +344,19 @@ impl Planner<'_> {
                 Typed::Number(Number::FirstOf(vec![Number::Read(read), default]))
             }
             (LookupType::Integer, Some(Constant::Integer(value))) => {
-                Typed::Integer(Integer::FirstOf(vec![Integer::Read(read), Integer::Constant(value)]))
+                Typed::Integer(Integer::FirstOf(vec![
+                    Integer::Read(read),
+                    Integer::Constant(value),
+                ]))
             }
             (LookupType::Text, Some(Constant::Text(value))) => {
                 Typed::Text(Text::FirstOf(vec![Text::Read(read), Text::Constant(value)]))
             }
             (LookupType::Boolean, Some(Constant::Boolean(value))) => {
-                Typed::Boolean(Boolean::FirstOf(vec![Boolean::Read(read), Boolean::Constant(value)]))
+                Typed::Boolean(Boolean::FirstOf(vec![
+                    Boolean::Read(read),
+                    Boolean::Constant(value),
+                ]))
             }
             (LookupType::Date | LookupType::Timestamp, Some(_)) => {
                 let why = "a date or timestamp has no default: name another operand behind the \

@@ -267,7 +267,10 @@ fn look_ups_are_operands_and_defaults_are_counted() {
     ];
     assert_eq!(written, expected);
     let rules: Vec<Vec<&str>> = outcomes.iter().map(testing::Outcome::rules).collect();
-    assert_eq!(rules, [vec![], vec!["defaulted:risk"], vec!["defaulted:risk"], vec!["defaulted:risk"]]);
+    assert_eq!(
+        rules,
+        [vec![], vec!["defaulted:risk"], vec!["defaulted:risk"], vec!["defaulted:risk"]]
+    );
 }
 
 #[test]

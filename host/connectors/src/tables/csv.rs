@@ -194,8 +194,8 @@ impl<'s> Columns<'s> {
             let mut fields = header.iter().enumerate().filter(|(_, given)| *given == name);
             let Some((field, _)) = fields.next() else {
                 let given: Vec<_> = header.iter().map(|name| format!("`{name}`")).collect();
-                let reason = format!("it has no column `{name}`: its columns are {}",
-                    given.join(", "));
+                let reason =
+                    format!("it has no column `{name}`: its columns are {}", given.join(", "));
                 return Err(TableError::Columns(reason));
             };
             if fields.next().is_some() {

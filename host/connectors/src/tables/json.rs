@@ -13,10 +13,7 @@ const READ_BYTES: usize = 256 << 10;
 
 /// Takes all rows of a stream. Where each element ends, the parser says; what is in it, the
 /// projection reads from its own text, so that numbers are what is written.
-pub(super) fn read(
-    stream: Box<dyn Read + Send>,
-    mut intake: Intake,
-) -> Result<Intake, TableError> {
+pub(super) fn read(stream: Box<dyn Read + Send>, mut intake: Intake) -> Result<Intake, TableError> {
     let mut window = Window { stream, buffer: Vec::new(), done: 0, line: 1, ended: false };
     if window.token()? != Some(b'[') {
         return Err(window.broken("a table is an array of objects, and no `[` is here"));

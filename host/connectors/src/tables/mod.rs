@@ -85,12 +85,7 @@ pub struct CsvTable {
 impl Default for CsvTable {
     /// As RFC 4180 has it, with a header.
     fn default() -> Self {
-        CsvTable {
-            columns: CsvColumns::default(),
-            delimiter: b',',
-            quote: Some(b'"'),
-            trim: false,
-        }
+        CsvTable { columns: CsvColumns::default(), delimiter: b',', quote: Some(b'"'), trim: false }
     }
 }
 
@@ -177,11 +172,8 @@ fn members(spec: &TableSpec) -> Vec<Path> {
 
 /// The digest of a file's content as a table.
 fn digest(spec: &TableSpec, content: Digest) -> Digest {
-    let columns: Vec<Value> = spec
-        .columns
-        .iter()
-        .map(|column| json!([column.name, kind_name(&column.kind)]))
-        .collect();
+    let columns: Vec<Value> =
+        spec.columns.iter().map(|column| json!([column.name, kind_name(&column.kind)])).collect();
     let format = match &spec.format {
         TableFormat::Csv(CsvTable { columns, delimiter, quote, trim }) => {
             let names = match columns {

@@ -8,10 +8,7 @@ use super::{ROW_BYTES_MAX, TableError, intake::Intake};
 use crate::sources::chunks::ChunkLoader;
 
 /// Takes all rows of a stream. Lines with nothing on them are passed over.
-pub(super) fn read(
-    stream: Box<dyn Read + Send>,
-    mut intake: Intake,
-) -> Result<Intake, TableError> {
+pub(super) fn read(stream: Box<dyn Read + Send>, mut intake: Intake) -> Result<Intake, TableError> {
     let mut chunks = ChunkLoader::new(stream, 0, ROW_BYTES_MAX, false);
     let mut line_number = 0;
     while let Some(chunk) = chunks.chunk()? {

@@ -184,9 +184,10 @@ impl Resolver {
         pointer: &str,
     ) -> Option<Recipe> {
         let Some(table) = self.tables.iter().find(|table| table.name() == lookup.table) else {
-            let message =
-                format!("`{}` is read from the table `{}`, which the pipeline does not have",
-                    lookup.column, lookup.table);
+            let message = format!(
+                "`{}` is read from the table `{}`, which the pipeline does not have",
+                lookup.column, lookup.table
+            );
             let known = suggestion(
                 &lookup.table,
                 "its tables are",
@@ -200,8 +201,7 @@ impl Resolver {
         let table = Arc::clone(table);
         let schema = table.schema();
         let Some(column) = schema.column(&lookup.column) else {
-            let message =
-                format!("the table `{}` has no column `{}`", lookup.table, lookup.column);
+            let message = format!("the table `{}` has no column `{}`", lookup.table, lookup.column);
             self.error("unknown-table-column", pointer, message);
             let known = schema.columns().iter().map(|column| column.name.as_str());
             self.suggest(suggestion(&lookup.column, "its columns are", known));

@@ -126,10 +126,8 @@ fn reading(keys: &[&str]) -> Scripted {
 
 /// Corrects every other code by what `fixed` says, and takes every seventh record out.
 fn correcting() -> Scripted {
-    let description = description(
-        &[("fixed", Kind::Utf8), ("n", Kind::Int64)],
-        &[("code", Kind::Utf8)],
-    );
+    let description =
+        description(&[("fixed", Kind::Utf8), ("n", Kind::Int64)], &[("code", Kind::Utf8)]);
     Scripted::new("correcting", description, |batch, _| {
         let Values::Int64(numbers) = &batch.columns[1].values else { unreachable!() };
         let presence = numbers.iter().map(|n| u8::from(n % 2 == 0)).collect();
