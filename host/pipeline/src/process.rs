@@ -94,7 +94,9 @@ pub struct StageStatistics {
     pub impure: u64,
     /// How the first of them differed.
     pub impurity: Option<String>,
-    /// Findings, one count for each rule of the plugin's description.
+    /// The ids of the rules of the plugin's description.
+    pub rules: Vec<String>,
+    /// Findings, one count for each rule.
     pub findings: Vec<u64>,
     /// What became of its look-ups, one entry a table.
     pub lookups: Vec<LookupStatistics>,

@@ -314,6 +314,15 @@ impl Progress {
                 let (pipeline, stage) = (self.meters.pipeline.clone(), stage.stage.clone());
                 metrics::counter!(name, "pipeline" => pipeline, "stage" => stage).increment(count);
             }
+            for (rule, count) in stage.rules.iter().zip(&stage.findings) {
+                metrics::counter!(
+                    "tidegate_stage_findings_total",
+                    "pipeline" => self.meters.pipeline.clone(),
+                    "stage" => stage.stage.clone(),
+                    "rule" => rule.clone(),
+                )
+                .increment(*count);
+            }
             for LookupStatistics { table, hits, misses } in &stage.lookups {
                 for (outcome, count) in [("hit", *hits), ("miss", *misses)] {
                     metrics::counter!(

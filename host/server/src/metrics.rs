@@ -109,6 +109,11 @@ pub const METRICS: &[Metric] = &[
         "Ranges in which too many records broke the plugin.",
     ),
     counter(
+        "tidegate_stage_findings_total",
+        &["pipeline", "stage", "rule"],
+        "Findings of the plugin in committed ranges, by the rule that was met.",
+    ),
+    counter(
         "tidegate_lookups_total",
         &["pipeline", "stage", "table", "outcome"],
         "Look-ups of committed ranges, one a row and key, by whether the table has the key: hit \

@@ -49,6 +49,7 @@ impl StageRun {
             compacted: description.reads.iter().map(|read| Column::empty(&read.kind)).collect(),
             statistics: StageStatistics {
                 stage: stage.name.to_string(),
+                rules: description.rules.iter().map(|rule| rule.id.clone()).collect(),
                 findings: vec![0; description.rules.len()],
                 lookups: tables(plan, stage),
                 ..StageStatistics::default()

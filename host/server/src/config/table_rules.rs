@@ -81,7 +81,7 @@ impl Rules<'_> {
         let unknown = |name: &&String| !csv.names.is_empty() && !csv.names.contains(*name);
         for name in table.columns.keys().filter(unknown) {
             let message = format!("`names` has no column `{name}`");
-            self.find("unknown-name", &format!("{pointer}/columns/{name}"), message);
+            self.find("unknown-name", &step(&step(pointer, "columns"), name), message);
             self.suggest(nearest(name, csv.names.iter().map(String::as_str)));
         }
     }
