@@ -129,3 +129,8 @@ fn webhooks() {
 fn order_lines() {
     over_shared("retail", "retail", &["sales", "returns"]);
 }
+
+#[test]
+fn weather_looked_up_in_tables() {
+    over_shared("weather", "lookups", &["compared"]);
+}

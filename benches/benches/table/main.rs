@@ -7,6 +7,7 @@
 //! the ways to do the work come to is compared, record by record, before anything is timed.
 
 mod calls;
+mod lookups;
 mod parse;
 mod peers;
 mod sweep;
@@ -34,7 +35,7 @@ struct Args {
     /// Ends with one JSON object of all rows and ratios.
     #[arg(long)]
     json: bool,
-    /// Also batch sizes, record sizes, chain lengths and cores.
+    /// Also batch sizes, record sizes, chain lengths, cores, and a table of ten million rows.
     #[arg(long)]
     sweep: bool,
     /// How many transactions.
@@ -235,6 +236,7 @@ fn main() -> anyhow::Result<()> {
     parse::add_rows(&mut table, &scene)?;
     calls::add_rows(&mut table, &plugins, &scene)?;
     calls::add_instances(&mut table, &plugins)?;
+    lookups::add_rows(&mut table, args.sweep)?;
     for contest in &contests {
         contest.add_rows(&mut table, &scene);
     }

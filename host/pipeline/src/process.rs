@@ -106,8 +106,24 @@ pub struct StageStatistics {
     pub impure: u64,
     /// How the first of them differed.
     pub impurity: Option<String>,
-    /// Findings, one count for each rule of the plugin's description.
+    /// The ids of the rules of the plugin's description.
+    pub rules: Vec<String>,
+    /// Findings, one count for each rule.
     pub findings: Vec<u64>,
+    /// What became of its look-ups, one entry a table.
+    pub lookups: Vec<LookupStatistics>,
+}
+
+/// What became of a stage's look-ups in one table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LookupStatistics {
+    /// The table's name.
+    pub table: String,
+    /// Rows, of those that met the stage's condition, whose key is in the table: each as often as
+    /// there are keys that the stage looks it up by.
+    pub hits: u64,
+    /// Those whose key is not, or is incomplete.
+    pub misses: u64,
 }
 
 /// Processing a range failed. The processor is of no use after it: the range is discarded.

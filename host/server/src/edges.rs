@@ -109,7 +109,7 @@ fn generator_config(written: &config::Generator) -> anyhow::Result<GeneratorConf
     })
 }
 
-fn input_compression(compression: InputCompression) -> Compression {
+pub(crate) fn input_compression(compression: InputCompression) -> Compression {
     match compression {
         InputCompression::Auto => Compression::ByExtension,
         InputCompression::None => Compression::Plain,

@@ -4,7 +4,7 @@ use std::{str::FromStr, sync::Arc};
 
 use serde_json::{Value, json};
 use tidegate_core::{
-    Digest, TransformFactory,
+    Digest, LookupTable, TransformFactory,
     batcher::{BatchLimit, RangeLimit},
     sink::Naming,
 };
@@ -36,8 +36,9 @@ pub(crate) const AGE_OF_STREAMS: TimeSpan = TimeSpan::seconds(5);
 pub fn build(
     loaded: &Loaded,
     stages: &[LoadedStage],
+    tables: Vec<Arc<LookupTable>>,
 ) -> Result<(Arc<Plan>, Vec<Finding>), Vec<Finding>> {
-    let spec = spec(&loaded.config, stages);
+    let spec = PlanSpec { tables, ..spec(&loaded.config, stages) };
     match Plan::build(spec) {
         Ok(plan) => {
             let warnings = findings(loaded, plan.warnings());
@@ -53,7 +54,8 @@ fn findings(loaded: &Loaded, found: &plan::Findings) -> Vec<Finding> {
         // The filter is the source's there, and trees are the sinks'.
         let pointer = it.pointer.replace("/source/filter", "/filter");
         let pointer = pointer.replace("/tree", "/directory/tree");
-        let finding = loaded.finding(it.code, &pointer, it.message.clone());
+        let mut finding = loaded.finding(it.code, &pointer, it.message.clone());
+        finding.suggestion = it.suggestion.clone();
         match it.level {
             plan::Level::Warning => finding.warning(),
             plan::Level::Error => finding,
@@ -71,6 +73,7 @@ fn spec(config: &Config, stages: &[LoadedStage]) -> PlanSpec {
         source: config.source.name.clone(),
         partition_key: config.source.partition_key().map(|it| it.0),
         filter: config.filter.clone(),
+        tables: Vec::new(),
         stages: config.stages.iter().zip(stages).map(|(it, loaded)| stage(it, loaded)).collect(),
         sinks: config.sinks.iter().map(sink).collect(),
         dead_letters: DeadLetterSpec {

@@ -10,27 +10,27 @@ const CHUNK_BYTES: usize = 512 << 10;
 
 /// Whole lines, back to back: the last one ends with its line feed, or with the stream.
 #[derive(Debug)]
-pub(super) struct Chunk {
+pub(crate) struct Chunk {
     /// Where the first byte stands in the stream.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// The bytes.
-    pub(super) bytes: Bytes,
+    pub(crate) bytes: Bytes,
     /// Set where this is a single line that was too large to keep: its length without the line
     /// feed. `bytes` holds how it begins, without one.
-    pub(super) cut_off: Option<CutOff>,
+    pub(crate) cut_off: Option<CutOff>,
 }
 
 /// A line of which only the beginning was kept.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CutOff {
+pub(crate) struct CutOff {
     /// How long it is, without its line feed.
-    pub(super) line_bytes: u64,
+    pub(crate) line_bytes: u64,
     /// Where the next line starts in the stream.
-    pub(super) end: u64,
+    pub(crate) end: u64,
 }
 
 /// Reads chunks from a stream.
-pub(super) struct ChunkLoader {
+pub(crate) struct ChunkLoader {
     stream: Box<dyn Read + Send>,
     /// Where the carry starts in the stream.
     offset: u64,
@@ -53,7 +53,7 @@ const RETIRED_MAX: usize = 4;
 
 impl ChunkLoader {
     /// Reads a stream whose next byte stands at `offset`, at the start of a line.
-    pub(super) fn new(
+    pub(crate) fn new(
         stream: Box<dyn Read + Send>,
         offset: u64,
         line_bytes_max: usize,
@@ -72,7 +72,7 @@ impl ChunkLoader {
     }
 
     /// Takes back the buffer of a chunk that has been used up.
-    pub(super) fn take_back(&mut self, bytes: Bytes) {
+    pub(crate) fn take_back(&mut self, bytes: Bytes) {
         // Larger ones were for a line of unusual size, smaller ones end a stream.
         let usual = (CHUNK_BYTES / 2..=CHUNK_BYTES).contains(&bytes.len());
         if usual && self.retired.len() < RETIRED_MAX {
@@ -81,7 +81,7 @@ impl ChunkLoader {
     }
 
     /// The next lines; none at the end of the stream.
-    pub(super) fn chunk(&mut self) -> io::Result<Option<Chunk>> {
+    pub(crate) fn chunk(&mut self) -> io::Result<Option<Chunk>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }

@@ -4,9 +4,9 @@
 //! so that a tree may be moved. Files are read to the end that they have when it is reached: a
 //! file should be whole when it appears (write it elsewhere, then rename it).
 
-mod chunks;
+pub(crate) mod chunks;
 mod compression;
-mod csv;
+pub(crate) mod csv;
 mod files;
 mod fingerprint;
 mod lines;

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tidegate_core::{Condition, Digest, Path, TransformFactory, sink::Naming};
+use tidegate_core::{Condition, Digest, LookupTable, Path, TransformFactory, sink::Naming};
 
 use crate::encode::Tree;
 
@@ -22,6 +22,8 @@ pub struct PlanSpec {
     pub partition_key: Option<Path>,
     /// Records that don't meet it are filtered before the first stage.
     pub filter: Option<Condition>,
+    /// The tables that plugins may look up in. All partitions and workers share each.
+    pub tables: Vec<Arc<LookupTable>>,
     /// The plugins, in order.
     pub stages: Vec<StageSpec>,
     /// Where rows go, in order; a row goes to each sink whose condition it meets.
@@ -44,6 +46,7 @@ impl PlanSpec {
             source: source.to_owned(),
             partition_key: None,
             filter: None,
+            tables: Vec::new(),
             stages: Vec::new(),
             sinks: Vec::new(),
             dead_letters: DeadLetterSpec::new("dead-letters"),

@@ -4,6 +4,7 @@
 mod invariants;
 mod isolation;
 mod letters;
+mod lookups;
 mod model;
 
 mod plans;

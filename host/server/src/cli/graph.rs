@@ -13,10 +13,10 @@ use super::{PipelineArgs, check, runtime_options};
 use crate::{
     chain,
     config::Loaded,
-    finding::Finding,
+    finding::{Finding, both},
     lineage::{ConditionNode, Impact, Lineage, Notice, ReadNode, Role, Step, User, named},
     output::{Exit, Failed, Outcome},
-    plan,
+    plan, tables,
 };
 
 /// What `graph` takes.
@@ -109,8 +109,8 @@ fn lineage(loaded: &Loaded) -> Result<Result<(Lineage, Vec<Finding>), Vec<Findin
     let runtime = Runtime::new(runtime_options(&loaded.config))
         .context("failed to start the runtime of plugins")
         .map_err(Failed::environment)?;
-    Ok(chain::load(loaded, &runtime).and_then(|stages| {
-        let (_, warnings) = plan::build(loaded, &stages)?;
+    Ok(both(chain::load(loaded, &runtime), tables::load(loaded)).and_then(|(stages, tables)| {
+        let (_, warnings) = plan::build(loaded, &stages, tables)?;
         let plugins = stages.iter().map(|stage| stage.factory.plugin());
         Ok((Lineage::of(&loaded.config, plugins), warnings))
     }))

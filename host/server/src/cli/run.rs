@@ -26,7 +26,8 @@ use tidegate_core::{
 };
 use tidegate_engine::Runtime;
 use tidegate_pipeline::{
-    Environment, Error, Event, Pipeline, Plan, Report, StopHandle, Workers, shutdown,
+    Environment, Error, Event, Pipeline, Plan, Report, StopHandle, Workers,
+    process::LookupStatistics, shutdown,
 };
 use tokio::{
     net::TcpListener,
@@ -269,11 +270,13 @@ pub(super) async fn record_generation(
     store: &SqliteStore,
     clock: &dyn Clock,
 ) -> Result<(), Failed> {
+    let described = plan.describe();
     let generation = Generation {
         digest: plan.generation(),
         recorded_at: clock.now(),
-        contents: json!({ "pipeline": loaded.config.pipeline, "stages": plan.describe().stages })
-            .to_string(),
+        contents: json!({ "pipeline": loaded.config.pipeline, "stages": described.stages,
+                          "tables": described.tables })
+        .to_string(),
     };
     let recorded = store.record_generation(generation).await;
     recorded.context("failed to record the generation").map_err(Failed::environment)
@@ -404,6 +407,11 @@ fn outcome(config: &Config, report: &Report, seconds: f64) -> Outcome {
         })
         .collect();
     let records_per_second = counts.read.records as f64 / seconds.max(1e-9);
+    let lookups: Vec<Value> = lookups(report)
+        .map(|(stage, it)| {
+            json!({ "stage": stage, "table": it.table, "hits": it.hits, "misses": it.misses })
+        })
+        .collect();
     let data = json!({
         "pipeline": config.pipeline,
         "read": counts.read.records,
@@ -419,6 +427,7 @@ fn outcome(config: &Config, report: &Report, seconds: f64) -> Outcome {
         "recovered_ranges": report.partitions.iter().map(|it| it.recovered).sum::<u64>(),
         "objects": report.objects,
         "object_bytes": report.object_bytes,
+        "lookups": lookups,
         "partitions": report.partitions.len(),
         "complete": report.is_complete(),
         "interrupted": report.interrupted,
@@ -464,11 +473,22 @@ fn text(config: &Config, report: &Report, seconds: f64, rate: f64) -> String {
         "  {rate:.0} records/s over {seconds:.1} s, {} ranges, {} objects",
         report.ranges, report.objects
     );
+    for (stage, LookupStatistics { table, hits, misses }) in lookups(report) {
+        let _ = writeln!(text, "  stage {stage} in table {table}: {hits} hits, {misses} misses");
+    }
     for partition in report.stopped() {
         let error = partition.error.as_ref().map(|error| format!(": {}", Chain(error)));
         let _ = writeln!(text, "  stopped: {}{}", partition.partition, error.unwrap_or_default());
     }
     text
+}
+
+/// What each stage looked up in each table.
+fn lookups(report: &Report) -> impl Iterator<Item = (&str, &LookupStatistics)> {
+    report
+        .stages
+        .iter()
+        .flat_map(|stage| stage.lookups.iter().map(|of_table| (stage.stage.as_str(), of_table)))
 }
 
 /// An error and its causes.

@@ -16,6 +16,8 @@ mod rules;
 mod shape;
 mod sink;
 mod source;
+mod table;
+mod table_rules;
 mod tests;
 mod tree;
 mod units;
@@ -39,6 +41,7 @@ pub use source::{
     Csv, CsvEmpty, CsvHeader, CsvMismatch, CsvType, Generator, InputCompression, Ndjson, Source,
     Stdin, Weights, WholeFile,
 };
+pub use table::{OnDuplicate, Table, TableCsv, TableFormat, TableKind};
 pub use tests::{
     Expected, ExpectedLetter, ExpectedVerdict, LoadedTests, TestCase, TestFile, load_tests,
 };
@@ -239,6 +242,7 @@ fn resolve_paths(config: &mut Config, base: &Path) {
     let resolve = |path: &mut PathBuf| *path = base.join(&*path);
     resolve(&mut config.data_dir);
     resolve(&mut config.dead_letters.directory);
+    config.tables.iter_mut().for_each(|table| resolve(&mut table.path));
     for stage in &mut config.stages {
         resolve(&mut stage.plugin);
         stage.config_file.iter_mut().for_each(resolve);

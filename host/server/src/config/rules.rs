@@ -17,6 +17,7 @@ use crate::finding::{Finding, SourceFile};
 pub(super) fn check(config: &Config, node: &Node, file: &SourceFile) -> Vec<Finding> {
     let mut rules = Rules { node, file, findings: Vec::new() };
     rules.source(&config.source);
+    rules.tables(&config.tables);
     rules.names("/stages", config.stages.iter().map(|stage| stage.name.as_str()));
     for (i, stage) in config.stages.iter().enumerate() {
         let pointer = step("/stages", i);
@@ -50,20 +51,20 @@ pub(super) fn check(config: &Config, node: &Node, file: &SourceFile) -> Vec<Find
     rules.findings
 }
 
-struct Rules<'a> {
+pub(super) struct Rules<'a> {
     node: &'a Node,
     file: &'a SourceFile,
-    findings: Vec<Finding>,
+    pub(super) findings: Vec<Finding>,
 }
 
 impl Rules<'_> {
-    fn find(&mut self, code: &'static str, pointer: &str, message: impl Into<String>) {
+    pub(super) fn find(&mut self, code: &'static str, pointer: &str, message: impl Into<String>) {
         let place = self.node.place_of(pointer);
         self.findings.push(Finding::error(code, self.file, place, pointer, message));
     }
 
     /// Names are directories, metric labels and keys of stored state.
-    fn names<'n>(&mut self, list: &str, names: impl Iterator<Item = &'n str>) {
+    pub(super) fn names<'n>(&mut self, list: &str, names: impl Iterator<Item = &'n str>) {
         let mut seen = BTreeMap::new();
         for (i, name) in names.enumerate() {
             let pointer = step(&step(list, i), "name");

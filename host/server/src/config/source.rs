@@ -143,7 +143,7 @@ impl Csv {
 }
 
 /// One ASCII character that ends no line.
-fn single(text: &str) -> Option<u8> {
+pub(super) fn single(text: &str) -> Option<u8> {
     match text.as_bytes() {
         [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0) => Some(*byte),
         _ => None,

@@ -16,9 +16,9 @@ use tidegate_pipeline::{Plan, RangeContext, RangeOutput, Settings, states::NoSta
 use crate::{
     DEAD_LETTERS, chain,
     config::{ByteSize, Compression, Loaded, LoadedTests, Rotation, TestCase},
-    finding::Finding,
+    finding::{Finding, both},
     letters::Letter,
-    objects, plan,
+    objects, plan, tables,
 };
 
 /// A pipeline that is tested.
@@ -59,8 +59,8 @@ impl Pipeline {
         }
         loaded.config.dead_letters.compression = Compression::None;
         loaded.config.dead_letters.compression_level = None;
-        let stages = chain::load(&loaded, runtime)?;
-        let (plan, _) = plan::build(&loaded, &stages)?;
+        let (stages, tables) = both(chain::load(&loaded, runtime), tables::load(&loaded))?;
+        let (plan, _) = plan::build(&loaded, &stages, tables)?;
         let rules = |stage: &chain::LoadedStage| {
             let rules = &stage.factory.plugin().description.rules;
             rules.iter().map(|rule| rule.id.clone()).collect()

@@ -4,7 +4,7 @@
 //! Where a row ends depends on nothing but the bytes from its start on. That makes a replay exact:
 //! whoever starts behind a row finds the rows that a reader from the file's start found.
 
-mod row;
+pub(crate) mod row;
 mod table;
 
 use std::{collections::BTreeMap, io, sync::Arc};
@@ -15,6 +15,7 @@ use super::{
     lines::{Stream, broken},
 };
 use row::RowParser;
+pub(crate) use table::is_number;
 use table::{Columns, ColumnsError, Rows};
 use tidegate_core::source::SourceError;
 

@@ -494,7 +494,8 @@ impl CsvType {
     }
 }
 
-fn is_number(text: &str) -> bool {
+/// Whether a text is a number as JSON writes it.
+pub(crate) fn is_number(text: &str) -> bool {
     let digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
     let bytes = text.as_bytes();
     // White space around it is no part of a number, and nothing else begins and ends like one.
