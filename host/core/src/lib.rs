@@ -17,6 +17,7 @@ pub mod description;
 pub mod digest;
 pub mod failure;
 pub mod json;
+pub mod parquet;
 pub mod path;
 pub mod position;
 pub mod record;
