@@ -23,6 +23,7 @@ use tidegate_core::{
         Counts, Exclusion, Lease, Manifest, ManifestObject, StateChange, StateRow, StoreError,
         Tally,
     },
+    parquet,
     sink::{Naming, Object, SinkError, SinkErrorKind},
     source::{PartitionId, Resume},
     tracker::{Span, Ticket, Tracker},
@@ -34,7 +35,9 @@ use crate::{
     failpoint::{ProtocolStep, Side},
     owner::{Owner, chain},
     plan::Plan,
-    process::{RangeContext, RangeObject, RangeOutput, RangeProcessor, StageStatistics},
+    process::{
+        ProcessError, RangeContext, RangeObject, RangeOutput, RangeProcessor, StageStatistics,
+    },
     progress::{Event, Seam},
     retry::Attempts,
     run::Shared,
@@ -307,7 +310,8 @@ impl Owner {
         for object in &manifest.superseded {
             self.reach(ProtocolStep::Occupy, Side::Before).await;
             let sink = self.sink(&object.sink, manifest)?;
-            let empty = empty_object(&object.key);
+            let schema = self.shared.plan.schema_of(&object.sink);
+            let empty = empty_object(&object.key, schema).map_err(Error::Process)?;
             self.insist(Seam::Sink(object.sink.as_str().into()), async || {
                 let occupied = sink.occupy(&empty, object.digest).await;
                 occupied.map_err(|error| refused(&partition, manifest, &*sink, error))
@@ -469,14 +473,20 @@ fn split(tickets: Vec<Ticket>, destinations: usize) -> Vec<Vec<Ticket>> {
 }
 
 /// An object that holds nothing and is valid: what an empty file of its kind looks like.
-fn empty_object(key: &str) -> Object {
+fn empty_object(key: &str, schema: Option<&Arc<parquet::Schema>>) -> Result<Object, ProcessError> {
     let content: &[u8] = match key.rsplit('.').next() {
         Some("gz") => &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         Some("zst") => &[0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0],
         _ => &[],
     };
-    let content = Bytes::from_static(content);
-    Object { key: key.to_owned(), digest: ObjectDigest::of(&content), content }
+    let content = match schema {
+        Some(schema) => {
+            let file = schema.empty_file();
+            file.map_err(|source| ProcessError::Encode { key: key.to_owned(), source })?.into()
+        }
+        None => Bytes::from_static(content),
+    };
+    Ok(Object { key: key.to_owned(), digest: ObjectDigest::of(&content), content })
 }
 
 /// A sink's refusal. Other bytes under a key of ours are somebody else's.
@@ -576,7 +586,7 @@ mod tests {
 
     #[test]
     fn an_empty_object_is_a_valid_file_of_its_kind() {
-        let content = |key| empty_object(key).content;
+        let content = |key| empty_object(key, None).expect("there is memory").content;
         assert_eq!(content("part.jsonl").len(), 0);
         let mut text = Vec::new();
         let gzip = content("part.jsonl.gz");

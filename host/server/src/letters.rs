@@ -60,7 +60,7 @@ pub(crate) async fn each(
     mut visit: impl FnMut(Letter) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     for file in objects::files(directory)? {
-        objects::each_line(&file, |batch| {
+        objects::each_record(&file, |batch| {
             (0..batch.len()).try_for_each(|row| visit(Letter::parse(batch.record(row))?))
         })
         .await

@@ -108,6 +108,12 @@ pub const METRICS: &[Metric] = &[
         &["pipeline", "stage"],
         "Ranges in which too many records broke the plugin.",
     ),
+    counter(
+        "tidegate_column_nulled_total",
+        &["pipeline", "sink", "column"],
+        "Values that a column of a Parquet sink could not have and that were written as nulls, \
+         those of discarded ranges included.",
+    ),
     gauge("tidegate_partitions_waiting", "Partitions that wait for something unavailable."),
     gauge("tidegate_partitions_open", "Partitions that are being read."),
 ];

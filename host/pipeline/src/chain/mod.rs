@@ -16,6 +16,7 @@ pub(crate) mod parts;
 mod route;
 mod stage;
 pub(crate) mod table;
+mod tabulate;
 
 use std::collections::BTreeMap;
 
@@ -59,6 +60,8 @@ pub(crate) struct Chain {
     pub(crate) exclusions: Vec<Exclusion>,
     pinned: BTreeMap<Position, Vec<Exclusion>>,
     letter: Vec<u8>,
+    /// For each sink and column of its files, how many values became nulls.
+    nulled: Vec<Vec<u64>>,
 }
 
 impl Chain {
@@ -87,6 +90,7 @@ impl Chain {
             exclusions: context.exclusions.clone(),
             pinned,
             letter: Vec::new(),
+            nulled: tabulate::counts(plan),
         }
     }
 

@@ -11,3 +11,4 @@ mod plugins;
 mod purity;
 mod states;
 mod support;
+mod tables;

@@ -49,9 +49,6 @@ fn a_file_that_was_cut_is_refused() {
 
 #[test]
 fn flipped_bits_break_nothing_but_the_file() {
-    // The library's panics are caught, and would be told of on standard error each time.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
     let mut refused = 0;
     for file in samples() {
         for at in 0..file.len() {
@@ -62,7 +59,6 @@ fn flipped_bits_break_nothing_but_the_file() {
             }
         }
     }
-    std::panic::set_hook(hook);
     assert!(refused > 500, "only {refused} were refused");
 }
 
