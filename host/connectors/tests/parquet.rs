@@ -176,6 +176,8 @@ async fn a_broken_file_is_refused_and_a_broken_page_ends_its_partition() {
         }
     };
     assert!((10_000..20_000).contains(&rows), "{rows} rows came before it");
+    let again = reader.read(ALL).await.err().unwrap();
+    assert_eq!(again.kind, SourceErrorKind::Broken, "{again}");
     assert_eq!(error.kind, SourceErrorKind::Broken, "{error}");
     assert!(error.to_string().contains(&format!("damaged behind row {rows}")), "{error}");
 }

@@ -63,6 +63,8 @@ pub struct Rows {
     /// How many rows of the open row group are decoded at a time.
     stride: usize,
     validator: Validator,
+    /// What ended the last read, of which the rows before it were returned first.
+    failed: Option<ReadError>,
 }
 
 impl File {
@@ -100,6 +102,7 @@ impl File {
                 decoded: 0,
                 stride: ROWS_MAX,
                 validator: Validator::default(),
+                failed: None,
             };
             rows.pass(row)?;
             Ok(rows)
@@ -109,22 +112,34 @@ impl File {
 
 impl Rows {
     /// The next rows: no more than `rows_max`, and about as many as have `bytes_max` bytes; none
-    /// at the end of the file.
+    /// at the end of the file. Fails behind the last sound row, and is of no use then.
     pub fn read(
         &mut self,
         rows_max: usize,
         bytes_max: usize,
     ) -> Result<Option<JsonRows>, ReadError> {
-        unharmed(|| {
-            let mut rows = JsonRows::default();
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let mut rows = JsonRows::default();
+        let read = unharmed(|| {
             while rows.ends.len() < rows_max.max(1)
                 && (rows.ends.is_empty() || rows.bytes.len() < bytes_max)
                 && self.has_row()?
             {
                 self.write_row(&mut rows)?;
             }
-            Ok((!rows.ends.is_empty()).then_some(rows))
-        })
+            Ok(())
+        });
+        match (read, rows.ends.last()) {
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(end)) => {
+                rows.bytes.truncate(*end);
+                self.failed = Some(error);
+            }
+            (Ok(()), _) => {}
+        }
+        Ok((!rows.ends.is_empty()).then_some(rows))
     }
 
     /// Passes over the first rows of the file.

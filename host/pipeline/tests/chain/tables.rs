@@ -72,10 +72,8 @@ fn halving() -> Arc<Scripted> {
         half.presence = n.iter().map(|n| u8::from(n % 2 != 0)).collect();
         let mut note = texts(n.iter().map(|n| format!("note {n}")));
         note.presence = n.iter().map(|n| if *n == 3 { 3 } else { 0 }).collect();
-        let mut reply = Reply::default();
-        reply.verdicts = vec![0; rows];
-        reply.columns = vec![half, note];
-        Ok(reply)
+        let columns = vec![half, note];
+        Ok(Reply { verdicts: vec![0; rows], columns, ..Reply::default() })
     }))
 }
 
