@@ -537,7 +537,7 @@ fn digest_states(states: &[StateChange]) -> Digest {
 mod tests {
     use std::io::Read;
 
-    use tidegate_core::{Position, checkpoint::DestinationCounts};
+    use tidegate_core::{Kind, Position, checkpoint::DestinationCounts, parquet::Field};
 
     use super::*;
 
@@ -594,5 +594,12 @@ mod tests {
         let zstd = content("part.jsonl.zst");
         zstd::stream::copy_decode(&*zstd, &mut text).expect("a valid frame");
         assert!(text.is_empty());
+        let field = Field { name: "a".to_owned(), kind: Kind::Utf8, required: false };
+        let limit = parquet::RowGroupLimit::default();
+        let schema = parquet::Schema::new(vec![field], parquet::Codec::Plain, limit);
+        let schema = Arc::new(schema.expect("one column makes a schema"));
+        let empty = empty_object("part.parquet", Some(&schema)).expect("there is memory");
+        let file = parquet::File::open(Arc::new(empty.content), parquet::RowFormat::default());
+        assert_eq!(file.expect("a valid file").row_count(), 0);
     }
 }

@@ -44,10 +44,7 @@ pub use schema::Schema;
 #[cfg(feature = "parquet")]
 pub use write::Writer;
 
-use crate::{
-    column::{Column, Values},
-    description::Kind,
-};
+use crate::description::Kind;
 
 /// The extension of the files' names.
 pub const EXTENSION: &str = "parquet";
@@ -199,21 +196,4 @@ pub struct RowDefect {
     pub code: &'static str,
     /// What is wrong and what to do about it, without the value.
     pub message: String,
-}
-
-/// How many bytes a row's values take, before they are encoded. Limits count in these.
-fn row_bytes(columns: &[&Column], row: usize) -> u64 {
-    let bytes = |column: &Column| {
-        if column.presence_of(row) != 0 {
-            return 1;
-        }
-        1 + match &column.values {
-            Values::Boolean(_) => 1,
-            Values::Date(_) => 4,
-            Values::Enumeration(_) => 4,
-            Values::Int64(_) | Values::Float64(_) | Values::Timestamp(_) => 8,
-            Values::Utf8(texts) | Values::Json(texts) => 4 + texts.get(row).len() as u64,
-        }
-    };
-    columns.iter().map(|column| bytes(column)).sum()
 }

@@ -9,7 +9,7 @@ use parquet::{
     file::writer::{SerializedColumnWriter, SerializedFileWriter},
 };
 
-use super::{Field, Room, Schema, row_bytes};
+use super::{Field, Room, Schema};
 use crate::{
     column::{Column, Values},
     description::Kind,
@@ -212,4 +212,21 @@ impl Buffer {
         self.values.clear();
         Ok(())
     }
+}
+
+/// How many bytes a row's values take, before they are encoded. Limits count in these.
+fn row_bytes(columns: &[&Column], row: usize) -> u64 {
+    let bytes = |column: &Column| {
+        if column.presence_of(row) != 0 {
+            return 1;
+        }
+        1 + match &column.values {
+            Values::Boolean(_) => 1,
+            Values::Date(_) => 4,
+            Values::Enumeration(_) => 4,
+            Values::Int64(_) | Values::Float64(_) | Values::Timestamp(_) => 8,
+            Values::Utf8(texts) | Values::Json(texts) => 4 + texts.get(row).len() as u64,
+        }
+    };
+    columns.iter().map(|column| bytes(column)).sum()
 }
