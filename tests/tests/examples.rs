@@ -125,6 +125,21 @@ fn webhooks() {
     over_shared("github", "events", &["webhooks"]);
 }
 
+/// One example writes files and the other reads them: each holds what the first left to both.
+#[test]
+fn parquet_out_and_in() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name);
+    for name in ["parquet", "parquet-back"] {
+        // The files' names are names of partitions, and so relative.
+        let from = root().join("examples").join(name).join("pipeline.yaml");
+        fs::copy(from, path(&format!("{name}.yaml"))).expect("a fresh folder");
+    }
+    let program = |name| Program::new(path(name)).with("PARQUET_DIR", ".").with("LAKE", "lake");
+    check("parquet", program("parquet.yaml"), folder.path(), &["lake"]);
+    check("parquet-back", program("parquet-back.yaml"), &path("back"), &["events"]);
+}
+
 #[test]
 fn order_lines() {
     over_shared("retail", "retail", &["sales", "returns"]);

@@ -100,6 +100,7 @@ fn paths_that_the_documents_name_exist() {
         "docs/plugins.md",
         "docs/json.md",
         "docs/lineage.md",
+        "docs/parquet.md",
         "docs/performance.md",
     ] {
         let text = fs::read_to_string(root().join(document)).expect(document);

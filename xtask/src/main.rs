@@ -7,6 +7,7 @@ mod bench;
 mod demo;
 mod guests;
 mod nab;
+mod pyarrow;
 mod shell;
 mod test;
 

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::shell;
+use crate::{pyarrow, shell};
 
 /// What the tests take.
 #[derive(clap::Args)]
@@ -32,6 +32,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         [("TIDEGATE_KILLS", "10"), ("TIDEGATE_CASES", "256"), ("TIDEGATE_SEEDS", "200")]
     };
     let mut host = shell::cargo();
+    if let Some(python) = pyarrow::python() {
+        host.env("TIDEGATE_PYARROW", python);
+    }
     host.arg("test").args(workspace).arg("--no-fail-fast");
     summary.run("host, SDK and integration", &mut host, &counts, &tidegate)?;
 

@@ -7,6 +7,7 @@
 //! the ways to do the work come to is compared, record by record, before anything is timed.
 
 mod calls;
+mod formats;
 mod lookups;
 mod parse;
 mod peers;
@@ -227,6 +228,7 @@ fn main() -> anyhow::Result<()> {
 
     let history = Extras { history: true, ..Extras::default() };
     let history = plugins.plan(&work::chain(history), Purity::Off)?;
+    let formats = formats::plans(&plugins)?;
     let mut table = Table::default();
     table.add("read_and_split", || {
         let begin = clock::process_nanoseconds();
@@ -240,6 +242,7 @@ fn main() -> anyhow::Result<()> {
     for contest in &contests {
         contest.add_rows(&mut table, &scene);
     }
+    formats::add_rows(&mut table, &formats, &scene);
     table.add_work("keyed_anomaly_chain", args.records, || {
         io.block_on(run::splice(&history, &scene.batches))
     });

@@ -18,6 +18,7 @@ pub mod digest;
 pub mod failure;
 pub mod json;
 pub mod lookup;
+pub mod parquet;
 pub mod path;
 pub mod position;
 pub mod record;

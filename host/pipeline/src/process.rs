@@ -174,7 +174,7 @@ pub enum ProcessError {
         rows: u64,
     },
     /// An object could not be encoded.
-    #[error("failed to compress `{key}`")]
+    #[error("failed to encode `{key}`")]
     Encode {
         /// The object's name.
         key: String,
@@ -224,12 +224,17 @@ pub struct RangeProcessor {
 impl RangeProcessor {
     pub(crate) fn open(plan: Arc<Plan>, context: RangeContext) -> Result<Self, ProcessError> {
         let slug = encode::slug(&context.partition.0);
+        let schema = |destination: usize| {
+            let table = plan.sinks.get(destination).and_then(|sink| sink.table.as_ref());
+            table.map(|table| table.schema.clone())
+        };
         let naming = |destination, compression, part_records_max, part_bytes_max| Naming {
             destination,
             slug: slug.clone(),
             range: context.range,
             revision: context.revision,
             compression,
+            schema: schema(destination),
             part_records_max,
             part_bytes_max,
             buffers: plan.buffers.clone(),
@@ -274,6 +279,7 @@ impl RangeProcessor {
         for objects in objects {
             made.extend(objects.finish()?);
         }
+        chain.report_nulled(&plan);
         let counts = chain.counts;
         let destinations = std::mem::take(&mut chain.destinations);
         let exclusions = std::mem::take(&mut chain.exclusions);

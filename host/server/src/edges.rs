@@ -12,7 +12,7 @@ use tidegate_connectors::{
         FileSourceConfig, Framing, LineLimits, StandardInput, StandardInputConfig,
     },
 };
-use tidegate_core::{Sink, Source, Timestamp};
+use tidegate_core::{Sink, Source, Timestamp, parquet::RowFormat};
 
 use crate::{
     DEAD_LETTERS,
@@ -43,6 +43,10 @@ pub(crate) fn source(loaded: &Loaded, run: &str) -> anyhow::Result<Arc<dyn Sourc
     if let Some(csv) = &written.csv {
         let framing = Framing::Csv(Arc::new(csv_format(csv)?));
         return Ok(files(&csv.paths, csv.compression, framing));
+    }
+    if let Some(parquet) = &written.parquet {
+        let framing = Framing::Parquet(row_format(parquet));
+        return Ok(files(&parquet.paths, InputCompression::None, framing));
     }
     if let Some(whole) = &written.whole_file {
         return Ok(files(&whole.paths, whole.compression, Framing::WholeFile));
@@ -87,6 +91,14 @@ fn csv_format(written: &config::Csv) -> anyhow::Result<CsvFormat> {
             config::CsvMismatch::Text => CsvMismatch::Text,
         },
     })
+}
+
+fn row_format(written: &config::Parquet) -> RowFormat {
+    RowFormat {
+        omit_nulls: written.nulls == config::Nulls::Omit,
+        not_finite_as_null: written.not_finite == config::NotFinite::AsNull,
+        local_as_utc: written.local_times == config::LocalTimes::AsUtc,
+    }
 }
 
 fn generator_config(written: &config::Generator) -> anyhow::Result<GeneratorConfig> {

@@ -171,7 +171,7 @@ pub(crate) async fn in_object(
     file: &Path,
     mut visit: impl FnMut(Letter) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    objects::each_line(file, |batch| {
+    objects::each_record(file, |batch| {
         (0..batch.len()).try_for_each(|row| visit(Letter::parse(batch.record(row))?))
     })
     .await

@@ -119,6 +119,12 @@ pub const METRICS: &[Metric] = &[
         "Look-ups of committed ranges, one a row and key, by whether the table has the key: hit \
          or miss. A key of which a part has no value is a miss.",
     ),
+    counter(
+        "tidegate_column_nulled_total",
+        &["pipeline", "sink", "column"],
+        "Values that a column of a Parquet sink could not have and that were written as nulls, \
+         those of discarded ranges included.",
+    ),
     gauge("tidegate_partitions_waiting", "Partitions that wait for something unavailable."),
     gauge("tidegate_partitions_open", "Partitions that are being read."),
 ];

@@ -6,12 +6,16 @@ use serde_json::{Value, json};
 use tidegate_core::{
     Digest, LookupTable, TransformFactory,
     batcher::{BatchLimit, RangeLimit},
+    parquet::{Codec, RowGroupLimit},
     sink::Naming,
 };
 use tidegate_pipeline::{
     Plan, PlanSpec, Settings,
     encode::Tree,
-    plan::{self, DeadLetterSpec, Limits, SinkSpec, StageSpec, StateScope, StateSpec},
+    plan::{
+        self, ColumnSpec, DeadLetterSpec, Limits, SinkSpec, StageSpec, StateScope, StateSpec,
+        TableSpec,
+    },
     retry::{self, RetryPolicy},
 };
 
@@ -19,8 +23,8 @@ use crate::{
     DEAD_LETTERS,
     chain::LoadedStage,
     config::{
-        self, Compression, Config, Layout, Loaded, OnExhausted, OnPoison, OnReject, Scope, Sink,
-        Stage, TimeSpan, Unrouted,
+        self, Compression, Config, Format, Layout, Loaded, OnExhausted, OnPoison, OnReject, Scope,
+        Sink, Stage, TimeSpan, Unrouted,
     },
     finding::Finding,
 };
@@ -141,10 +145,43 @@ fn sink(sink: &Sink) -> SinkSpec {
             Layout::Envelope => plan::Layout::Envelope,
         },
         compression: compression(sink.compression, sink.compression_level),
+        format: format(sink),
         part_records_max: sink.rotation.records.unwrap_or(u64::MAX),
         part_bytes_max: sink.rotation.bytes.0,
         ..SinkSpec::new(&sink.name)
     }
+}
+
+fn format(sink: &Sink) -> plan::Format {
+    let Format::Parquet(written) = &sink.format else { return plan::Format::Lines };
+    let level = level(sink.compression, sink.compression_level);
+    plan::Format::Parquet(TableSpec {
+        columns: columns(written),
+        declared: written.declared,
+        on_mismatch: match written.on_mismatch {
+            config::OnMismatch::DeadLetter => plan::OnMismatch::DeadLetter,
+            config::OnMismatch::AsNull => plan::OnMismatch::Null,
+        },
+        codec: match sink.compression {
+            Compression::None => Codec::Plain,
+            Compression::Snappy => Codec::Snappy,
+            Compression::Gzip => Codec::Gzip { level },
+            Compression::Zstd => Codec::Zstd { level: level.cast_signed() },
+        },
+        row_group: RowGroupLimit {
+            rows: written.row_group.records,
+            bytes: written.row_group.bytes.0,
+        },
+    })
+}
+
+/// The columns that are named. The config's rules have refused what are none.
+pub(crate) fn columns(written: &config::ParquetFormat) -> Vec<ColumnSpec> {
+    let column = |column: &config::Column| {
+        let (from, kind) = (column.from()?, column.kind()?);
+        Some(ColumnSpec { name: column.name.clone(), from, kind, required: column.required })
+    };
+    written.columns.iter().filter_map(column).collect()
 }
 
 /// Only objects on a disk can be found again.
@@ -152,11 +189,16 @@ pub(crate) fn naming(sink: &Sink) -> Naming {
     if sink.directory.is_some() { Naming::Named } else { Naming::Unnamed }
 }
 
-fn compression(compression: Compression, level: Option<u32>) -> plan::Compression {
+fn level(compression: Compression, level: Option<u32>) -> u32 {
     let default = compression.levels().map_or(0, |(_, default)| default);
-    let level = level.unwrap_or(default);
+    level.unwrap_or(default)
+}
+
+fn compression(compression: Compression, level: Option<u32>) -> plan::Compression {
+    let level = self::level(compression, level);
     match compression {
-        Compression::None => plan::Compression::None,
+        // Lines are never compressed with it, which the config's rules see to.
+        Compression::None | Compression::Snappy => plan::Compression::None,
         Compression::Gzip => plan::Compression::Gzip { level },
         Compression::Zstd => plan::Compression::Zstd { level: level.cast_signed() },
     }
@@ -179,9 +221,16 @@ pub(crate) fn digest(config: &Config) -> Digest {
         .iter()
         .map(|sink| {
             let tree = sink.directory.as_ref().map(config::Directory::template);
-            json!({ "name": sink.name, "when": sink.when, "tree": tree, "layout": sink.layout,
-                    "compression": sink.compression, "level": sink.compression_level,
-                    "rotation": sink.rotation })
+            let mut decisive = json!({
+                "name": sink.name, "when": sink.when, "tree": tree, "layout": sink.layout,
+                "compression": sink.compression, "level": sink.compression_level,
+                "rotation": sink.rotation,
+            });
+            // Pipelines from before there was a choice keep their digest.
+            if sink.format != Format::Jsonl {
+                decisive["format"] = json!(sink.format);
+            }
+            decisive
         })
         .collect();
     let decisive = json!({

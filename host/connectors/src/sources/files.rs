@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use glob::{MatchOptions, Pattern};
 use tidegate_core::{
     Source,
+    parquet::RowFormat,
     source::{Partition, PartitionId, Reader, Replay, Resume, SourceError, SourceErrorKind},
 };
 
@@ -24,6 +25,7 @@ use super::{
     csv::{CsvFile, CsvFormat},
     fingerprint::{HEAD_BYTES_MAX, Head},
     lines::{LineLimits, LineReader, Stream, broken},
+    parquet::ParquetFile,
     whole::WholeFileReader,
 };
 use crate::blocking::off_task;
@@ -41,6 +43,9 @@ pub enum Framing {
     /// A row of delimited text, as a JSON object. A record's position is the offset just behind its
     /// line feed, in the decompressed file.
     Csv(Arc<CsvFormat>),
+    /// A row of a Parquet file, as a JSON object. A record's position is the number of rows up to
+    /// it. The files are compressed within, and never as a whole.
+    Parquet(RowFormat),
 }
 
 /// Which files to read, and how.
@@ -143,6 +148,12 @@ impl Source for FileSource {
                 }),
                 Framing::Csv(format) => {
                     let file = CsvFile::new(file, format);
+                    file.open(behind).map(|opened| {
+                        Box::new(LineReader::new(file, limits, offset, opened)) as Box<dyn Reader>
+                    })
+                }
+                Framing::Parquet(format) => {
+                    let file = ParquetFile::new(file, format);
                     file.open(behind).map(|opened| {
                         Box::new(LineReader::new(file, limits, offset, opened)) as Box<dyn Reader>
                     })

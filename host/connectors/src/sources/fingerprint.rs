@@ -10,29 +10,52 @@ pub(super) const HEAD_BYTES_MAX: usize = 4 << 10;
 /// A fingerprint belongs to a position: it covers what lies before it, at most
 /// [`HEAD_BYTES_MAX`], so that it stays valid while a file grows. Its text is the number of bytes
 /// that it covers and their 128-bit hash in hex.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Head(Vec<u8>);
+///
+/// A file that is never added to has one fingerprint, which is known from the start.
+#[derive(Clone, Debug)]
+pub(super) enum Head {
+    /// As much as has been read.
+    Start(Vec<u8>),
+    /// The fingerprint.
+    Whole(String),
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Head::Start(Vec::new())
+    }
+}
 
 impl Head {
     /// A head of bytes that are already known.
     pub(super) fn of(bytes: Vec<u8>) -> Self {
-        Head(bytes)
+        Head::Start(bytes)
+    }
+
+    /// A file's one fingerprint.
+    pub(super) fn of_whole(token: String) -> Self {
+        Head::Whole(token)
     }
 
     /// Takes what is missing from the bytes that start at an offset.
     pub(super) fn extend(&mut self, offset: u64, bytes: &[u8]) {
-        let known = self.0.len();
+        let Head::Start(head) = self else { return };
+        let known = head.len();
         if known >= HEAD_BYTES_MAX || offset > known as u64 {
             return;
         }
         let new = bytes.get(known - offset as usize..).unwrap_or_default();
-        self.0.extend_from_slice(&new[..new.len().min(HEAD_BYTES_MAX - known)]);
+        head.extend_from_slice(&new[..new.len().min(HEAD_BYTES_MAX - known)]);
     }
 
     /// The fingerprint that belongs to an offset.
     pub(super) fn token(&self, offset: u64) -> String {
-        let covered = (offset.min(HEAD_BYTES_MAX as u64) as usize).min(self.0.len());
-        format!("{covered}:{:032x}", xxh3_128(&self.0[..covered]))
+        let head = match self {
+            Head::Start(head) => head,
+            Head::Whole(token) => return token.clone(),
+        };
+        let covered = (offset.min(HEAD_BYTES_MAX as u64) as usize).min(head.len());
+        format!("{covered}:{:032x}", xxh3_128(&head[..covered]))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where records come from: lines of files, rows of CSV, whole files, standard input.
+//! Where records come from: lines of files, rows of CSV and Parquet, whole files, standard input.
 //!
 //! A file is a partition. Its name is the path as it was asked for, relative to the source's base,
 //! so that a tree may be moved. Files are read to the end that they have when it is reached: a
@@ -10,6 +10,7 @@ pub(crate) mod csv;
 mod files;
 mod fingerprint;
 mod lines;
+mod parquet;
 mod stdin;
 mod whole;
 

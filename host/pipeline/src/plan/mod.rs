@@ -4,6 +4,7 @@
 //! [`PlanSpec`] → [`Plan::build`] → `Plan`, with no I/O. Everything that is wrong comes back at
 //! once as [`Findings`], each with a stable code; [`Plan::describe`] says what a sound plan does.
 
+mod columns;
 mod describe;
 mod finding;
 mod resolve;
@@ -15,10 +16,13 @@ use tidegate_core::{
     Digest, Kind, Path, TransformFactory,
     description::{HostValue, Origin},
     json::{self, Envelope, Projector},
+    parquet::Schema,
     sink::Naming,
     transform::Plugin,
 };
 
+pub(crate) use columns::TablePlan;
+pub use columns::declared_columns;
 pub use describe::{
     PlanDescription, ReadDescription, StageDescription, TableDescription, WriteDescription,
 };
@@ -28,8 +32,8 @@ pub(crate) use resolve::{
     Conversion, Join, Materialization, Recipe, RecipeId, Selector, StageWrite, Writer,
 };
 pub use spec::{
-    Breaker, Compression, DeadLetterSpec, Layout, Limits, OnPoison, OnReject, PlanSpec, Purity,
-    SinkSpec, StageSpec, StateScope, StateSpec, Unrouted,
+    Breaker, ColumnSpec, Compression, DeadLetterSpec, Format, Layout, Limits, OnMismatch, OnPoison,
+    OnReject, PlanSpec, Purity, SinkSpec, StageSpec, StateScope, StateSpec, TableSpec, Unrouted,
 };
 
 use crate::{
@@ -123,6 +127,8 @@ pub(crate) struct SinkPlan {
     pub(crate) tree: TreePlan,
     /// Its place in the plan's layouts.
     pub(crate) layout: usize,
+    /// The columns of its files, where they are no lines.
+    pub(crate) table: Option<TablePlan>,
 }
 
 impl Plan {
@@ -148,12 +154,18 @@ impl Plan {
             let tree = sink.tree.resolve(|origin, kind| {
                 resolver.read(behind, origin, kind, &format!("{pointer}/tree"))
             });
+            let table = match &sink.format {
+                Format::Lines => None,
+                Format::Parquet(table) => {
+                    columns::resolve(&mut resolver, &spec, table, &format!("{pointer}/format"))
+                }
+            };
             let layout = core_layout(&spec, sink);
             let layout = layouts.iter().position(|known| *known == layout).unwrap_or_else(|| {
                 layouts.push(layout);
                 layouts.len() - 1
             });
-            sinks.push(SinkPlan { when, tree, layout });
+            sinks.push(SinkPlan { when, tree, layout, table });
         }
         let names_records = layouts.iter().any(json::Layout::is_envelope);
         let record_id = names_records.then(|| {
@@ -212,6 +224,12 @@ impl Plan {
         context: RangeContext,
     ) -> Result<RangeProcessor, ProcessError> {
         RangeProcessor::open(Arc::clone(self), context)
+    }
+
+    /// The columns of a sink's files, where its objects are such.
+    pub(crate) fn schema_of(&self, sink: &str) -> Option<&Arc<Schema>> {
+        let place = self.spec.sinks.iter().position(|it| it.name == sink)?;
+        self.sinks[place].table.as_ref().map(|table| &table.schema)
     }
 
     /// The place of the dead letters among the destinations.

@@ -12,3 +12,4 @@ mod plugins;
 mod purity;
 mod states;
 mod support;
+mod tables;

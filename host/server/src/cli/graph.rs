@@ -176,7 +176,7 @@ fn graph_text(lineage: &Lineage) -> String {
         if !sink.directory.is_empty() {
             let _ = writeln!(text, "  directories {}", sink.directory);
         }
-        for read in &sink.directory_reads {
+        for read in sink.directory_reads.iter().chain(&sink.column_reads) {
             read_text(&mut text, "reads ", read);
         }
     }
@@ -280,6 +280,10 @@ fn notice_text(notice: &Notice) -> String {
         (_, Role::StateKey) => format!("keeps its state by {field}"),
         (_, Role::Lookup(table)) => format!("looks {field} up in the table {table}"),
         (_, Role::Rule(id)) => format!("has the rule {id} about {field}"),
+        (_, Role::Column) if notice.used.required => {
+            format!("has a column of {field}, and records without it are dead letters")
+        }
+        (_, Role::Column) => format!("has a column of {field}"),
         (_, Role::Directory) => format!("names directories by {field}"),
     };
     what + &through_text(&notice.through)

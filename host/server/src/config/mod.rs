@@ -9,6 +9,7 @@
 //! Each step runs only over what the ones before left whole, and gives all that it finds.
 
 mod field;
+mod format;
 mod interpolate;
 mod model;
 pub mod reference;
@@ -28,6 +29,7 @@ use std::{
 };
 
 pub use field::FieldPath;
+pub use format::{Column, ColumnKind, Format, OnMismatch, ParquetFormat, RowGroup, TimeFormat};
 pub use interpolate::Variables;
 pub use model::{
     Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, OnReject, PluginLimits,
@@ -38,8 +40,8 @@ pub use sink::{
     Rotation, Sink, TimePart, Unrouted,
 };
 pub use source::{
-    Csv, CsvEmpty, CsvHeader, CsvMismatch, CsvType, Generator, InputCompression, Ndjson, Source,
-    Stdin, Weights, WholeFile,
+    Csv, CsvEmpty, CsvHeader, CsvMismatch, CsvType, Generator, InputCompression, LocalTimes,
+    Ndjson, NotFinite, Nulls, Parquet, Source, Stdin, Weights, WholeFile,
 };
 pub use table::{OnDuplicate, Table, TableCsv, TableFormat, TableKind};
 pub use tests::{

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use tidegate_pipeline::encode::Tree;
 
 use super::{
+    format::{Column, ColumnKind, Format, RowGroup},
     model::Config,
-    sink::{Compression, Level, Sink},
+    sink::{Compression, Layout, Level, Sink},
     source::{Csv, CsvHeader, Source},
     tree::{Node, step},
 };
@@ -35,6 +36,7 @@ pub(super) fn check(config: &Config, node: &Node, file: &SourceFile) -> Vec<Find
     }
     let dead = &config.dead_letters;
     rules.level(dead.compression, dead.compression_level, "/dead_letters/compression_level");
+    rules.of_lines(dead.compression, "/dead_letters/compression");
     rules.directories(config);
     if config.retry.delay_first > config.retry.delay_max {
         rules.find("out-of-range", "/retry/delay_first", "it is longer than `delay_max`");
@@ -95,6 +97,7 @@ impl Rules<'_> {
             &[
                 ("ndjson", source.ndjson.is_some()),
                 ("csv", source.csv.is_some()),
+                ("parquet", source.parquet.is_some()),
                 ("whole_file", source.whole_file.is_some()),
                 ("stdin", source.stdin.is_some()),
                 ("generator", source.generator.is_some()),
@@ -103,6 +106,7 @@ impl Rules<'_> {
         let files = [
             ("/source/ndjson/paths", source.ndjson.as_ref().map(|it| &it.paths)),
             ("/source/csv/paths", source.csv.as_ref().map(|it| &it.paths)),
+            ("/source/parquet/paths", source.parquet.as_ref().map(|it| &it.paths)),
             ("/source/whole_file/paths", source.whole_file.as_ref().map(|it| &it.paths)),
         ];
         for (pointer, paths) in files {
@@ -184,6 +188,25 @@ impl Rules<'_> {
             ],
         );
         self.level(sink.compression, sink.compression_level, &step(pointer, "compression_level"));
+        match &sink.format {
+            Format::Jsonl => self.of_lines(sink.compression, &step(pointer, "compression")),
+            Format::Parquet(parquet) => {
+                let pointer = &format!("{pointer}/format/parquet");
+                self.columns(&parquet.columns, pointer);
+                let bytes = parquet.row_group.bytes.0;
+                if !(1..=RowGroup::BYTES_MAX).contains(&bytes) {
+                    let message = "a row group has from 1 byte to 1 GiB";
+                    self.find("out-of-range", &format!("{pointer}/row_group/bytes"), message);
+                }
+                if sink.stdout.is_some() {
+                    self.find("one-of", pointer, "standard output takes lines, and no files");
+                }
+                if sink.layout != Layout::Flat {
+                    let message = "columns are fields, wherever `layout` would put them";
+                    self.find("one-of", pointer, message);
+                }
+            }
+        }
         let tree = sink.directory.iter().flat_map(|directory| &directory.tree).enumerate();
         for (i, level) in tree {
             self.tree_level(level, &format!("{pointer}/directory/tree/{i}"));
@@ -191,6 +214,43 @@ impl Rules<'_> {
         if sink.name == crate::DEAD_LETTERS {
             let message = format!("`{}` is the name of the dead letters", sink.name);
             self.find("duplicate-name", &step(pointer, "name"), message);
+        }
+    }
+
+    fn columns(&mut self, columns: &[Column], pointer: &str) {
+        for (i, column) in columns.iter().enumerate() {
+            let pointer = format!("{pointer}/columns/{i}");
+            let field = &column.field;
+            if column.from().is_none() {
+                let message = format!("`{field}` is not a field: a path such as `merchant.id`");
+                self.find("invalid-value", &step(&pointer, "field"), message);
+            } else if column.kind().is_none() {
+                let message = "a column of a field says of which `kind` it is";
+                self.find("missing-key", &pointer, message);
+            }
+            if column.name.as_ref().is_some_and(String::is_empty) {
+                self.find("invalid-name", &step(&pointer, "name"), "a column has a name");
+            }
+            match (column.kind == Some(ColumnKind::Enumeration), column.values.is_empty()) {
+                (true, true) => {
+                    self.find("missing-key", &pointer, "an enumeration says its `values`");
+                }
+                (false, false) => {
+                    let message = "only an enumeration has values";
+                    self.find("one-of", &step(&pointer, "values"), message);
+                }
+                _ => {}
+            }
+            if column.time_format.is_some() && column.kind != Some(ColumnKind::Timestamp) {
+                let message = "only a timestamp has one";
+                self.find("one-of", &step(&pointer, "time_format"), message);
+            }
+        }
+    }
+
+    fn of_lines(&mut self, compression: Compression, pointer: &str) {
+        if compression == Compression::Snappy {
+            self.find("one-of", pointer, "lines are compressed with gzip or zstd");
         }
     }
 

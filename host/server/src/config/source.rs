@@ -11,7 +11,8 @@ use super::{
     units::{ByteSize, TimeSpan},
 };
 
-/// Where records come from: exactly one of `ndjson`, `csv`, `whole_file`, `stdin` and `generator`.
+/// Where records come from: exactly one of `ndjson`, `csv`, `parquet`, `whole_file`, `stdin` and
+/// `generator`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Source {
@@ -21,6 +22,8 @@ pub struct Source {
     pub ndjson: Option<Ndjson>,
     /// Rows of CSV out of files.
     pub csv: Option<Csv>,
+    /// Rows of Parquet out of files.
+    pub parquet: Option<Parquet>,
     /// One record a file.
     pub whole_file: Option<WholeFile>,
     /// JSON Lines from standard input. It can't be read twice: each record is delivered at most
@@ -38,6 +41,7 @@ impl Default for Source {
             name: "source".to_owned(),
             ndjson: None,
             csv: None,
+            parquet: None,
             whole_file: None,
             stdin: None,
             generator: None,
@@ -201,6 +205,60 @@ pub enum CsvEmpty {
     Text,
 }
 
+/// Rows of Parquet out of files. Each row is a record: a JSON object with the columns as members, in
+/// order; groups are objects, lists arrays, and a map is an object where its keys are texts. Each
+/// file is a partition, read from its start to its end. A row with a value that JSON has no place
+/// for is a dead letter that names the column: `parquet-not-finite`, `parquet-invalid-utf8`,
+/// `parquet-invalid-json`, `parquet-out-of-range`. A broken file stops its partition.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Parquet {
+    /// Files, or patterns such as `input/**/*.parquet`, relative to this file.
+    pub paths: Vec<String>,
+    /// What becomes of a null in an object. In a list it is kept.
+    pub nulls: Nulls,
+    /// What becomes of a float that is not finite.
+    pub not_finite: NotFinite,
+    /// What a timestamp without a time zone is.
+    pub local_times: LocalTimes,
+    /// The field that records of one file have in common or are ordered by. State that is kept by
+    /// this field is whole: no two files hold records of the same key.
+    pub partition_key: Option<FieldPath>,
+}
+
+/// What becomes of a null in an object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Nulls {
+    /// It is a null.
+    #[default]
+    Keep,
+    /// It is no member.
+    Omit,
+}
+
+/// What becomes of a float that is not finite, which JSON has no text for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NotFinite {
+    /// Its row is a dead letter.
+    #[default]
+    Reject,
+    /// It is a null.
+    AsNull,
+}
+
+/// What a timestamp without a time zone is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LocalTimes {
+    /// A text without a zone, which is no timestamp by RFC 3339.
+    #[default]
+    AsWritten,
+    /// A timestamp in UTC.
+    AsUtc,
+}
+
 /// One record a file: each file is a partition with one record.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -305,6 +363,7 @@ impl Source {
         let generator = self.generator.as_ref();
         let generated = generator.map(|_| FieldPath(tidegate_core::Path::keys([PARTITION_KEY])));
         let csv = self.csv.as_ref().and_then(|it| it.partition_key.clone());
-        ndjson.or(csv).or(stdin).or(generated)
+        let parquet = self.parquet.as_ref().and_then(|it| it.partition_key.clone());
+        ndjson.or(csv).or(parquet).or(stdin).or(generated)
     }
 }

@@ -152,7 +152,7 @@ async fn records(tests: &LoadedTests, case: &TestCase) -> anyhow::Result<Vec<Vec
     let mut records: Vec<Vec<u8>> = given.collect();
     if let Some(file) = &case.given_file {
         let path = tests.base.join(file);
-        objects::each_line(&path, |batch| {
+        objects::each_record(&path, |batch| {
             records.extend((0..batch.len()).map(|row| batch.record(row).to_vec()));
             Ok(())
         })
