@@ -23,6 +23,8 @@ tg_text tg_text_of(const char *c_string);
 bool tg_text_is(tg_text text, const char *c_string);
 // The texts one after the other, in the call's memory.
 tg_text tg_join(tg_text first, tg_text second);
+// The day that a timestamp lies in, in UTC.
+int32_t tg_date(int64_t timestamp);
 // Room in the call's memory; never NULL, for a host that has none ends the instance.
 void *tg_allocate(size_t bytes);
 

@@ -15,6 +15,11 @@ tg_text tg_join(tg_text first, tg_text second) {
     return (tg_text){joined, first.length + second.length};
 }
 
+int32_t tg_date(int64_t timestamp) {
+    const int64_t day = 86400000000;
+    return (int32_t)(timestamp / day - (timestamp % day < 0));
+}
+
 const char *tg_absence_name(tg_absence why) {
     switch (why) {
     case TG_PRESENT: return "present";
