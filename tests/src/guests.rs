@@ -29,6 +29,11 @@ pub fn plugin(name: &str) -> Vec<u8> {
     )
 }
 
+/// Where `cargo xtask languages` puts what it builds.
+pub fn languages() -> PathBuf {
+    std::env::var_os("TIDEGATE_LANGUAGES").map_or_else(|| target().join("languages"), PathBuf::from)
+}
+
 /// The conformance plugin in a language, `go`; or why it could not be built here.
 ///
 /// # Errors
@@ -37,9 +42,8 @@ pub fn plugin(name: &str) -> Vec<u8> {
 /// # Panics
 /// When it was not tried.
 pub fn language(name: &str) -> Result<Vec<u8>, String> {
-    let directory = std::env::var_os("TIDEGATE_LANGUAGES")
-        .map_or_else(|| target().join("languages"), PathBuf::from);
-    match fs::read_to_string(directory.join(name).with_extension("skipped")) {
+    let directory = languages();
+    match fs::read_to_string(directory.join(format!("{name}.skipped"))) {
         Ok(reason) => Err(reason.trim().to_owned()),
         Err(_) => Ok(read(directory, name)),
     }

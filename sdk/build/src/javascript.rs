@@ -47,6 +47,7 @@ pub(crate) fn build(project: &Project<'_>) -> Result<Vec<u8>, BuildError> {
     let main = project.cache.join("main.js");
     let source = entry.canonicalize().map_err(|error| BuildError::io(&entry, error))?;
     write(&main, format!("import plugin from {source:?};\n{MAIN}").as_bytes())?;
+    install_dependencies(project)?;
     let bundle = project.cache.join("bundle.js");
     let config = project.cache.join("rolldown.config.mjs");
     write(&config, format!(
@@ -62,6 +63,19 @@ pub(crate) fn build(project: &Project<'_>) -> Result<Vec<u8>, BuildError> {
     command.arg(&component);
     run(&mut command)?;
     read(&component)
+}
+
+/// What the project itself depends on, where nobody has installed it yet: the SDK at least.
+fn install_dependencies(project: &Project<'_>) -> Result<(), BuildError> {
+    let package = project.directory.join("package.json");
+    let has_any = read(&package)
+        .is_ok_and(|text| String::from_utf8_lossy(&text).contains("\"dependencies\""));
+    if has_any && !project.directory.join("node_modules").exists() {
+        let mut npm = Command::new("npm");
+        npm.current_dir(project.directory).args(["install", "--no-audit", "--no-fund"]);
+        run(npm.arg("--loglevel=error"))?;
+    }
+    Ok(())
 }
 
 /// The folder of jco, and of the bundler that it brings, fetched by npm into the cache where they

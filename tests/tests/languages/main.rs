@@ -2,6 +2,9 @@
 //! language, as a component in the engine.
 
 mod cases;
+mod costs;
+mod native;
+mod wasi;
 
 use std::{fmt::Debug, sync::LazyLock};
 
