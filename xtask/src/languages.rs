@@ -82,10 +82,10 @@ fn rust(out_dir: &Path) -> anyhow::Result<()> {
 }
 
 fn one(language: Language, project: &Path) -> Result<Vec<u8>, BuildError> {
-    if let Err(missing) = tidegate_build::check(language) {
-        if language != Language::C || !install_clang() {
-            return Err(missing);
-        }
+    if let Err(missing) = tidegate_build::check(language)
+        && (language != Language::C || !install_clang())
+    {
+        return Err(missing);
     }
     tidegate_build::build(&Project {
         language,

@@ -40,15 +40,21 @@ fn passes(language: &str, folder: &Path, program: &str, set_up: impl FnOnce(&mut
 #[test]
 fn the_sdk_for_go_and_its_template_pass_their_tests() {
     for folder in [sdk("go"), template("go")] {
-        passes("go", &folder, "go", |go| drop(go.args(["vet", "./..."])));
-        passes("go", &folder, "go", |go| drop(go.args(["test", "./..."])));
+        passes("go", &folder, "go", |go| {
+            go.args(["vet", "./..."]);
+        });
+        passes("go", &folder, "go", |go| {
+            go.args(["test", "./..."]);
+        });
     }
 }
 
 #[test]
 fn the_sdk_for_javascript_and_its_template_pass_their_tests() {
     for folder in [sdk("js"), template("js")] {
-        passes("js", &folder, "node", |node| drop(node.args(["--test", "test/"])));
+        passes("js", &folder, "node", |node| {
+            node.args(["--test", "test/"]);
+        });
     }
 }
 

@@ -66,7 +66,7 @@ fn what_go_prints_is_logged_line_by_line() {
     let Some((factory, lines)) = guest() else { return };
     answer(&factory, "print");
     let lines = lines.lock().expect("no test panics here").clone();
-    assert_eq!(lines, ["Info one gr??e line", "Warn builtin 3", "Warn to stderr"]);
+    assert_eq!(lines, ["Info one gr????e line", "Warn builtin 3", "Warn to stderr"]);
 }
 
 #[test]
@@ -88,15 +88,16 @@ fn a_panic_of_go_tells_its_text_its_place_and_its_row() {
 #[test]
 fn what_go_cannot_recover_from_tells_its_text() {
     let Some((factory, _)) = guest() else { return };
-    for (action, words) in [
-        ("recurse", "stack"),
-        ("goroutine", "in a goroutine"),
-        ("deadlock", "all goroutines are asleep"),
-    ] {
+    for (action, words) in
+        [("goroutine", "in a goroutine"), ("deadlock", "all goroutines are asleep")]
+    {
         let error = act(&factory, action).expect_err(action);
         assert!(error.message.contains(words), "{action}: {error}");
     }
-    let error = act(&factory, "hoard").expect_err("it hoards");
-    assert_eq!(error.breach, Breach::Memory, "{error}");
+    // Go's stacks grow, up to what an instance may have.
+    for action in ["hoard", "recurse"] {
+        let error = act(&factory, action).expect_err(action);
+        assert_eq!(error.breach, Breach::Memory, "{action}: {error}");
+    }
     act(&factory, "exit").expect_err("it leaves");
 }
