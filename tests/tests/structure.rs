@@ -99,6 +99,7 @@ fn paths_that_the_documents_name_exist() {
         "docs/architecture.md",
         "docs/plugins.md",
         "docs/json.md",
+        "docs/languages.md",
         "docs/lineage.md",
         "docs/parquet.md",
         "docs/performance.md",

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::{pyarrow, shell};
+use crate::{languages, pyarrow, shell};
 
 /// What the tests take.
 #[derive(clap::Args)]
@@ -19,6 +19,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     shell::components()?;
+    languages::build()?;
     // Everything is built by one command, so that it is built once: which features a dependency
     // gets follows from what is built together. The program comes with its crate's tests.
     let workspace = ["--release", "--workspace", "--all-features"];
@@ -84,6 +85,7 @@ impl Summary {
             .env("TIDEGATE_BIN", tidegate)
             .env("TIDEGATE_PLUGINS", shell::plugins_dir())
             .env("TIDEGATE_GUESTS", shell::guests_dir())
+            .env("TIDEGATE_LANGUAGES", languages::dir())
             .stdout(Stdio::piped())
             .spawn()
             .context("start cargo test")?;
