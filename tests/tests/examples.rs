@@ -113,3 +113,11 @@ fn webhooks() {
 fn order_lines() {
     over_shared("retail", "retail", &["sales", "returns"]);
 }
+
+#[test]
+fn lines_of_an_access_log() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let program =
+        Program::new(root().join("examples/access-log/pipeline.yaml")).with("OUT", out.path());
+    check("access-log", program, out.path(), &["served", "failed"]);
+}
