@@ -36,8 +36,8 @@ pub use sink::{
     Rotation, Sink, TimePart, Unrouted,
 };
 pub use source::{
-    Csv, CsvEmpty, CsvHeader, CsvMismatch, CsvType, Generator, InputCompression, Ndjson, Source,
-    Stdin, Weights, WholeFile,
+    Csv, CsvEmpty, CsvHeader, CsvMismatch, CsvType, Generator, InputCompression, Ndjson, OnLost,
+    Source, Stdin, Text, Weights, WholeFile,
 };
 pub use units::{ByteSize, TimeSpan};
 
