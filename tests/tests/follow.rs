@@ -123,12 +123,22 @@ fn wait_for(out: &Path, count: u64) {
     }
 }
 
-fn terminate(mut run: Child) {
-    let sent = Command::new("kill").args(["-TERM", &run.id().to_string()]).status();
+/// A run that does not outlive the test, however that ends.
+struct Run(Child);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn terminate(mut run: Run) {
+    let sent = Command::new("kill").args(["-TERM", &run.0.id().to_string()]).status();
     assert!(sent.expect("kill is there").success());
     let started = Instant::now();
     loop {
-        if let Some(status) = run.try_wait().expect("it can be waited for") {
+        if let Some(status) = run.0.try_wait().expect("it can be waited for") {
             assert_eq!(status.code(), Some(0), "a stop that was asked for is no failure");
             return;
         }
@@ -137,17 +147,12 @@ fn terminate(mut run: Child) {
     }
 }
 
-fn kill(mut run: Child) {
-    run.kill().expect("it can be killed");
-    run.wait().expect("it can be waited for");
-}
-
 fn story(source: &str, line: fn(u64) -> String, rotate: fn(&Writer)) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("out");
     let mut writer = Writer::new(&folder.path().join("logs"));
     let program = pipeline(folder.path(), source);
-    let mut run = program.start("run", &[]);
+    let mut run = Run(program.start("run", &[]));
     for round in 0..6 {
         writer.write(500, true, line);
         match round % 3 {
@@ -157,11 +162,11 @@ fn story(source: &str, line: fn(u64) -> String, rotate: fn(&Writer)) {
             _ => {}
         }
         if round % 2 == 0 {
-            kill(run);
+            drop(run);
             writer.write(100, false, line);
             rotate(&writer);
             writer.write(100, false, line);
-            run = program.start("run", &[]);
+            run = Run(program.start("run", &[]));
         } else {
             rotate(&writer);
             writer.write(100, false, line);
