@@ -149,3 +149,11 @@ fn order_lines() {
 fn weather_looked_up_in_tables() {
     over_shared("weather", "lookups", &["compared"]);
 }
+
+#[test]
+fn lines_of_an_access_log() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let program =
+        Program::new(root().join("examples/access-log/pipeline.yaml")).with("OUT", out.path());
+    check("access-log", program, out.path(), &["served", "failed"]);
+}

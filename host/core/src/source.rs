@@ -100,6 +100,12 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// Whether it is over when all partitions have ended. One that is not is asked for further
+    /// partitions until the pipeline is told to stop.
+    fn ends(&self) -> bool {
+        true
+    }
+
     /// Starts reading a partition behind a checkpoint, or from its start. Fails with
     /// [`SourceErrorKind::Replaced`] where the partition isn't what the token stands for.
     async fn open(

@@ -1,6 +1,6 @@
 //! From a config and its plugins to a plan: what the pipeline checks and runs.
 
-use std::{str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tidegate_core::{
@@ -35,6 +35,12 @@ const AGE_OF_FILES: TimeSpan = TimeSpan::seconds(365 * 24 * 3600);
 const SPOOLED_BYTES_MAX: usize = 12 << 20;
 /// How long somebody who watches a slow stream waits for what came.
 pub(crate) const AGE_OF_STREAMS: TimeSpan = TimeSpan::seconds(5);
+
+/// More files than these wait until others are finished. A task that waits for lines costs next to
+/// nothing, and nobody follows so many.
+const FOLLOWED_PER_WORKER: usize = 1024;
+/// Files that appear are seen this soon: somebody waits for what is in them.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Builds the plan, or says everything that is wrong with it at once. Warnings come with it.
 pub fn build(
@@ -233,7 +239,7 @@ pub(crate) fn digest(config: &Config) -> Digest {
             decisive
         })
         .collect();
-    let decisive = json!({
+    let mut decisive = json!({
         "pipeline": config.pipeline,
         "version": config.version,
         "source": { "name": config.source.name, "filter": config.filter,
@@ -245,6 +251,9 @@ pub(crate) fn digest(config: &Config) -> Digest {
                           "level": config.dead_letters.compression_level },
         "unrouted": config.unrouted,
     });
+    if let Some(decoding) = config.source.decoding() {
+        decisive["source"]["decoding"] = decoding;
+    }
     Digest::of(decisive.to_string().as_bytes())
 }
 
@@ -254,7 +263,9 @@ pub fn settings(config: &Config) -> Settings {
     let bytes = |size: crate::config::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
     let retry = &config.retry;
     let generated = config.source.generator.as_ref();
-    let is_stream = config.source.stdin.is_some() || generated.is_some_and(|it| it.rate.is_some());
+    let follows = config.source.follows().is_some();
+    let is_stream =
+        follows || config.source.stdin.is_some() || generated.is_some_and(|it| it.rate.is_some());
     let age = if is_stream { AGE_OF_STREAMS } else { AGE_OF_FILES };
     Settings {
         batch: BatchLimit { records_max: config.batch.records, bytes_max: config.batch.bytes.0 },
@@ -276,6 +287,12 @@ pub fn settings(config: &Config) -> Settings {
                 OnExhausted::Stop => retry::OnExhausted::Stop,
             },
         },
+        // A file that is followed keeps its place while nothing comes, and holds no memory then.
+        partitions_per_worker: match follows {
+            true => FOLLOWED_PER_WORKER,
+            false => defaults.partitions_per_worker,
+        },
+        discover_every: if follows { LOOK_EVERY } else { defaults.discover_every },
         ..defaults
     }
 }

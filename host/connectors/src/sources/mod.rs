@@ -2,20 +2,31 @@
 //!
 //! A file is a partition. Its name is the path as it was asked for, relative to the source's base,
 //! so that a tree may be moved. Files are read to the end that they have when it is reached: a
-//! file should be whole when it appears (write it elsewhere, then rename it).
+//! file should be whole when it appears (write it elsewhere, then rename it). Or they are followed
+//! while they are written, and then a partition is a file whatever its name is: see `follow`.
 
 pub(crate) mod chunks;
 mod compression;
 pub(crate) mod csv;
+mod encoding;
 mod files;
 mod fingerprint;
+mod follow;
+mod line_feed;
 mod lines;
 mod parquet;
+mod records;
 mod stdin;
+mod text;
 mod whole;
 
 pub use compression::Compression;
 pub use csv::{CsvColumns, CsvEmpty, CsvFormat, CsvMismatch, CsvType};
+pub use encoding::{EncodingError, TextEncoding};
 pub use files::{FileSource, FileSourceConfig, Framing};
+pub use follow::{Follow, KnownPartition, OnLost};
 pub use lines::LineLimits;
 pub use stdin::{StandardInput, StandardInputConfig};
+#[cfg(feature = "text")]
+pub use text::{LinePattern, PatternError, PatternText};
+pub use text::{TextForm, TextFormat};

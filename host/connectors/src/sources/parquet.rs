@@ -20,7 +20,7 @@ use tidegate_core::{
 use super::{
     files::SourceFile,
     fingerprint::Head,
-    lines::{LineLimits, Loader, Piece, Stream, broken},
+    lines::{LineLimits, Loader, Piece, Split, Stream, broken},
 };
 
 /// As many rows are made into records at a time, or as many as have about so many bytes.
@@ -68,7 +68,7 @@ impl Stream for ParquetFile {
         let head = Head::of_whole(opened.fingerprint().to_owned());
         let row = after.map_or(0, |(row, _)| row);
         if let Some((_, token)) = after
-            && token != head.token(row)
+            && token != head.token(row, None)
         {
             return Err(self.file.replaced("its length, its footer or its start differ"));
         }
@@ -151,13 +151,13 @@ impl Piece for RowPiece {
         (0, &[])
     }
 
-    fn split(&mut self, limit: &ReadLimit, until: u64, limits: &LineLimits) -> (RecordBatch, bool) {
+    fn split(&mut self, limit: &ReadLimit, until: u64, limits: &LineLimits) -> Split {
         let mut batch = RecordBatch { bytes: self.bytes.clone(), ..RecordBatch::default() };
         let mut bytes = 0;
         while let Some(end) = self.ends.get(self.done).copied() {
             let position = self.row + self.done as u64 + 1;
             if position > until {
-                return (batch, true);
+                return Split { batch, tails: Vec::new(), beyond: true };
             }
             let start = self.done.checked_sub(1).map_or(0, |last| self.ends[last]);
             let length = end - start;
@@ -180,7 +180,7 @@ impl Piece for RowPiece {
             bytes += length;
             self.done += 1;
         }
-        (batch, false)
+        Split { batch, tails: Vec::new(), beyond: false }
     }
 
     fn into_bytes(self) -> Bytes {

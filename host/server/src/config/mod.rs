@@ -41,7 +41,7 @@ pub use sink::{
 };
 pub use source::{
     Csv, CsvEmpty, CsvHeader, CsvMismatch, CsvType, Generator, InputCompression, LocalTimes,
-    Ndjson, NotFinite, Nulls, Parquet, Source, Stdin, Weights, WholeFile,
+    Ndjson, NotFinite, Nulls, OnLost, Parquet, Source, Stdin, Text, Weights, WholeFile,
 };
 pub use table::{OnDuplicate, Table, TableCsv, TableFormat, TableKind};
 pub use tests::{

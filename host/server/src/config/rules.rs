@@ -3,16 +3,20 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_connectors::sources::{PatternError, TextEncoding};
 use tidegate_pipeline::encode::Tree;
 
 use super::{
     format::{Column, ColumnKind, Format, RowGroup},
     model::Config,
     sink::{Compression, Layout, Level, Sink},
-    source::{Csv, CsvHeader, Source},
+    source::{Csv, CsvHeader, InputCompression, Source, Text},
     tree::{Node, step},
 };
-use crate::finding::{Finding, SourceFile};
+use crate::{
+    edges,
+    finding::{Finding, SourceFile},
+};
 
 /// Checks a config and gives all findings. `node` is the tree that it was read from.
 pub(super) fn check(config: &Config, node: &Node, file: &SourceFile) -> Vec<Finding> {
@@ -98,6 +102,7 @@ impl Rules<'_> {
                 ("ndjson", source.ndjson.is_some()),
                 ("csv", source.csv.is_some()),
                 ("parquet", source.parquet.is_some()),
+                ("text", source.text.is_some()),
                 ("whole_file", source.whole_file.is_some()),
                 ("stdin", source.stdin.is_some()),
                 ("generator", source.generator.is_some()),
@@ -107,6 +112,7 @@ impl Rules<'_> {
             ("/source/ndjson/paths", source.ndjson.as_ref().map(|it| &it.paths)),
             ("/source/csv/paths", source.csv.as_ref().map(|it| &it.paths)),
             ("/source/parquet/paths", source.parquet.as_ref().map(|it| &it.paths)),
+            ("/source/text/paths", source.text.as_ref().map(|it| &it.paths)),
             ("/source/whole_file/paths", source.whole_file.as_ref().map(|it| &it.paths)),
         ];
         for (pointer, paths) in files {
@@ -114,8 +120,16 @@ impl Rules<'_> {
                 self.find("empty", pointer, "a source of files has at least one path");
             }
         }
+        if let Some(ndjson) = &source.ndjson {
+            self.encoding("/source/ndjson", ndjson.encoding.as_deref());
+            self.follow("/source/ndjson", ndjson.follow, ndjson.compression);
+        }
         if let Some(csv) = &source.csv {
             self.csv(csv);
+            self.follow("/source/csv", csv.follow, csv.compression);
+        }
+        if let Some(text) = &source.text {
+            self.text(text);
         }
         if let Some(generator) = &source.generator {
             if generator.start.parse::<jiff::Timestamp>().is_err() {
@@ -129,6 +143,45 @@ impl Rules<'_> {
                 let message = "at least one event type needs a weight above 0";
                 self.find("out-of-range", "/source/generator/weights", message);
             }
+        }
+    }
+
+    fn encoding(&mut self, pointer: &str, encoding: Option<&str>) {
+        if let Some(Err(error)) = encoding.map(TextEncoding::named) {
+            self.find("invalid-value", &step(pointer, "encoding"), error.to_string());
+        }
+    }
+
+    fn follow(&mut self, pointer: &str, follow: bool, compression: InputCompression) {
+        if follow && matches!(compression, InputCompression::Gzip | InputCompression::Zstd) {
+            let message = "a compressed file is whole when it appears, and can't be followed: \
+                           leave `follow` or `compression` out";
+            self.find("one-of", &step(pointer, "follow"), message);
+        }
+    }
+
+    fn text(&mut self, text: &Text) {
+        self.encoding("/source/text", text.encoding.as_deref());
+        self.follow("/source/text", text.follow, text.compression);
+        let given = [("regex", text.regex.is_some()), ("grok", text.grok.is_some())];
+        self.exactly_one("/source/text", &given);
+        if text.grok.is_none() && !text.patterns.is_empty() {
+            let message = "they are for `grok`, and there is none";
+            self.find("one-of", "/source/text/patterns", message);
+        }
+        if let Some(Err(error)) = edges::line_pattern(text) {
+            let key = match &error {
+                PatternError::UnknownField { name, .. } => step("/source/text/types", name),
+                _ if text.grok.is_some() => "/source/text/grok".to_owned(),
+                _ => "/source/text/regex".to_owned(),
+            };
+            let code = match &error {
+                PatternError::UnknownField { .. } | PatternError::UnknownPattern { .. } => {
+                    "unknown-name"
+                }
+                _ => "invalid-value",
+            };
+            self.find(code, &key, error.to_string());
         }
     }
 
