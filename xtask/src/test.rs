@@ -27,10 +27,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let tidegate = shell::target_dir().join("release/tidegate");
 
     let mut summary = Summary::default();
-    let counts: [(&str, &str); 3] = if args.full {
-        [("TIDEGATE_KILLS", "50"), ("TIDEGATE_CASES", "20000"), ("TIDEGATE_SEEDS", "2000")]
+    let counts: [(&str, &str); 4] = if args.full {
+        [
+            ("TIDEGATE_KILLS", "50"),
+            ("TIDEGATE_CASES", "20000"),
+            ("TIDEGATE_SEEDS", "2000"),
+            ("TIDEGATE_SWAPS", "200"),
+        ]
     } else {
-        [("TIDEGATE_KILLS", "10"), ("TIDEGATE_CASES", "256"), ("TIDEGATE_SEEDS", "200")]
+        [
+            ("TIDEGATE_KILLS", "10"),
+            ("TIDEGATE_CASES", "256"),
+            ("TIDEGATE_SEEDS", "200"),
+            ("TIDEGATE_SWAPS", "20"),
+        ]
     };
     let mut host = shell::cargo();
     if let Some(python) = pyarrow::python() {
