@@ -427,6 +427,10 @@ impl Read for Chunk {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let left = self.source.length().saturating_sub(self.at);
         let length = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        // Behind the end, where a broken file may point to, there is nothing to ask for.
+        if length == 0 {
+            return Ok(0);
+        }
         self.source.read_at(self.at, &mut into[..length]).map_err(SourceFailed::mark)?;
         self.at += length as u64;
         Ok(length)
