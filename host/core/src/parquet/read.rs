@@ -360,10 +360,31 @@ impl From<ParquetError> for ReadError {
     fn from(error: ParquetError) -> Self {
         match error {
             ParquetError::External(cause) => match cause.downcast::<io::Error>() {
-                Ok(error) => ReadError::Io(*error),
+                Ok(error) => SourceFailed::of(*error),
                 Err(cause) => ReadError::Damaged { detail: cause.to_string() },
             },
             error => ReadError::Damaged { detail: detail_of(&error) },
+        }
+    }
+}
+
+/// A failure of what lies under a file. Decoders fail with errors of the same type over bytes that
+/// are broken, and those won't be better the next time.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read")]
+struct SourceFailed(#[source] io::Error);
+
+impl SourceFailed {
+    fn mark(error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), SourceFailed(error))
+    }
+
+    /// What an error that came through the library is.
+    fn of(error: io::Error) -> ReadError {
+        let detail = error.to_string();
+        match error.into_inner().map(|inner| inner.downcast::<SourceFailed>()) {
+            Some(Ok(failed)) => ReadError::Io(failed.0),
+            _ => ReadError::Damaged { detail },
         }
     }
 }
@@ -391,7 +412,7 @@ impl ChunkReader for Chunks {
             return Err(ParquetError::EOF(detail));
         }
         let mut bytes = vec![0; length];
-        self.0.read_at(start, &mut bytes)?;
+        self.0.read_at(start, &mut bytes).map_err(SourceFailed::mark)?;
         Ok(bytes.into())
     }
 }
@@ -406,7 +427,11 @@ impl Read for Chunk {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let left = self.source.length().saturating_sub(self.at);
         let length = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.source.read_at(self.at, &mut into[..length])?;
+        // Behind the end, where a broken file may point to, there is nothing to ask for.
+        if length == 0 {
+            return Ok(0);
+        }
+        self.source.read_at(self.at, &mut into[..length]).map_err(SourceFailed::mark)?;
         self.at += length as u64;
         Ok(length)
     }

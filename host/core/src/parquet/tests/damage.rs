@@ -1,6 +1,8 @@
 //! Broken files are refused, or read as far as they are sound: nothing panics, and nothing is made
 //! up.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::{
     values::{Raw, file},
     *,
@@ -55,7 +57,11 @@ fn flipped_bits_break_nothing_but_the_file() {
             for bit in [0, 7] {
                 let mut broken = file.clone();
                 broken[at] ^= 1 << bit;
-                refused += usize::from(read_on(broken).is_err());
+                if let Err(error) = read_on(broken) {
+                    refused += 1;
+                    let will_stay = !matches!(error, ReadError::Io(_));
+                    assert!(will_stay, "byte {at}, bit {bit}: {error:?} would be tried again");
+                }
             }
         }
     }
@@ -64,19 +70,26 @@ fn flipped_bits_break_nothing_but_the_file() {
 
 #[test]
 fn what_lies_under_a_file_may_fail() {
-    struct Broken(Bytes);
+    struct Broken(Bytes, AtomicBool);
     impl crate::parquet::ReadAt for Broken {
         fn length(&self) -> u64 {
             self.0.len() as u64
         }
         fn read_at(&self, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
-            if offset < 100 {
+            if self.1.load(Ordering::Relaxed) {
                 return Err(std::io::Error::other("the disk is on fire"));
             }
             self.0.read_at(offset, into)
         }
     }
     let file = write(&every_kind(2000), Codec::Plain, RowGroupLimit::default(), 100);
-    let file = File::open(Arc::new(Broken(file.into())), RowFormat::default());
+    let source = Arc::new(Broken(file.into(), AtomicBool::new(true)));
+    let file = File::open(source.clone(), RowFormat::default());
     assert!(matches!(file, Err(ReadError::Io(_))), "{file:?}");
+    source.1.store(false, Ordering::Relaxed);
+    let file = File::open(source.clone(), RowFormat::default()).expect("it works again");
+    let mut rows = file.rows_behind(0).expect("it works");
+    source.1.store(true, Ordering::Relaxed);
+    let error = rows.read(10, 1 << 20).expect_err("it fails again");
+    assert!(matches!(error, ReadError::Io(_)), "{error:?}");
 }

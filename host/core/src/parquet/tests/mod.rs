@@ -18,10 +18,13 @@ use crate::{
 
 const ALL: Room = Room { rows: u64::MAX, bytes: u64::MAX };
 
+/// Texts of rows, and which of them have a defect.
+type Found = (Vec<String>, Vec<(usize, &'static str)>);
+
 /// All rows of a file behind some, however they are cut into reads.
 fn read(file: &[u8], behind: u64, format: RowFormat) -> Result<Vec<String>, ReadError> {
     let open = || File::open(Arc::new(Bytes::copy_from_slice(file)), format);
-    let mut all: Option<(Vec<String>, Vec<(usize, &'static str)>)> = None;
+    let mut all = None;
     for (rows_max, bytes_max) in [(usize::MAX, usize::MAX), (1, 1), (7, 100)] {
         let (mut texts, mut defects) = (Vec::new(), Vec::new());
         let mut rows = open()?.rows_behind(behind)?;
@@ -34,7 +37,7 @@ fn read(file: &[u8], behind: u64, format: RowFormat) -> Result<Vec<String>, Read
                 start = end;
             }
         }
-        let found = (texts, defects);
+        let found: Found = (texts, defects);
         assert!(all.is_none() || all.as_ref() == Some(&found), "reads of {rows_max} rows");
         all = Some(found);
     }
