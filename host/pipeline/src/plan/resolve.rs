@@ -7,7 +7,7 @@
 //!
 //! Each distinct way to come by a column is a recipe, and is followed once a batch at most.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use tidegate_core::{
     Condition, Kind, LookupTable, Origin, Path,
@@ -107,6 +107,8 @@ pub(crate) struct StageWrite {
 pub(super) struct Resolver {
     partition_key: Option<Path>,
     tables: Vec<Arc<LookupTable>>,
+    /// The tables that somebody looks up in, by their names, whether it can be or not.
+    asked: HashSet<String>,
     pub(super) joins: Vec<Join>,
     pub(super) source_reads: Vec<(Path, Kind)>,
     pub(super) recipes: Vec<Recipe>,
@@ -122,6 +124,7 @@ impl Resolver {
         Resolver {
             partition_key,
             tables,
+            asked: HashSet::new(),
             joins: Vec::new(),
             source_reads: Vec::new(),
             recipes: Vec::new(),
@@ -183,6 +186,7 @@ impl Resolver {
         kind: &Kind,
         pointer: &str,
     ) -> Option<Recipe> {
+        self.asked.insert(lookup.table.clone());
         let Some(table) = self.tables.iter().find(|table| table.name() == lookup.table) else {
             let message = format!(
                 "`{}` is read from the table `{}`, which the pipeline does not have",
@@ -247,7 +251,7 @@ impl Resolver {
     pub(super) fn warn_of_unread_tables(&mut self) {
         for index in 0..self.tables.len() {
             let table = &self.tables[index];
-            if self.joins.iter().all(|join| !Arc::ptr_eq(&join.table, table)) {
+            if !self.asked.contains(table.name()) {
                 let message = format!("no stage reads the table `{}`", table.name());
                 self.warn("unread-table", &format!("/tables/{index}"), message);
             }
