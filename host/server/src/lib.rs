@@ -6,13 +6,15 @@
 //!
 //! Architecture invariant: no record flows through this crate. It builds sources, sinks, plugins
 //! and the store, hands them to the pipeline, and waits. Only `verify` and `dlq` look at records,
-//! at rest.
+//! at rest, and the authors' commands at those of golden cases and samples.
 
 pub mod chain;
 pub mod cli;
 pub mod config;
+mod diff;
 mod edges;
 pub mod finding;
+pub mod golden;
 pub mod health;
 mod letters;
 pub mod lineage;
