@@ -91,6 +91,7 @@ pub async fn splice(plan: &Arc<Plan>, batches: &[RecordBatch]) -> anyhow::Result
 fn open_range(plan: &Arc<Plan>) -> anyhow::Result<RangeProcessor> {
     Ok(plan.open_range(RangeContext {
         partition: PartitionId::from("transactions"),
+        origin: None,
         range: 0,
         revision: 0,
         start: None,

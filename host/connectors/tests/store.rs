@@ -7,11 +7,14 @@
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use tidegate_connectors::store::{Generation, SqliteStore, StoreInspector};
+use tidegate_connectors::store::{
+    Generation, RedriveOutcome, Redriven, SqliteStore, StoreInspector,
+};
 use tidegate_core::{
     CheckpointStore, Digest, Position, Timestamp,
     checkpoint::{
-        Counts, Lease, Manifest, OwnerId, StateChange, StateRow, StoreErrorKind, WriteId,
+        Counts, Lease, Manifest, Outcome, OwnerId, RecordOutcome, StateChange, StateRow,
+        StoreErrorKind, WriteId,
     },
     conformance,
     source::{PartitionId, Resume},
@@ -42,6 +45,7 @@ fn manifest(range: u64, opened_at: i64) -> Manifest {
         counts: Counts::default(),
         destinations: Vec::new(),
         states: Digest::of(b""),
+        outcomes: Vec::new(),
     }
 }
 
@@ -86,10 +90,10 @@ fn sqlite(directory: &TempDir) -> rusqlite::Connection {
 async fn a_file_of_another_version_or_of_somebody_else_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     drop(SqliteStore::open(directory.path()).unwrap());
-    sqlite(&directory).pragma_update(None, "user_version", 2).unwrap();
+    sqlite(&directory).pragma_update(None, "user_version", 3).unwrap();
     let error = SqliteStore::open(directory.path()).err().unwrap();
     assert_eq!(error.kind, StoreErrorKind::Broken);
-    assert!(error.message.contains("is of version 2, and this host reads version 1"), "{error}");
+    assert!(error.message.contains("is of version 3, and this host reads version 2"), "{error}");
     assert!(StoreInspector::open(directory.path()).is_err());
 
     let directory = tempfile::tempdir().unwrap();
@@ -205,6 +209,56 @@ async fn what_was_done_can_be_looked_at_while_the_owner_runs() {
     assert_eq!(partitions[0].pending, Some(manifest(3, 8)));
     assert_eq!(partitions[0].owner, Some(OwnerId("test".to_owned())));
     assert_eq!(inspector.generations().unwrap(), [generation]);
+}
+
+#[tokio::test]
+async fn a_letter_is_redriven_once_and_its_outcome_comes_with_the_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let letter = |offset, redrives, redrive: u64| Redriven {
+        origin: PartitionId::from("p"),
+        position: Position::from_offset(offset),
+        redrives,
+        partition: PartitionId(format!("redrive:{redrive}:p").into()),
+        redrive,
+        object: "p-00000000.jsonl".to_owned(),
+        bytes: 12,
+        keyed: true,
+        outcome: None,
+    };
+    store.begin_redrive(vec![letter(300, 0, 1), letter(7, 0, 1)]).await.unwrap();
+    // All of a redrive or nothing.
+    let again = store.begin_redrive(vec![letter(8, 0, 2), letter(7, 0, 2)]).await.unwrap_err();
+    assert_eq!(again.kind, StoreErrorKind::Conflict);
+    assert!(again.message.contains("`p:7` was redriven before"), "{again}");
+
+    let lease = acquire(&store, "redrive:1:p").await;
+    let outcome = RecordOutcome { position: Position::from_offset(7), outcome: Outcome::Dropped };
+    let range = Manifest { outcomes: vec![outcome], ..manifest(0, 77) };
+    store.intend(&lease, WriteId(1), &range, &[]).await.unwrap();
+    let inspector = StoreInspector::open(directory.path()).unwrap();
+    let outcomes = || {
+        let mut found = Vec::new();
+        let visit = |it: Redriven| {
+            found.push(it);
+            Ok(())
+        };
+        inspector.redriven(visit).unwrap();
+        found
+    };
+    assert_eq!(outcomes(), [letter(7, 0, 1), letter(300, 0, 1)], "by position");
+    store.commit(&lease, WriteId(2), 0).await.unwrap();
+    let dropped = RedriveOutcome {
+        outcome: Outcome::Dropped,
+        generation: Digest::of(b"generation"),
+        at: Timestamp(77),
+    };
+    let settled = Redriven { outcome: Some(dropped), ..letter(7, 0, 1) };
+    assert_eq!(outcomes(), [settled, letter(300, 0, 1)]);
+    // The letter of a second failure is another one; a partition of another is not taken.
+    store.begin_redrive(vec![letter(7, 1, 2)]).await.unwrap();
+    let taken = store.begin_redrive(vec![letter(9, 0, 1)]).await.unwrap_err();
+    assert_eq!(taken.kind, StoreErrorKind::Conflict);
 }
 
 #[tokio::test]

@@ -362,6 +362,7 @@ fn slice(batch: &RecordBatch, first: usize, rows: usize) -> RecordBatch {
             true => Binary::default(),
             false => range.clone().map(|row| batch.keys.get(row)).collect(),
         },
+        redrives: batch.redrives.get(range.clone()).map(<[_]>::to_vec).unwrap_or_default(),
         group_ends: of(&batch.group_ends),
         defects: defects.map(|it| Defect { row: it.row - first as u32, ..it.clone() }).collect(),
     }
@@ -374,7 +375,7 @@ fn concat(mut parts: Vec<RecordBatch>) -> RecordBatch {
     }
     let mut whole = RecordBatch::default();
     let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.bytes.len()).sum());
-    // A source gives arrivals and keys for all of its records or for none.
+    // A source gives arrivals, keys and redrives for all of its records or for none.
     let has_groups = parts.iter().any(|part| !part.group_ends.is_empty());
     for part in parts {
         let rows = part.len();
@@ -385,6 +386,7 @@ fn concat(mut parts: Vec<RecordBatch>) -> RecordBatch {
         whole.positions.extend(part.positions);
         whole.arrivals.extend(part.arrivals);
         (0..part.keys.len()).for_each(|row| whole.keys.push(part.keys.get(row)));
+        whole.redrives.extend(part.redrives);
         match part.group_ends.is_empty() {
             true if has_groups => whole.group_ends.extend(std::iter::repeat_n(true, rows)),
             _ => whole.group_ends.extend(part.group_ends),
@@ -429,6 +431,7 @@ mod tests {
             bytes.push(b'\n');
             batch.positions.push(Position::from_offset(row as u64 + 1));
             batch.keys.push(&(row as u64).to_be_bytes());
+            batch.redrives.push(row as u32);
             batch.group_ends.push(record.group_end);
             if record.bytes == 7 {
                 let row = batch.spans.len() as u32 - 1;
@@ -463,6 +466,7 @@ mod tests {
                         let record = &given[row as usize];
                         assert_eq!(batch.record(i), vec![row as u8; record.bytes as usize]);
                         assert_eq!(batch.keys.get(i), row.to_be_bytes());
+                        assert_eq!(u64::from(batch.redrives[i]), row);
                         let defect = batch.defects.iter().any(|it| it.row as usize == i);
                         assert_eq!(defect, record.bytes == 7);
                         row += 1;

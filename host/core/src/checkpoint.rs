@@ -77,6 +77,41 @@ pub struct Manifest {
     pub destinations: Vec<DestinationCounts>,
     /// Digest of the state changes, over stages and keys in order.
     pub states: Digest,
+    /// What became of each record, where they were redriven; else nothing, for the counts say it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outcomes: Vec<RecordOutcome>,
+}
+
+/// What became of one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordOutcome {
+    /// The record.
+    pub position: crate::position::Position,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// The places of the conservation law, of which each record is in exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the terms of the conservation law")]
+pub enum Outcome {
+    Filtered,
+    Dropped,
+    Delivered,
+    DeadLettered,
+}
+
+impl Outcome {
+    /// Its name in the store, in results and in tests of pipelines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Filtered => "filtered",
+            Outcome::Dropped => "dropped",
+            Outcome::Delivered => "delivered",
+            Outcome::DeadLettered => "dead_lettered",
+        }
+    }
 }
 
 /// A record that goes to the dead letters whatever a replay says.

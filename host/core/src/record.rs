@@ -20,6 +20,9 @@ pub struct RecordBatch {
     pub arrivals: Vec<Timestamp>,
     /// The keys that the source partitions by; empty where it has none.
     pub keys: Binary,
+    /// How often each record has been taken out of the dead letters to be tried again; empty where
+    /// none ever was.
+    pub redrives: Vec<u32>,
     /// Whether a range may end behind each record; empty where it may end behind any. (All user
     /// records of one Kinesis aggregate belong to one range.)
     pub group_ends: Vec<bool>,

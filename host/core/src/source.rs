@@ -91,6 +91,14 @@ pub trait Source: Send + Sync {
     /// intervals: partitions appear, and a finished one may vanish.
     async fn partitions(&self) -> Result<Vec<Partition>, SourceError>;
 
+    /// The partition that the records of `partition` were first read from, where it is another:
+    /// they come out of the dead letters, their positions are positions there, and what becomes of
+    /// each is kept.
+    fn origin(&self, partition: &PartitionId) -> Option<PartitionId> {
+        let _ = partition;
+        None
+    }
+
     /// Starts reading a partition behind a checkpoint, or from its start. Fails with
     /// [`SourceErrorKind::Replaced`] where the partition isn't what the token stands for.
     async fn open(

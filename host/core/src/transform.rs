@@ -8,7 +8,7 @@ mod check;
 
 use std::time::Duration;
 
-pub use self::check::ReplyLimits;
+pub use self::check::{ReplyLimits, check_migrated};
 use crate::{
     column::{Binary, Column},
     description::{About, Description},
@@ -126,6 +126,46 @@ pub trait TransformFactory: Send + Sync {
         let _ = factor;
         self.instantiate()
     }
+
+    /// Whether states of other versions can be tried to be migrated at all.
+    fn migrates(&self) -> bool {
+        false
+    }
+
+    /// Turns states that another version of the plugin wrote into states of this one, one for one.
+    /// Pure: the same states give the same states. Called off the data path for all states before
+    /// a version serves, and for those that a range meets.
+    fn migrate(&self, from: u32, states: &Binary) -> Result<Binary, MigrateError> {
+        let _ = states;
+        Err(MigrateError::Unsupported { from, to: self.plugin().about.state_version })
+    }
+}
+
+/// States could not be migrated.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The plugin does not say how.
+    #[error(
+        "the plugin reads states of version {to} and can't migrate those of version {from}: it \
+         exports no `migration`"
+    )]
+    Unsupported {
+        /// The version of the states.
+        from: u32,
+        /// The version that the plugin keeps.
+        to: u32,
+    },
+    /// The plugin refuses.
+    #[error("the plugin refuses states of version {from}: {message}")]
+    Refused {
+        /// The version of the states.
+        from: u32,
+        /// What it says.
+        message: String,
+    },
+    /// The call failed.
+    #[error(transparent)]
+    Failed(#[from] TransformError),
 }
 
 /// How a call failed: the reason code of its dead letter.

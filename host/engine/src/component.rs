@@ -29,7 +29,7 @@ pub(crate) struct Loaded {
     pub(crate) linked: v0_1::Linked,
     pub(crate) about: About,
     pub(crate) digest: Digest,
-    interface: Interface,
+    pub(crate) interface: Interface,
     size_bytes: u64,
 }
 
@@ -38,7 +38,7 @@ impl Component {
         let interface = Interface::read(bytes)?;
         let digest = Digest::of(bytes);
         let compiled = runtime.compiler().compile(bytes, digest)?;
-        let linked = link(runtime, &compiled, &interface.imports)
+        let linked = link(runtime, &compiled, &interface)
             .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
         let about = describe(runtime, &linked, digest)?;
         let size_bytes = bytes.len() as u64;
@@ -84,12 +84,12 @@ impl fmt::Debug for Component {
 fn link(
     runtime: &Runtime,
     compiled: &wasmtime::component::Component,
-    imports: &[String],
+    interface: &Interface,
 ) -> wasmtime::Result<v0_1::Linked> {
     let mut linker = Linker::new(runtime.engine());
     v0_1::add_to_linker(&mut linker)?;
-    wasi::add_to_linker(&mut linker, compiled, imports)?;
-    v0_1::Linked::new(linker.instantiate_pre(compiled)?)
+    wasi::add_to_linker(&mut linker, compiled, &interface.imports)?;
+    v0_1::Linked::new(linker.instantiate_pre(compiled)?, interface.migrates)
 }
 
 /// Asks for `about`, on an instance that is thrown away, under the default limits: no operator

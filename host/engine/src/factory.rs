@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use tidegate_core::{
-    About, Description, Digest, Transform, TransformFactory,
+    About, Binary, Description, Digest, Transform, TransformFactory,
     description::Capability,
-    transform::{Breach, Plugin, TransformError},
+    transform::{Breach, MigrateError, Plugin, TransformError, check_migrated},
 };
 
 use wasmtime::Store;
@@ -18,6 +18,7 @@ use crate::{
     guest::{Guest, LogBudget, LogSink},
     instance::Instance,
     limits::Limits,
+    runtime::epoch_ticks,
     trap::classify,
     wasi::Wasi,
 };
@@ -132,6 +133,33 @@ impl Configured {
     }
 }
 
+impl Configured {
+    /// Migrates states on an instance that is thrown away, under the limits of a batch with a row
+    /// for each state.
+    fn migrate(&self, from: u32, states: &Binary) -> Result<Binary, MigrateError> {
+        let to = self.plugin.about.state_version;
+        let ((mut store, exports), answer) = self.instantiate(1)?;
+        if let Err(Refusal { message, .. }) = answer {
+            return Err(TransformError::new(Breach::Configure, message).into());
+        }
+        let rows = u32::try_from(states.len()).unwrap_or(u32::MAX);
+        let limits = &self.limits;
+        let state_bytes_max = limits.reply_bytes.of(rows);
+        store.data_mut().begin(state_bytes_max);
+        store.set_fuel(limits.fuel.of(rows)).expect("fuel is on in the engine's configuration");
+        store.set_epoch_deadline(epoch_ticks(limits.time_of(rows)));
+        store.set_hostcall_fuel(usize::try_from(state_bytes_max).unwrap_or(usize::MAX));
+        let answer = exports.migrate(&mut store, from, states);
+        store.data_mut().logs.end();
+        let migrated = answer
+            .map_err(|error| classify(&error, store.data_mut()))?
+            .ok_or(MigrateError::Unsupported { from, to })?
+            .map_err(|message| MigrateError::Refused { from, message })?;
+        check_migrated(&migrated, states.len(), limits.state_bytes)?;
+        Ok(migrated)
+    }
+}
+
 impl TransformFactory for Factory {
     fn plugin(&self) -> &Plugin {
         &self.0.plugin
@@ -143,6 +171,14 @@ impl TransformFactory for Factory {
 
     fn instantiate_patient(&self, factor: u32) -> Result<Box<dyn Transform>, TransformError> {
         self.instantiate_for(factor)
+    }
+
+    fn migrates(&self) -> bool {
+        self.0.component.interface.migrates
+    }
+
+    fn migrate(&self, from: u32, states: &Binary) -> Result<Binary, MigrateError> {
+        self.0.migrate(from, states)
     }
 }
 

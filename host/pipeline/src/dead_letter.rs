@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use tidegate_core::{Digest, RecordBatch, transform::Plugin};
 
-use crate::{encode::slug, plan::Plan, process::RangeContext};
+use crate::{call::RecordedCall, encode::slug, plan::Plan, process::RangeContext};
 
 /// Longer messages are cut: they are the guest's words.
 const MESSAGE_CHARS_MAX: usize = 1000;
@@ -39,6 +39,11 @@ pub(crate) struct Letter {
     pub(crate) rule: Option<String>,
     pub(crate) findings: Vec<Note>,
     pub(crate) backtrace: Vec<String>,
+    /// The call that failed with the record alone, where it is poison.
+    pub(crate) call: Option<Box<RecordedCall>>,
+    /// The payload is not the record: the source could not take it out of its framing. To send it
+    /// through the pipeline again makes no sense.
+    pub(crate) is_raw: bool,
 }
 
 impl Letter {
@@ -55,6 +60,8 @@ impl Letter {
             rule: None,
             findings: Vec::new(),
             backtrace: Vec::new(),
+            call: None,
+            is_raw: false,
         }
     }
 }
@@ -150,6 +157,10 @@ struct Etl<'a> {
     component_digest: Option<Digest>,
     redrive_count: u32,
     payload_sha256: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    payload_is_raw: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call: Option<&'a RecordedCall>,
 }
 
 /// Appends a letter as a line.
@@ -164,7 +175,7 @@ pub(crate) fn write(
     let record = batch.record(row);
     let position = batch.positions[row].to_string();
     let opened_at = context.opened_at.to_string();
-    let partition = &*context.partition.0;
+    let partition = &*context.origin().0;
     let plugin = letter.plugin.map(|stage| plan.stages[stage].plugin());
     let component = plugin.map(|Plugin { component, .. }| *component);
     let function = match plugin {
@@ -174,13 +185,12 @@ pub(crate) fn write(
     let key = if batch.keys.is_empty() { &[][..] } else { batch.keys.get(row) };
     let key = String::from_utf8_lossy(key);
     let message = scrub(&letter.message);
-    let frames = &letter.backtrace[..letter.backtrace.len().min(BACKTRACE_FRAMES_MAX)];
     let trapped = matches!(letter.class, "trap" | "fuel" | "memory" | "timeout");
     let line = Record {
         version: "1.0",
         timestamp: &opened_at,
         request_context: RequestContext {
-            request_id: &format!("{}-{:08}", slug(partition), context.range),
+            request_id: &format!("{}-{:08}", slug(&context.partition.0), context.range),
             function_arn: &function,
             condition: match letter.class {
                 "timeout" => "RetryAttemptsExhausted",
@@ -222,14 +232,16 @@ pub(crate) fn write(
             position: &position,
             rule: letter.rule.as_deref(),
             findings: &letter.findings[..letter.findings.len().min(FINDINGS_MAX)],
-            backtrace: &scrub_lines(frames),
+            backtrace: &frames(&letter.backtrace),
             partition_key: &key,
             pipeline: &plan.spec.pipeline,
             config_hash: plan.spec.config,
             plugin: plugin.map(|Plugin { about, .. }| format!("{} {}", about.name, about.version)),
             component_digest: component,
-            redrive_count: 0,
+            redrive_count: batch.redrives.get(row).copied().unwrap_or_default(),
             payload_sha256: &Digest::of(record).hex(),
+            payload_is_raw: letter.is_raw,
+            call: letter.call.as_deref(),
         },
     };
     let start = out.len();
@@ -252,7 +264,8 @@ pub(crate) fn scrub(text: &str) -> String {
     scrubbed
 }
 
-fn scrub_lines(lines: &[String]) -> String {
-    let lines: Vec<String> = lines.iter().map(|line| scrub(line)).collect();
-    lines.join("\n")
+/// A guest's stack, a frame a line.
+pub(crate) fn frames(backtrace: &[String]) -> String {
+    let frames = backtrace.iter().take(BACKTRACE_FRAMES_MAX).map(|frame| scrub(frame));
+    frames.collect::<Vec<String>>().join("\n")
 }

@@ -24,6 +24,7 @@ use tidegate_core::{
 };
 
 use crate::{
+    call::RecordedCall,
     chain::parts::{Input, Parts, Slice},
     plan::{OnPoison, StagePlan},
     process::ProcessError,
@@ -78,7 +79,12 @@ pub(crate) struct Settled {
 #[derive(Clone, Debug)]
 pub(crate) enum Gone {
     /// It is poison to the plugin.
-    Poison(TransformError),
+    Poison {
+        /// How the call with it alone failed.
+        error: TransformError,
+        /// That call.
+        call: Box<RecordedCall>,
+    },
     /// It is excluded, now or by the range's intent.
     Excluded { code: String, message: String },
 }
@@ -357,7 +363,10 @@ impl Isolation<'_> {
                 self.exclude(row, error.breach.code().to_owned(), message)
             }
             _ => {
-                self.gone.push((row as u32, Gone::Poison(error)));
+                let slice = self.slice(row, row + 1);
+                let plugin = self.stage.plugin();
+                let call = slice.with_batch(self.input, 1, |it| RecordedCall::of(plugin, it));
+                self.gone.push((row as u32, Gone::Poison { error, call: Box::new(call) }));
                 self.caller.count_poison(self.stage)
             }
         }

@@ -8,6 +8,7 @@
 //! plugins and the checkpoint store are seams of `tidegate-core`; this crate is the only one that
 //! drives them, and the only one that spawns tasks of the data path.
 
+pub mod call;
 mod chain;
 mod closer;
 mod dead_letter;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tidegate_core::{
     Failure, RecordBatch, Timestamp,
-    checkpoint::{Counts, DestinationCounts, Exclusion, StateChange, StoreError},
+    checkpoint::{Counts, DestinationCounts, Exclusion, RecordOutcome, StateChange, StoreError},
     sink::Object,
     source::{PartitionId, Resume},
     transform::TransformError,
@@ -29,6 +29,9 @@ use crate::{
 pub struct RangeContext {
     /// The partition.
     pub partition: PartitionId,
+    /// The partition that its records were first read from, where they are redriven: what plugins
+    /// and dead letters are told. Then what becomes of each record is kept.
+    pub origin: Option<PartitionId>,
     /// The range's number in its partition.
     pub range: u64,
     /// Part of the objects' names: grows when a replay could not make the same bytes.
@@ -39,6 +42,13 @@ pub struct RangeContext {
     pub opened_at: Timestamp,
     /// Records that an intent has pinned as excluded: they are dead letters whatever happens.
     pub exclusions: Vec<Exclusion>,
+}
+
+impl RangeContext {
+    /// The partition that the records' positions are positions of.
+    pub(crate) fn origin(&self) -> &PartitionId {
+        self.origin.as_ref().unwrap_or(&self.partition)
+    }
 }
 
 /// An object of a range.
@@ -67,6 +77,8 @@ pub struct RangeOutput {
     pub states: Vec<StateChange>,
     /// What each stage did, in order.
     pub stages: Vec<StageStatistics>,
+    /// What became of each record, in order, where the range has an origin.
+    pub outcomes: Vec<RecordOutcome>,
 }
 
 /// What a stage did in a range: for metrics.
@@ -255,6 +267,7 @@ impl RangeProcessor {
         let counts = chain.counts;
         let destinations = std::mem::take(&mut chain.destinations);
         let exclusions = std::mem::take(&mut chain.exclusions);
+        let outcomes = std::mem::take(&mut chain.outcomes);
         let held = |place: usize| -> u64 {
             made.iter().filter(|it| it.destination == place).map(|it| it.records).sum()
         };
@@ -272,6 +285,14 @@ impl RangeProcessor {
             return Err(ProcessError::Conservation { partition, range, detail });
         }
         let (states, stages) = chain.finish(&plan);
-        Ok(RangeOutput { objects: made, counts, destinations, exclusions, states, stages })
+        Ok(RangeOutput {
+            objects: made,
+            counts,
+            destinations,
+            exclusions,
+            states,
+            stages,
+            outcomes,
+        })
     }
 }

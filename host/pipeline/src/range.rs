@@ -131,6 +131,7 @@ impl Owner {
         let spool = self.set_spool_aside().await?;
         let context = RangeContext {
             partition: self.partition.clone(),
+            origin: self.shared.source.origin(&self.partition),
             range: opening.range,
             revision: opening.revision,
             start: opening.start,
@@ -233,6 +234,7 @@ impl Owner {
             counts: output.counts,
             destinations: output.destinations.clone(),
             states: digest_states(&output.states),
+            outcomes: output.outcomes.clone(),
         };
         let RangeOutput { objects, states, stages, .. } = output;
         let states = Arc::new(LeftStates::new(states));
@@ -609,6 +611,7 @@ mod tests {
             exclusions: Vec::new(),
             states: Vec::new(),
             stages: Vec::new(),
+            outcomes: Vec::new(),
         }
     }
 

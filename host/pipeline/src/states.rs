@@ -4,15 +4,15 @@
 //! and keeps all changes to itself until it is cut: a range that is discarded takes its states
 //! with it.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use hashbrown::HashMap;
 use tidegate_core::{
-    Column, Timestamp,
+    Column, Failure, Timestamp, TransformFactory,
     checkpoint::{StateChange, StateRow, StoreError},
     description::Kind,
-    transform::{ChangedStates, States},
+    transform::{ChangedStates, MigrateError, States},
 };
 
 use crate::{chain::cells, process::ProcessError};
@@ -91,6 +91,8 @@ struct Entry {
     /// Empty where there is none.
     state: Vec<u8>,
     changed: bool,
+    /// Another version wrote it, and it can't be migrated: why.
+    unusable: Option<String>,
 }
 
 /// What an entry takes besides its state: the key, the vector and the table's slot.
@@ -147,48 +149,97 @@ impl KeyedStates {
         KeyedStates { stage, version, now, time_to_live, entries: HashMap::new(), bytes: 0 }
     }
 
-    /// The states of a batch's keys; what the range has not met yet is loaded.
+    /// The states of a batch's keys; what the range has not met yet is loaded, and migrated where
+    /// another version of the plugin wrote it. With them come the places of the keys whose states
+    /// can't be had, and why: their rows must not be seen by the plugin.
     pub(crate) async fn view(
         &mut self,
         grouping: &Grouping,
         loader: &dyn StateLoader,
-    ) -> Result<States, ProcessError> {
+        plugin: &dyn TransformFactory,
+    ) -> Result<(States, BTreeMap<u32, String>), ProcessError> {
         let unknown = |key: &&u128| !self.entries.contains_key(*key);
         let unknown: Vec<u128> = grouping.keys.iter().filter(unknown).copied().collect();
         if !unknown.is_empty() {
             let loaded = loader.load(&self.stage, &unknown).await;
             let loaded = loaded
                 .map_err(|source| ProcessError::States { stage: self.stage.to_string(), source })?;
+            let mut foreign: BTreeMap<u32, Vec<(u128, Vec<u8>)>> = BTreeMap::new();
             for (key, row) in unknown.into_iter().zip(loaded) {
-                self.insert(key, row)?;
+                let mut entry = Entry::default();
+                match row {
+                    None => {}
+                    // It is forgotten, and the store is told so.
+                    Some(row) if row.expires_at.is_some_and(|at| at <= self.now) => {
+                        entry.changed = true;
+                    }
+                    Some(row) if row.version == self.version => entry.state = row.bytes,
+                    Some(row) => {
+                        foreign.entry(row.version).or_default().push((key, row.bytes));
+                        continue;
+                    }
+                }
+                self.insert(key, entry);
+            }
+            for (version, states) in foreign {
+                self.migrate(version, states, plugin)?;
             }
         }
         let mut states = States { rows: grouping.rows.clone(), ..States::default() };
-        for key in &grouping.keys {
-            let state = self.entries.get(key).map_or(&[][..], |entry| &entry.state);
-            states.values.push(state);
-        }
-        Ok(states)
-    }
-
-    fn insert(&mut self, key: u128, row: Option<StateRow>) -> Result<(), ProcessError> {
-        let mut entry = Entry::default();
-        if let Some(StateRow { version, expires_at, bytes }) = row {
-            if expires_at.is_some_and(|at| at <= self.now) {
-                // It is forgotten, and the store is told so.
-                entry.changed = true;
-            } else if version == self.version {
-                entry.state = bytes;
-            } else {
-                return Err(ProcessError::StateVersion {
-                    stage: self.stage.to_string(),
-                    found: version,
-                    supported: self.version,
-                });
+        let mut unusable = BTreeMap::new();
+        for (place, key) in grouping.keys.iter().enumerate() {
+            let entry = self.entries.get(key);
+            states.values.push(entry.map_or(&[][..], |entry| &entry.state));
+            if let Some(why) = entry.and_then(|entry| entry.unusable.clone()) {
+                unusable.insert(place as u32, why);
             }
         }
+        Ok((states, unusable))
+    }
+
+    fn insert(&mut self, key: u128, entry: Entry) {
         self.bytes += ENTRY_BYTES + entry.state.len();
         self.entries.insert(key, entry);
+    }
+
+    /// Takes states of another version in. All of the store's were tried before the plugin began
+    /// to serve, so a refusal here is one key's, whose rows are set apart: its state stays in the
+    /// store as it is.
+    fn migrate(
+        &mut self,
+        from: u32,
+        states: Vec<(u128, Vec<u8>)>,
+        plugin: &dyn TransformFactory,
+    ) -> Result<(), ProcessError> {
+        if !plugin.migrates() {
+            return Err(ProcessError::StateVersion {
+                stage: self.stage.to_string(),
+                found: from,
+                supported: self.version,
+            });
+        }
+        let all = states.iter().map(|(_, state)| state.as_slice()).collect();
+        let together = plugin.migrate(from, &all);
+        for (place, (key, state)) in states.into_iter().enumerate() {
+            let migrated = match &together {
+                Ok(all) => Ok(all.get(place).to_vec()),
+                // Pure, and one for one: what is refused with others is found on its own.
+                Err(_) => plugin
+                    .migrate(from, &[state.as_slice()].into_iter().collect())
+                    .map(|one| one.get(0).to_vec()),
+            };
+            let entry = match migrated {
+                Ok(state) => Entry { state, ..Entry::default() },
+                Err(MigrateError::Failed(source))
+                    if matches!(source.failure(), Failure::Retry { .. }) =>
+                {
+                    let stage = self.stage.to_string();
+                    return Err(ProcessError::Plugin { stage, source });
+                }
+                Err(error) => Entry { unusable: Some(error.to_string()), ..Entry::default() },
+            };
+            self.insert(key, entry);
+        }
         Ok(())
     }
 

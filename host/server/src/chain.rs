@@ -1,6 +1,6 @@
 //! The plugins of a pipeline: each stage's component loaded and configured.
 
-use std::{collections::BTreeSet, fs};
+use std::collections::BTreeSet;
 
 use tidegate_core::description::Capability;
 use tidegate_engine::{
@@ -8,7 +8,8 @@ use tidegate_engine::{
 };
 
 use crate::{
-    config::{Loaded, PluginLimits, Stage},
+    config::{ByteSize, Loaded, PluginLimits, Stage, TimeSpan},
+    files::Files,
     finding::Finding,
 };
 
@@ -24,10 +25,19 @@ pub struct LoadedStage {
 /// Loads and configures all plugins, or says everything that is wrong with them at once. Blocks
 /// for as long as the compiler takes.
 pub fn load(loaded: &Loaded, runtime: &Runtime) -> Result<Vec<LoadedStage>, Vec<Finding>> {
+    load_from(loaded, runtime, &Files::on_disk())
+}
+
+/// The same, of given files.
+pub fn load_from(
+    loaded: &Loaded,
+    runtime: &Runtime,
+    files: &Files,
+) -> Result<Vec<LoadedStage>, Vec<Finding>> {
     let mut stages = Vec::new();
     let mut findings = Vec::new();
     for (i, stage) in loaded.config.stages.iter().enumerate() {
-        match load_stage(loaded, runtime, stage, &format!("/stages/{i}")) {
+        match load_stage(loaded, runtime, files, stage, &format!("/stages/{i}")) {
             Ok(stage) => stages.push(stage),
             Err(finding) => findings.push(*finding),
         }
@@ -38,6 +48,7 @@ pub fn load(loaded: &Loaded, runtime: &Runtime) -> Result<Vec<LoadedStage>, Vec<
 fn load_stage(
     loaded: &Loaded,
     runtime: &Runtime,
+    files: &Files,
     stage: &Stage,
     pointer: &str,
 ) -> Result<LoadedStage, Box<Finding>> {
@@ -45,7 +56,7 @@ fn load_stage(
         Box::new(loaded.finding(code, &format!("{pointer}/{below}"), message))
     };
     let path = stage.plugin.display();
-    let bytes = fs::read(&stage.plugin).map_err(|error| {
+    let bytes = files.read(&stage.plugin).map_err(|error| {
         finding("unreadable-file", "plugin", format!("failed to read `{path}`: {error}"))
     })?;
     let component = runtime.load(&bytes).map_err(|error| {
@@ -94,7 +105,7 @@ fn unused_grants(stage: &Stage, component: &Component) -> String {
 }
 
 /// An error and its causes, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -106,13 +117,13 @@ fn causes(error: &dyn std::error::Error) -> String {
 }
 
 /// The engine's limits with what the operator says instead.
-fn limits(written: &PluginLimits) -> Limits {
+pub(crate) fn limits(written: &PluginLimits) -> Limits {
     let engine = Limits::default();
     let limit = |default: Limit, base: Option<u64>, per_row: Option<u64>| Limit {
         base: base.unwrap_or(default.base),
         per_row: per_row.unwrap_or(default.per_row),
     };
-    let bytes = |size: Option<crate::config::ByteSize>| size.map(|size| size.0);
+    let bytes = |size: Option<ByteSize>| size.map(|size| size.0);
     Limits {
         memory_bytes: bytes(written.memory).unwrap_or(engine.memory_bytes),
         fuel: limit(engine.fuel, written.fuel, written.fuel_per_row),
@@ -123,5 +134,39 @@ fn limits(written: &PluginLimits) -> Limits {
         findings: limit(engine.findings, written.findings, written.findings_per_row),
         log_lines: written.log_lines.unwrap_or(engine.log_lines),
         state_bytes: bytes(written.state).unwrap_or(engine.state_bytes),
+    }
+}
+
+/// Limits in an operator's terms, with nothing left to the engine's defaults: those of another host
+/// may be others.
+pub(crate) fn spelled_out(limits: &Limits) -> PluginLimits {
+    let bytes = |bytes: u64| Some(ByteSize::bytes(bytes));
+    PluginLimits {
+        memory: bytes(limits.memory_bytes),
+        fuel: Some(limits.fuel.base),
+        fuel_per_row: Some(limits.fuel.per_row),
+        time: Some(TimeSpan(limits.time)),
+        time_per_row: Some(TimeSpan(limits.time_per_row)),
+        reply: bytes(limits.reply_bytes.base),
+        reply_per_row: bytes(limits.reply_bytes.per_row),
+        findings: Some(limits.findings.base),
+        findings_per_row: Some(limits.findings.per_row),
+        log_lines: Some(limits.log_lines),
+        state: bytes(limits.state_bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_are_spelled_out_come_back() {
+        let defaults = spelled_out(&limits(&PluginLimits::default()));
+        assert_eq!(limits(&defaults), Limits::default());
+        let some = PluginLimits { fuel: Some(7), state: Some(ByteSize::bytes(9)), ..defaults };
+        let text = serde_json::to_string(&spelled_out(&limits(&some))).unwrap();
+        let read: PluginLimits = serde_json::from_str(&text).unwrap();
+        assert_eq!(limits(&read), limits(&some));
     }
 }

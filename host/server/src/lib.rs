@@ -5,14 +5,17 @@
 //! parts together: Config → Plan → Pipeline.
 //!
 //! Architecture invariant: no record flows through this crate. It builds sources, sinks, plugins
-//! and the store, hands them to the pipeline, and waits. Only `verify` and `dlq` look at records,
-//! at rest, and the authors' commands at those of golden cases and samples.
+//! and the store, hands them to the pipeline, and waits. Only `verify`, `dlq` and `test` look at
+//! records, at rest, and the authors' commands at those of golden cases and samples; a redrive's
+//! source reads them out of the dead letters.
 
+mod capsule;
 pub mod chain;
 pub mod cli;
 pub mod config;
 mod diff;
 mod edges;
+pub mod files;
 pub mod finding;
 pub mod golden;
 pub mod health;
@@ -22,6 +25,9 @@ pub mod metrics;
 mod objects;
 pub mod output;
 pub mod plan;
+mod redrive;
+mod reload;
+mod testing;
 mod verify;
 
 /// The sink name of the dead letters.

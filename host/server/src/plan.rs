@@ -19,8 +19,8 @@ use crate::{
     DEAD_LETTERS,
     chain::LoadedStage,
     config::{
-        self, Compression, Config, Layout, Loaded, OnExhausted, OnPoison, Scope, Sink, Stage,
-        TimeSpan, Unrouted,
+        self, Compression, Config, Layout, Loaded, OnExhausted, OnPoison, OnReject, Scope, Sink,
+        Stage, TimeSpan, Unrouted,
     },
     finding::Finding,
 };
@@ -30,7 +30,7 @@ const AGE_OF_FILES: TimeSpan = TimeSpan::seconds(365 * 24 * 3600);
 /// What a range may hold of its output: half as much again as a default range reads.
 const SPOOLED_BYTES_MAX: usize = 12 << 20;
 /// How long somebody who watches a slow stream waits for what came.
-const AGE_OF_STREAMS: TimeSpan = TimeSpan::seconds(5);
+pub(crate) const AGE_OF_STREAMS: TimeSpan = TimeSpan::seconds(5);
 
 /// Builds the plan, or says everything that is wrong with it at once. Warnings come with it.
 pub fn build(
@@ -94,6 +94,10 @@ fn stage(stage: &Stage, loaded: &LoadedStage) -> StageSpec {
     let key_bytes_max = stage.limits.state.and_then(|size| usize::try_from(size.0).ok());
     StageSpec {
         when: stage.when.clone(),
+        on_reject: match stage.on_reject {
+            OnReject::Reject => plan::OnReject::Reject,
+            OnReject::Review => plan::OnReject::Review,
+        },
         on_poison: match stage.on_poison {
             OnPoison::Dlq => plan::OnPoison::Dlq,
             OnPoison::Halt => plan::OnPoison::Halt,
@@ -157,13 +161,13 @@ fn compression(compression: Compression, level: Option<u32>) -> plan::Compressio
 
 /// The digest of what decides what becomes of a record. Where files lie, how many threads there
 /// are and where ranges end does not; the plugins and their configs have digests of their own.
-fn digest(config: &Config) -> Digest {
+pub(crate) fn digest(config: &Config) -> Digest {
     let stages: Vec<Value> = config
         .stages
         .iter()
         .map(|stage| {
             json!({ "name": stage.name, "when": stage.when, "limits": stage.limits,
-                    "on_poison": stage.on_poison, "breaker": stage.breaker,
+                    "on_reject": stage.on_reject, "on_poison": stage.on_poison, "breaker": stage.breaker,
                     "state": stage.state })
         })
         .collect();

@@ -359,3 +359,179 @@ fn a_running_pipeline_shows_itself_and_drains_on_a_signal() {
     assert_eq!(verified["complete"], false, "{verified:#}");
     assert_eq!(verified["read"], data["read"]);
 }
+
+/// Records of three kinds, of which the sink takes two: the third is dead for want of a sink.
+fn unrouted() -> Pipeline {
+    let pipeline = Pipeline::new(UNROUTED);
+    for file in 0..2 {
+        let record =
+            |n: u32| format!("{{\"kind\":\"{}\",\"n\":{n}}}\n", ["a", "b", "c"][n as usize % 3]);
+        let text: String = (0..30).map(record).collect();
+        pipeline.write(&format!("input/{file}.jsonl"), &(text + "{\"kind\":\n"));
+    }
+    pipeline
+}
+
+const UNROUTED: &str = "pipeline: unrouted\n\
+    source: {ndjson: {paths: [\"input/*.jsonl\"]}}\n\
+    sinks:\n\
+    \x20 - {name: out, when: {field: kind, in: [a, b]}, directory: {path: out}}\n\
+    dead_letters: {directory: dead}\n\
+    range: {records: 10}\n";
+
+#[test]
+fn dead_letters_are_redriven_once_through_the_pipeline_as_it_is_now() {
+    let pipeline = unrouted();
+    assert_eq!(pipeline.run("dlq ls").code, 3, "nothing has run yet");
+    assert_eq!(pipeline.run("dlq redrive").code, 3, "nothing has run yet");
+    let summary = pipeline.data("run");
+    assert_eq!((&summary["delivered"], &summary["dead_lettered"]), (&40.into(), &22.into()));
+    let before = pipeline.tree("out");
+
+    // It only says what it would do, and does nothing.
+    let dry = pipeline.data("dlq redrive | --code unrouted");
+    assert_eq!((&dry["executed"], &dry["letters"]), (&false.into(), &20.into()));
+    assert_eq!(dry["reasons"][0]["stage"], "route");
+    assert_eq!(pipeline.tree("out"), before);
+
+    // The sink takes them from here on.
+    pipeline.write("pipeline.yaml", &UNROUTED.replace("[a, b]", "[a, b, c]"));
+    let some = pipeline.data("dlq redrive | --code unrouted --limit 7 --rate 1000/s --execute");
+    assert_eq!((&some["redrive"], &some["delivered"]), (&1.into(), &7.into()), "{some:#}");
+    assert_eq!(some["left"]["beyond_limit"], 13);
+    let rest = pipeline.data("dlq redrive | --execute");
+    assert_eq!((&rest["redrive"], &rest["delivered"]), (&2.into(), &13.into()), "{rest:#}");
+    assert_eq!((&rest["dead_lettered"], &rest["left"]["redriven"]), (&2.into(), &7.into()));
+    let delivered = |pipeline: &Pipeline| -> Vec<String> {
+        let text = pipeline.tree("out").into_values().flatten().collect();
+        let text = String::from_utf8(text).expect("text");
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let input = pipeline.tree("input").into_values().flatten().collect();
+    let input = String::from_utf8(input).expect("text");
+    let mut expected: Vec<&str> = input.lines().filter(|line| line.ends_with('}')).collect();
+    expected.sort();
+    assert_eq!(delivered(&pipeline), expected, "each record once");
+
+    // What fails again is another letter, and is left alone after so many times.
+    let listed = pipeline.data("dlq ls | --not-redriven");
+    assert_eq!(listed["total"], 2, "{listed:#}");
+    assert_eq!(listed["letters"][0]["redrive_count"], 1);
+    let all = pipeline.data("dlq ls | --code unrouted");
+    assert_eq!(all["letters"][0]["redriven"]["outcome"], "delivered", "{all:#}");
+    let again = pipeline.data("dlq redrive | --max-redrives 2 --execute");
+    assert_eq!((&again["redrive"], &again["dead_lettered"]), (&3.into(), &2.into()));
+    let last = pipeline.data("dlq redrive | --max-redrives 2 --execute");
+    assert_eq!((&last["letters"], &last["left"]["exhausted"]), (&0.into(), &2.into()), "{last:#}");
+    let id = listed["letters"][0]["id"].as_str().expect("an id");
+    let shown = pipeline.data(&format!("dlq show | {id}"));
+    let letters = shown["letters"].as_array().expect("a list");
+    let outcomes: Vec<&Value> = letters.iter().map(|it| &it["redriven"]["outcome"]).collect();
+    assert_eq!(
+        outcomes,
+        ["dead_lettered", "dead_lettered", "null"]
+            .map(|it| match it {
+                "null" => Value::Null,
+                it => it.into(),
+            })
+            .iter()
+            .collect::<Vec<_>>()
+    );
+
+    // And all of it can be proved, though no range of the first run can be replayed: its config is
+    // another by now.
+    let verified = pipeline.data("verify");
+    assert_eq!((&verified["conserved"], &verified["complete"]), (&true.into(), &true.into()));
+    assert_eq!((&verified["read"], &verified["redriven"]), (&62.into(), &24.into()));
+}
+
+#[test]
+fn a_pipeline_is_tested_with_given_records_and_each_difference_has_its_line() {
+    let pipeline = unrouted();
+    assert_eq!(pipeline.run("test").code, 3, "there are no tests");
+    pipeline.write(
+        "pipeline.test.yaml",
+        "cases:\n\
+         \x20 - name: kinds are routed\n\
+         \x20   given: [{kind: a, n: 1}, {kind: c}, '{\"kind\":']\n\
+         \x20   expect:\n\
+         \x20     verdicts: [delivered, dead_lettered, dead_lettered]\n\
+         \x20     sinks: {out: [{kind: a, n: 1.0}]}\n\
+         \x20     exactly: true\n\
+         \x20     dead_letters:\n\
+         \x20       - {record: 2, stage: route, code: unrouted, class: review}\n\
+         \x20       - {record: 3, stage: decode, class: permanent}\n",
+    );
+    pipeline.write("tests/lines.ndjson", "{\"kind\":\"b\"}\n{\"kind\":\"b\",\"n\":5}\n");
+    pipeline.write(
+        "tests/files.yaml",
+        "cases:\n\
+         \x20 - name: from a file\n\
+         \x20   given_file: lines.ndjson\n\
+         \x20   expect:\n\
+         \x20     sinks: {out: [{kind: b}, {n: 5}]}\n",
+    );
+    let tested = pipeline.data("test");
+    assert_eq!((&tested["passed"], &tested["failed"]), (&2.into(), &0.into()), "{tested:#}");
+    assert!(!pipeline.path(".tidegate").exists() && !pipeline.path("out").exists());
+
+    pipeline.write(
+        "wrong.yaml",
+        "cases:\n\
+         \x20 - name: all wrong\n\
+         \x20   given: [{kind: a, m: {x: 1}}, {kind: c}]\n\
+         \x20   expect:\n\
+         \x20     verdicts: [delivered, filtered]\n\
+         \x20     sinks:\n\
+         \x20       out:\n\
+         \x20         - kind: a\n\
+         \x20           m:\n\
+         \x20             x: 2\n\
+         \x20         - {}\n\
+         \x20     dead_letters:\n\
+         \x20       - {record: 1, code: unrouted}\n",
+    );
+    let wrong = pipeline.path("wrong.yaml").display().to_string();
+    let Ran { code, json, stderr } = pipeline.run(&format!("test | {wrong}"));
+    assert_eq!((code, &json["data"]["failed"]), (4, &1.into()), "{json:#}\n{stderr}");
+    let findings = json["findings"].as_array().expect("a list");
+    let found: Vec<(&str, u64)> = findings
+        .iter()
+        .map(|it| (it["code"].as_str().expect("a code"), it["line"].as_u64().expect("a line")))
+        .collect();
+    let expected = [
+        ("verdict-differs", 5),
+        ("records-differ", 8),
+        ("field-differs", 10),
+        ("letter-differs", 13),
+    ];
+    assert_eq!(found, expected, "{json:#}");
+    assert_eq!(findings[2]["message"], "record 1 of sink `out`: `m.x` is 1, expected 2");
+    assert!(findings[1]["message"].as_str().is_some_and(|it| it.contains("no sink takes it")));
+
+    // What can't be meant is refused before anything runs.
+    pipeline.write(
+        "misspelled.yaml",
+        "cases:\n\
+         \x20 - name: a\n\
+         \x20   given: [{}]\n\
+         \x20   expct: {}\n\
+         \x20   expect: {}\n\
+         \x20 - name: a\n",
+    );
+    let misspelled = pipeline.path("misspelled.yaml").display().to_string();
+    let Ran { code, json, .. } = pipeline.run(&format!("test | {misspelled}"));
+    assert_eq!((code, &json["findings"][0]["code"]), (2, &"unknown-key".into()), "{json:#}");
+    assert_eq!(json["findings"][0]["suggestion"], "did you mean `expect`?");
+    pipeline.write(
+        "unknown.yaml",
+        "cases: [{name: a, given: [{}], expect: {sinks: {oot: []}, findings: {x: {}}}}]\n",
+    );
+    let unknown = pipeline.path("unknown.yaml").display().to_string();
+    let Ran { code, json, .. } = pipeline.run(&format!("test | {unknown}"));
+    assert_eq!(code, 2, "{json:#}");
+    assert_eq!(json["findings"][0]["suggestion"], "did you mean `out`?");
+    assert_eq!(json["findings"][1]["code"], "unknown-name");
+}

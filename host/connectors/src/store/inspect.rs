@@ -11,7 +11,9 @@ use tidegate_core::{
     source::PartitionId,
 };
 
-use super::{Generation, failed, operations::from_json, schema};
+use super::{
+    Generation, Pin, Redriven, Swap, failed, operations::from_json, redriven, schema, swaps,
+};
 
 /// A partition as it stands in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +131,36 @@ impl StoreInspector {
         Ok(found)
     }
 
+    /// The attempts to make a generation serve, oldest first.
+    pub fn swaps(&self) -> Result<Vec<Swap>, StoreError> {
+        let mut found: Vec<Swap> = Vec::new();
+        self.each(swaps::SELECT, [], |row| {
+            found.push(swaps::read(row)?);
+            Ok(())
+        })?;
+        self.each(swaps::SELECT_EFFECTS, [], |row| {
+            let (number, effect) = swaps::read_effect(row)?;
+            if let Ok(place) = found.binary_search_by_key(&number, |swap| swap.number) {
+                found[place].effects.push(effect);
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// What an operator wants instead of what the files make.
+    pub fn pin(&self) -> Result<Option<Pin>, StoreError> {
+        swaps::pin(&self.connection)
+    }
+
+    /// The letters that were redriven, or are to be, by partition and position, one at a time.
+    pub fn redriven(
+        &self,
+        mut visit: impl FnMut(Redriven) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.each(redriven::SELECT, [], |row| visit(redriven::read(row)?))
+    }
+
     fn each(
         &self,
         sql: &str,
@@ -148,7 +180,7 @@ fn reading(error: rusqlite::Error) -> StoreError {
     failed("read the store", error)
 }
 
-fn get<T: rusqlite::types::FromSql>(
+pub(super) fn get<T: rusqlite::types::FromSql>(
     row: &rusqlite::Row<'_>,
     column: usize,
 ) -> Result<T, StoreError> {

@@ -7,8 +7,10 @@
 mod inspect;
 mod lock;
 mod operations;
+mod redriven;
 mod schema;
 mod states;
+mod swaps;
 mod thread;
 
 use std::{path::Path, sync::Arc};
@@ -25,6 +27,8 @@ use tidegate_core::{
 use tokio::sync::oneshot;
 
 pub use inspect::{PartitionRecord, StoreInspector};
+pub use redriven::{RedriveOutcome, Redriven};
+pub use swaps::{ForeignState, Pin, Swap, SwapCause, SwapEffect, SwapState};
 
 use thread::{Event, StoreThread};
 
@@ -59,6 +63,71 @@ impl SqliteStore {
     /// Records a generation in the catalogue; what is recorded already stays as it is.
     pub async fn record_generation(&self, generation: Generation) -> Result<(), StoreError> {
         self.ask(|answer| Event::RecordGeneration { generation, answer }).await
+    }
+
+    /// Records the letters of a redrive, all of them or none. Fails with
+    /// [`StoreErrorKind::Conflict`] where one of them was redriven before, or where a partition of
+    /// the source has the name of one of the redrive's.
+    pub async fn begin_redrive(&self, letters: Vec<Redriven>) -> Result<(), StoreError> {
+        self.ask(|answer| Event::BeginRedrive { letters, answer }).await
+    }
+
+    /// Records an attempt to make a generation serve, and gives its number.
+    pub async fn receive_swap(
+        &self,
+        generation: Option<Digest>,
+        cause: SwapCause,
+        at: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.catalogue(move |it| swaps::receive(it, generation, cause, at)).await
+    }
+
+    /// Records how far an attempt has come.
+    pub async fn advance_swap(
+        &self,
+        swap: u64,
+        state: SwapState,
+        generation: Option<Digest>,
+        at: Timestamp,
+        reason: Option<String>,
+    ) -> Result<(), StoreError> {
+        self.catalogue(move |it| swaps::advance(it, swap, state, generation, at, reason.as_deref()))
+            .await
+    }
+
+    /// Records that an attempt took effect on a partition.
+    pub async fn swap_took_effect(&self, swap: u64, effect: SwapEffect) -> Result<(), StoreError> {
+        self.catalogue(move |it| swaps::took_effect(it, swap, &effect)).await
+    }
+
+    /// Says that an operator wants another generation than the files make, or no longer.
+    pub async fn set_pin(&self, pin: Option<Pin>) -> Result<(), StoreError> {
+        self.catalogue(move |it| swaps::set_pin(it, pin)).await
+    }
+
+    /// What an operator wants instead of what the files make.
+    pub async fn pin(&self) -> Result<Option<Pin>, StoreError> {
+        self.catalogue(swaps::pin).await
+    }
+
+    /// States of a stage, of all partitions, that have another version than this: the next `most`
+    /// behind a place. Committed ones: what a range changes meanwhile is not among them.
+    pub async fn foreign_states(
+        &self,
+        stage: &str,
+        version: u32,
+        after: Option<(i64, Vec<u8>)>,
+        most: u32,
+    ) -> Result<Vec<ForeignState>, StoreError> {
+        let stage = stage.to_owned();
+        self.catalogue(move |it| swaps::foreign_states(it, &stage, version, after, most)).await
+    }
+
+    async fn catalogue<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask(|answer| Event::catalogue(answer, operation)).await
     }
 
     /// Hands the thread an event, and waits for its answer.

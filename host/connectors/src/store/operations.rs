@@ -10,7 +10,7 @@ use tidegate_core::{
     source::PartitionId,
 };
 
-use super::{Generation, failed, states};
+use super::{Generation, failed, redriven, states};
 
 /// At most this many expired states go with a commit, so that no commit waits for a great many.
 const EXPIRED_PER_COMMIT_MAX: u32 = 1_000;
@@ -120,6 +120,7 @@ pub(super) fn commit(
             params![held.partition, range as i64],
         )?;
         execute(connection, "DELETE FROM intents WHERE partition = ?1", params![held.partition])?;
+        redriven::settle(connection, &lease.partition, &manifest)?;
         execute(
             connection,
             "UPDATE partitions SET resume = ?2, next_range = ?3, finished = ?4 WHERE id = ?1",
@@ -328,14 +329,14 @@ fn stage_id(connection: &Connection, name: &str) -> Result<i64, StoreError> {
         .map_err(|error| failed("write states", error))
 }
 
-fn prepare<'a>(
+pub(super) fn prepare<'a>(
     connection: &'a Connection,
     sql: &'static str,
 ) -> Result<CachedStatement<'a>, StoreError> {
     connection.prepare_cached(sql).map_err(|error| failed("prepare a statement", error))
 }
 
-fn execute(
+pub(super) fn execute(
     connection: &Connection,
     sql: &'static str,
     params: impl Params,

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 use tidegate_core::checkpoint::{StoreError, StoreErrorKind};
 
-use super::failed;
+use super::{failed, swaps};
 
 /// The store's file in the data directory.
 pub(super) const FILE: &str = "tidegate.db";
@@ -14,7 +14,7 @@ pub(super) const FILE: &str = "tidegate.db";
 const APPLICATION: i32 = 0x7469_6465;
 
 /// Grows with each change of the tables.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// Names stand once, in `partitions` and `stages`: a state row is its key, its bytes and little
 /// more.
@@ -67,6 +67,28 @@ const TABLES: &str = "
     CREATE INDEX states_by_expiry ON states (partition, expires_at)
         WHERE expires_at IS NOT NULL;
 
+    -- The dead letters that were tried again. Each is there once: its record is never redriven
+    -- twice. One that fails again is another letter, with a larger count.
+    CREATE TABLE redriven (
+        origin TEXT NOT NULL,
+        position BLOB NOT NULL,
+        redrives INTEGER NOT NULL,
+        -- As which partition it is redriven, and by which of the redrives, from 1.
+        partition TEXT NOT NULL,
+        redrive INTEGER NOT NULL,
+        -- Where its letter lies.
+        object TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        keyed INTEGER NOT NULL,
+        -- What became of it, null until its range is committed.
+        outcome TEXT,
+        generation TEXT,
+        redriven_at INTEGER,
+        PRIMARY KEY (origin, position, redrives)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX redriven_by_partition ON redriven (partition, position);
+
     CREATE TABLE generations (
         digest TEXT PRIMARY KEY,
         recorded_at INTEGER NOT NULL,
@@ -92,8 +114,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     if new {
         // One transaction, so that a file has all of its tables and a version, or nothing.
         let create = format!(
-            "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION}; \
-             PRAGMA user_version = {VERSION}; COMMIT;"
+            "BEGIN; {TABLES} {} PRAGMA application_id = {APPLICATION}; \
+             PRAGMA user_version = {VERSION}; COMMIT;",
+            swaps::TABLES
         );
         connection.execute_batch(&create).map_err(opening)?;
     }

@@ -11,7 +11,7 @@ use tidegate_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Generation, failed, lock::DirectoryLock, operations};
+use super::{Generation, Redriven, failed, lock::DirectoryLock, operations, redriven};
 
 /// How many requests may wait. Each partition has one at a time, so that this also bounds the bytes
 /// of those that carry states.
@@ -65,6 +65,21 @@ pub(super) enum Event {
         generation: Generation,
         answer: Answer<()>,
     },
+    BeginRedrive {
+        letters: Vec<Redriven>,
+        answer: Answer<()>,
+    },
+    /// Something about generations: rare, and of many kinds.
+    Catalogue(Box<dyn FnOnce(&Connection) -> Settle + Send>),
+}
+
+impl Event {
+    pub(super) fn catalogue<T: Send + 'static>(
+        answer: Answer<T>,
+        operation: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Self {
+        Event::Catalogue(Box::new(move |connection| settle(answer, connection, operation)))
+    }
 }
 
 /// The thread's handle. Dropping it waits for what was asked before, then closes the store.
@@ -134,10 +149,10 @@ fn serve(connection: &Connection, mut waiting: mpsc::Receiver<Event>) {
 }
 
 /// Whether a transaction is on the disk; else what each of its operations is told.
-type Done = Result<(), (StoreErrorKind, String)>;
+pub(super) type Done = Result<(), (StoreErrorKind, String)>;
 
 /// Gives the answer, once it is known whether the transaction is on the disk.
-type Settle = Box<dyn FnOnce(&Done)>;
+pub(super) type Settle = Box<dyn FnOnce(&Done)>;
 
 fn perform(connection: &Connection, event: Event) -> Settle {
     match event {
@@ -167,6 +182,10 @@ fn perform(connection: &Connection, event: Event) -> Settle {
         Event::RecordGeneration { generation, answer } => {
             settle(answer, connection, |it| operations::record_generation(it, &generation))
         }
+        Event::BeginRedrive { letters, answer } => {
+            settle(answer, connection, |it| redriven::begin(it, &letters))
+        }
+        Event::Catalogue(operation) => operation(connection),
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::{
 use crate::{
     checkpoint::{
         Acquired, Checkpoint, CheckpointStore, Counts, DestinationCounts, Exclusion, Lease,
-        Manifest, ManifestObject, OwnerId, StateChange, StateRow, StoreError, StoreErrorKind,
-        WriteId,
+        Manifest, ManifestObject, Outcome, OwnerId, RecordOutcome, StateChange, StateRow,
+        StoreError, StoreErrorKind, WriteId,
     },
     digest::{Digest, ObjectDigest},
     position::Position,
@@ -94,6 +94,10 @@ fn manifest(range: u64, revision: u32, start: Option<u64>, end: u64) -> Manifest
             dead_lettered: 1,
         }],
         states: Digest::of(b"states"),
+        outcomes: vec![RecordOutcome {
+            position: Position([1, 2, 3, 4]),
+            outcome: Outcome::DeadLettered,
+        }],
     }
 }
 

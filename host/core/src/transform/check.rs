@@ -304,6 +304,24 @@ impl Breaking<'_> {
     }
 }
 
+/// Checks what a plugin says are `count` states, migrated: one for one, each within its bound.
+pub fn check_migrated(
+    states: &Binary,
+    count: usize,
+    state_bytes_max: u64,
+) -> Result<(), TransformError> {
+    check_binary(states, count)
+        .map_err(|what| TransformError::new(Breach::Reply, format!("migrated states: {what}")))?;
+    let sizes = (0..count).map(|i| states.get(i).len() as u64);
+    match sizes.max() {
+        Some(size) if size > state_bytes_max => Err(TransformError::new(
+            Breach::StateBytes,
+            format!("a migrated state has {size} bytes of {state_bytes_max} allowed"),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// `offsets` has one entry more than there are values, starts at 0, never decreases and ends at
 /// the length of `bytes`; for no values at all both may be empty.
 fn check_binary(binary: &Binary, count: usize) -> Result<(), String> {

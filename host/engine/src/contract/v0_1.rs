@@ -15,20 +15,20 @@ use wasmtime::{
 };
 
 use self::bindings::{
-    TransformWindowed,
-    exports::tidegate::plugin::plugin as exported,
+    TransformWindowedMigrating,
+    exports::tidegate::plugin::{migration as exported_migration, plugin as exported},
     tidegate::plugin::{columns as wire, description as said, host},
 };
 use super::Refusal;
 use crate::guest::{Guest, LogLevel};
 
-/// Bindings of the largest world: the types of all interfaces. Of what it exports, just `plugin`
-/// is asked for.
+/// Bindings of the largest world: the types of all interfaces. Of what it exports, `plugin` is
+/// asked for, and `migration` where a component has it.
 #[allow(missing_docs, unreachable_pub, reason = "generated")]
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../../wit",
-        world: "transform-windowed",
+        world: "transform-windowed-migrating",
         // Columns go into the guest as borrowed slices: one copy, into its memory.
         ownership: Borrowing { duplicate_if_necessary: true },
         imports: { default: trappable },
@@ -37,31 +37,41 @@ mod bindings {
 
 /// Offers the contract's imports.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    TransformWindowed::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)
+    TransformWindowedMigrating::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)
 }
 
 /// A component, linked and ready to be instantiated.
 pub(crate) struct Linked {
     pre: InstancePre<Guest>,
     exports: exported::GuestIndices,
+    migration: Option<exported_migration::GuestIndices>,
 }
 
 impl Linked {
-    /// Checks that the exports have the contract's types.
-    pub(crate) fn new(pre: InstancePre<Guest>) -> wasmtime::Result<Self> {
+    /// Checks that the exports have the contract's types. `migrates` says whether there is one to
+    /// migrate states by.
+    pub(crate) fn new(pre: InstancePre<Guest>, migrates: bool) -> wasmtime::Result<Self> {
         let exports = exported::GuestIndices::new(&pre)?;
-        Ok(Linked { pre, exports })
+        let migration =
+            migrates.then(|| exported_migration::GuestIndices::new(&pre)).transpose()?;
+        Ok(Linked { pre, exports, migration })
     }
 
     /// A fresh instance in a store of its own.
     pub(crate) fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Exports> {
         let instance = self.pre.instantiate(&mut *store)?;
-        self.exports.load(store, &instance).map(Exports)
+        let plugin = self.exports.load(&mut *store, &instance)?;
+        let migration = self.migration.as_ref();
+        let migration = migration.map(|it| it.load(store, &instance)).transpose()?;
+        Ok(Exports { plugin, migration })
     }
 }
 
 /// The exported functions of one instance, in the host's terms.
-pub(crate) struct Exports(exported::Guest);
+pub(crate) struct Exports {
+    plugin: exported::Guest,
+    migration: Option<exported_migration::Guest>,
+}
 
 impl Exports {
     /// `describe`. The inner error says what is wrong with the answer.
@@ -69,7 +79,7 @@ impl Exports {
         &self,
         store: &mut Store<Guest>,
     ) -> wasmtime::Result<Result<About, String>> {
-        self.0.call_describe(store).map(about)
+        self.plugin.call_describe(store).map(about)
     }
 
     /// `configure`. The inner error is the plugin's.
@@ -78,7 +88,7 @@ impl Exports {
         store: &mut Store<Guest>,
         config: &str,
     ) -> wasmtime::Result<Result<Description, Refusal>> {
-        let answer = self.0.call_configure(store, config)?;
+        let answer = self.plugin.call_configure(store, config)?;
         Ok(answer
             .map(description)
             .map_err(|said::ConfigError { pointer, message }| Refusal { pointer, message }))
@@ -93,7 +103,20 @@ impl Exports {
         let columns: Vec<_> = batch.columns.iter().map(|column| lent_column(column)).collect();
         let states = lent_states(batch.states);
         let batch = wire::Batch { rows: batch.rows, columns: &columns, states };
-        self.0.call_transform(store, batch).map(reply)
+        self.plugin.call_transform(store, batch).map(reply)
+    }
+
+    /// `migrate`; none where the component can't. The inner error is the plugin's, and the states
+    /// are as the guest gave them: unchecked.
+    pub(crate) fn migrate(
+        &self,
+        store: &mut Store<Guest>,
+        from: u32,
+        states: &Binary,
+    ) -> wasmtime::Result<Option<Result<Binary, String>>> {
+        let Some(migration) = &self.migration else { return Ok(None) };
+        let answer = migration.call_migrate(store, from, lent_binary(states))?;
+        Ok(Some(answer.map(binary)))
     }
 }
 

@@ -303,7 +303,7 @@ fn fill_host(value: HostValue, from: Ingredients<'_>, into: &mut Column) {
     for row in 0..from.table.len() {
         let record = from.record_index(row);
         match value {
-            HostValue::Partition => cells::push_text(into, from.context.partition.0.as_bytes()),
+            HostValue::Partition => cells::push_text(into, from.context.origin().0.as_bytes()),
             HostValue::Position => {
                 text.clear();
                 // Writing to a string can't fail.

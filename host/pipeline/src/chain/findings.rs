@@ -34,7 +34,7 @@ impl ByRow {
         Letter {
             message: rule.map(|rule| rule.text.clone()).unwrap_or_default(),
             rule: rule.map(|rule| rule.id.clone()),
-            ..Letter::new(0, &stage.letter_stage(), "reject", "rejected")
+            ..Letter::new(0, &stage.letter_stage(), stage.on_reject.class(), "rejected")
         }
     }
 

@@ -1,8 +1,8 @@
 //! What becomes of each record of a batch, and the sums of a range that have to add up.
 
 use tidegate_core::{
-    RecordBatch,
-    checkpoint::{Counts, DestinationCounts},
+    Position, RecordBatch,
+    checkpoint::{Counts, DestinationCounts, Outcome, RecordOutcome},
 };
 
 use crate::dead_letter::Letter;
@@ -51,22 +51,44 @@ impl Ledger {
         self.note(record, Fate::DeadLettered);
     }
 
+    /// Where each record of the batch is counted, in order.
+    pub(crate) fn outcomes<'a>(
+        &'a self,
+        positions: &'a [Position],
+    ) -> impl Iterator<Item = RecordOutcome> + 'a {
+        positions.iter().zip(&self.fates).filter_map(|(position, fates)| {
+            gravest(*fates).map(|outcome| RecordOutcome { position: *position, outcome })
+        })
+    }
+
     /// Closes the books: each record is counted in one place, by the gravest fate that a part of
     /// it met. One of which no part met any is counted nowhere, and the sums will show it.
     /// Returns the letters, in position order.
     pub(crate) fn close(&mut self, counts: &mut Counts) -> &[Letter] {
         for (hash, fates) in self.hashes.iter().zip(&self.fates) {
-            let tally = match *fates {
-                0 => continue,
-                fates if fates & Fate::DeadLettered as u8 != 0 => &mut counts.dead_lettered,
-                fates if fates & Fate::Delivered as u8 != 0 => &mut counts.delivered,
-                fates if fates & Fate::Dropped as u8 != 0 => &mut counts.dropped,
-                _ => &mut counts.filtered,
+            let tally = match gravest(*fates) {
+                None => continue,
+                Some(Outcome::DeadLettered) => &mut counts.dead_lettered,
+                Some(Outcome::Delivered) => &mut counts.delivered,
+                Some(Outcome::Dropped) => &mut counts.dropped,
+                Some(Outcome::Filtered) => &mut counts.filtered,
             };
             tally.add(*hash);
         }
         self.letters.sort_by_key(|letter| letter.record);
         &self.letters
+    }
+}
+
+/// The place where a record is counted: by the gravest fate that a part of it met.
+fn gravest(fates: u8) -> Option<Outcome> {
+    let met = |fate: Fate| fates & fate as u8 != 0;
+    match fates {
+        0 => None,
+        _ if met(Fate::DeadLettered) => Some(Outcome::DeadLettered),
+        _ if met(Fate::Delivered) => Some(Outcome::Delivered),
+        _ if met(Fate::Dropped) => Some(Outcome::Dropped),
+        _ => Some(Outcome::Filtered),
     }
 }
 

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 use tidegate_core::{
     Position, RecordBatch,
-    checkpoint::{Counts, DestinationCounts, Exclusion},
+    checkpoint::{Counts, DestinationCounts, Exclusion, RecordOutcome},
 };
 
 use self::{
@@ -57,6 +57,8 @@ pub(crate) struct Chain {
     pub(crate) destinations: Vec<DestinationCounts>,
     /// The pinned exclusions, and those of this run.
     pub(crate) exclusions: Vec<Exclusion>,
+    /// What became of each record, where the range has an origin.
+    pub(crate) outcomes: Vec<RecordOutcome>,
     pinned: BTreeMap<Position, Vec<Exclusion>>,
     letter: Vec<u8>,
 }
@@ -85,6 +87,7 @@ impl Chain {
             counts: Counts::default(),
             destinations: destinations.collect(),
             exclusions: context.exclusions.clone(),
+            outcomes: Vec::new(),
             pinned,
             letter: Vec::new(),
         }
@@ -124,7 +127,8 @@ impl Chain {
         for row in 0..batch.len() {
             if let Some(defect) = defects.next_if(|defect| defect.row as usize == row) {
                 let (code, message) = (defect.code, defect.message.clone());
-                self.ledger.dead_letter(|| decode_letter(row, code, message), row);
+                let letter = || Letter { is_raw: true, ..decode_letter(row, code, message) };
+                self.ledger.dead_letter(letter, row);
                 continue;
             }
             let record = batch.record(row);
@@ -206,6 +210,9 @@ impl Chain {
         objects: &mut [Objects],
     ) -> Result<(), ProcessError> {
         let destination = plan.dead_letters();
+        if context.origin.is_some() {
+            self.outcomes.extend(self.ledger.outcomes(&batch.positions));
+        }
         let counts = &mut self.destinations[destination];
         for letter in self.ledger.close(&mut self.counts) {
             self.letter.clear();

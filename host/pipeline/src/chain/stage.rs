@@ -19,6 +19,9 @@ use crate::{
     states::{Grouping, KeyedStates, StateLoader},
 };
 
+/// The code of the dead letters of rows whose key has a state that can't be migrated.
+const STATE_MIGRATION: &str = "state-migration";
+
 /// A stage in one range.
 #[derive(Debug)]
 pub(super) struct StageRun {
@@ -99,7 +102,7 @@ impl Chain {
             retain_alive(&mut self.stages[index].selected, &self.table.alive);
         }
         self.reject_incomplete(index, plan, context, batch);
-        let excluded = self.excluded(index, plan, context, batch);
+        let mut excluded = self.excluded(index, plan, context, batch);
 
         let Chain { columns, outputs, stages, table, .. } = self;
         let run = &mut stages[index];
@@ -123,7 +126,10 @@ impl Chain {
                 let key: Vec<(&Column, &Kind)> =
                     key.iter().map(|read| (reads[*read], &kinds[*read].kind)).collect();
                 run.grouping.group(rows, &key);
-                states.view(&run.grouping, loader).await?
+                let (states, unusable) =
+                    states.view(&run.grouping, loader, &*stage.factory).await?;
+                set_apart(&unusable, &states, stage, &mut excluded);
+                states
             }
             _ => States::default(),
         };
@@ -200,7 +206,7 @@ impl Chain {
                     field.kind
                 ),
                 plugin: Some(index),
-                ..Letter::new(record as u32, &stage.letter_stage(), "reject", code)
+                ..Letter::new(record as u32, &stage.letter_stage(), stage.on_reject.class(), code)
             };
             ledger.dead_letter(letter, record);
         }
@@ -335,15 +341,18 @@ impl Chain {
             ..Letter::new(record as u32, &stage.letter_stage(), "timeout", "")
         };
         let letter = match why {
-            Gone::Poison(error) => Letter {
+            Gone::Poison { error, call } => Letter {
                 class: error.breach.class(),
                 code: error.breach.code().to_owned(),
                 message: error.message,
                 backtrace: error.backtrace,
                 attempts: POISON_ATTEMPTS,
+                call: Some(call),
                 ..letter
             },
             Gone::Excluded { code, message } => {
+                let class = if code == STATE_MIGRATION { "reject" } else { letter.class };
+                let letter = Letter { class, ..letter };
                 let exclusion = Exclusion {
                     position: batch.positions[record],
                     stage: stage.name.to_string(),
@@ -367,6 +376,28 @@ impl Chain {
             Some(output.findings_by_row().notes(&output.reply, place, stage))
         });
         notes.flatten().collect()
+    }
+}
+
+/// Excludes the rows of keys whose states can't be had.
+fn set_apart(
+    unusable: &BTreeMap<u32, String>,
+    states: &States,
+    stage: &StagePlan,
+    excluded: &mut BTreeMap<u32, Exclusion>,
+) {
+    if unusable.is_empty() {
+        return;
+    }
+    for (row, key) in states.rows.iter().enumerate() {
+        let Some(message) = unusable.get(key) else { continue };
+        excluded.entry(row as u32).or_insert_with(|| Exclusion {
+            // Whoever buries the row knows its position.
+            position: tidegate_core::Position::default(),
+            stage: stage.name.to_string(),
+            code: STATE_MIGRATION.to_owned(),
+            message: message.clone(),
+        });
     }
 }
 

@@ -26,8 +26,8 @@ pub(crate) use resolve::{
     Conversion, Materialization, Recipe, RecipeId, Selector, StageWrite, Writer,
 };
 pub use spec::{
-    Breaker, Compression, DeadLetterSpec, Layout, Limits, OnPoison, PlanSpec, Purity, SinkSpec,
-    StageSpec, StateScope, StateSpec, Unrouted,
+    Breaker, Compression, DeadLetterSpec, Layout, Limits, OnPoison, OnReject, PlanSpec, Purity,
+    SinkSpec, StageSpec, StateScope, StateSpec, Unrouted,
 };
 
 use crate::{
@@ -81,6 +81,7 @@ pub(crate) struct StagePlan {
     pub(crate) first_write: usize,
     /// The reads that make up the key of the states, where it keeps any.
     pub(crate) key: Option<Vec<usize>>,
+    pub(crate) on_reject: OnReject,
     pub(crate) on_poison: OnPoison,
     pub(crate) breaker: Breaker,
     pub(crate) state: StateSpec,
@@ -304,6 +305,7 @@ fn resolve_stage(
         required: required.collect(),
         first_write,
         key,
+        on_reject: stage.on_reject,
         on_poison: stage.on_poison,
         breaker: stage.breaker,
         state: stage.state,

@@ -63,6 +63,8 @@ pub struct StageSpec {
     pub factory: Arc<dyn TransformFactory>,
     /// Rows that don't meet it pass the stage by.
     pub when: Option<Condition>,
+    /// What the plugin's rejections are taken for.
+    pub on_reject: OnReject,
     /// What happens when the breaker opens.
     pub on_poison: OnPoison,
     /// When the breaker opens.
@@ -84,6 +86,7 @@ impl StageSpec {
             name: name.to_owned(),
             factory,
             when: None,
+            on_reject: OnReject::Reject,
             on_poison: OnPoison::Dlq,
             breaker: Breaker::default(),
             state: StateSpec::default(),
@@ -104,6 +107,27 @@ impl fmt::Debug for StageSpec {
             .field("component", &component)
             .field("when", &self.when)
             .finish_non_exhaustive()
+    }
+}
+
+/// What a stage's rejections are taken for: the error class of their dead letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnReject {
+    /// The record breaks a rule, and nobody need look at it.
+    #[default]
+    Reject,
+    /// A person has to look: what could be corrected has been, and it is still wrong.
+    Review,
+}
+
+impl OnReject {
+    /// The error class.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            OnReject::Reject => "reject",
+            OnReject::Review => "review",
+        }
     }
 }
 

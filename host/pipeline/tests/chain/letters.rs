@@ -1,15 +1,17 @@
 //! Dead letters: complete, with their reason, and the same each time.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use tidegate_core::{Digest, Timestamp, column::Binary, record::Defect};
-
+use serde_json::{Value, json};
 use std::sync::Arc;
-
-use tidegate_core::{Kind, Reply};
+use tidegate_core::{
+    Digest, Kind, Origin, Read, Reply, Timestamp, checkpoint::Outcome, column::Binary,
+    description::HostValue, record::Defect, source::PartitionId,
+};
+use tidegate_pipeline::{RangeContext, plan::OnReject, states::NoStates};
 
 use crate::{
     plugins::{Scripted, description, integer},
-    support::{OPENED_AT, batch, letters, lines, plan, reasons, run, spec},
+    support::{OPENED_AT, batch, context, letters, lines, plan, ready, reasons, run, spec, values},
 };
 
 #[test]
@@ -53,7 +55,73 @@ fn what_is_no_record_says_why() {
     let output = run(&plan(spec), &[input]);
     let codes: Vec<_> = reasons(&output).into_iter().map(|(_, code, _)| code).collect();
     assert_eq!(codes, ["not-decompressible", "record-too-large"]);
+    // What is no record can't be tried again; what is too large may be, under another limit.
+    let raw =
+        letters(&output).iter().map(|it| it["etl"]["payloadIsRaw"].clone()).collect::<Vec<_>>();
+    assert_eq!(raw, [Value::Bool(true), Value::Null]);
     assert_eq!(lines(&output, 0), ["{\"n\":1}", "{\"n\":2}"]);
+}
+
+#[test]
+fn what_is_still_wrong_where_it_was_corrected_is_for_review() {
+    let mut numbers = description(&[("n", Kind::Int64)], &[]);
+    numbers.reads[0].required = true;
+    let plugin = Scripted::new("judge", numbers, |batch, _| {
+        let mut reply = Reply::default();
+        for row in 0..batch.rows as usize {
+            reply.verdicts.push(2);
+            reply.findings.rows.push(row as u32);
+            reply.findings.rules.push(0);
+        }
+        Ok(reply)
+    });
+    let mut spec = spec(&[Arc::new(plugin)]);
+    spec.stages[0].on_reject = OnReject::Review;
+    let output = run(&plan(spec), &[batch(0, &["{\"n\":1}", "{}"])]);
+    let letters = letters(&output);
+    let said: Vec<_> =
+        letters.iter().map(|it| (&it["etl"]["errorClass"], &it["etl"]["errorCode"])).collect();
+    let review = Value::from("review");
+    assert_eq!(said, [(&review, &"rejected".into()), (&review, &"required-missing".into())]);
+}
+
+#[test]
+fn a_record_that_is_redriven_is_told_its_origin_and_its_fate_is_kept() {
+    // What plugins are told of a record's place, written into it.
+    let mut places = description(&[], &[("partition", Kind::Utf8), ("position", Kind::Utf8)]);
+    for value in [HostValue::Partition, HostValue::Position] {
+        places.reads.push(Read { from: Origin::Host(value), kind: Kind::Utf8, required: false });
+    }
+    let plugin = Scripted::new("placing", places, |batch, _| {
+        let columns = batch.columns.iter().map(|column| (*column).clone()).collect();
+        Ok(Reply { columns, ..Reply::default() })
+    });
+    let mut spec = spec(&[Arc::new(plugin)]);
+    let filter = json!({ "field": "n", "equals": 1 });
+    spec.filter = Some(serde_json::from_value(filter).expect("a condition"));
+    let plan = plan(spec);
+    let mut input = batch(0, &["{\"n\":1}", "{\"n\":2}", "{\"n\":"]);
+    input.redrives = vec![1, 1, 3];
+    let origin = Some(PartitionId::from("data/origin.ndjson"));
+    let mut range = plan
+        .open_range(RangeContext { origin, ..context(Vec::new()) })
+        .expect("a range can be opened");
+    ready(range.process(&input, &NoStates)).expect("nothing fails");
+    let output = range.cut().expect("it adds up");
+    assert_eq!(
+        values(&output, 0),
+        [json!({ "n": 1, "partition": "data/origin.ndjson", "position": "8" })]
+    );
+    let letter = &letters(&output)[0];
+    assert_eq!(letter["etl"]["partition"], "data/origin.ndjson");
+    assert_eq!(letter["etl"]["redriveCount"], 3);
+    // Objects are named after the range that they are of.
+    assert!(output.objects.iter().all(|it| it.object.key.contains("in.ndjson")));
+    let outcomes: Vec<_> =
+        output.outcomes.iter().map(|it| (it.position.offset(), it.outcome)).collect();
+    let expected = [(8, Outcome::Delivered), (16, Outcome::Filtered), (22, Outcome::DeadLettered)];
+    assert_eq!(outcomes, expected);
+    assert!(run(&plan, &[batch(0, &["{\"n\":1}"])]).outcomes.is_empty(), "the counts say it");
 }
 
 #[test]

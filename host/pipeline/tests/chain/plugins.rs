@@ -10,7 +10,7 @@ use tidegate_core::{
     Values,
     column::Binary,
     description::{About, Description, Dimension, KeyedState, Origin, Severity, Written},
-    transform::{Breach, Plugin, ReplyLimits, TransformError},
+    transform::{Breach, MigrateError, Plugin, ReplyLimits, TransformError},
 };
 
 /// What an instance remembers, and should not.
@@ -33,9 +33,13 @@ pub(crate) struct Scripted {
     plugin: Plugin,
     behaviour: Arc<Behaviour>,
     refuses_to_start: Option<Breach>,
+    migration: Option<Migration>,
     instances: AtomicU64,
     calls: Arc<AtomicU64>,
 }
+
+/// A state of another version, migrated; none where it refuses.
+pub(crate) type Migration = fn(u32, &[u8]) -> Option<Vec<u8>>;
 
 impl Scripted {
     /// A plugin that does this with each batch.
@@ -65,9 +69,17 @@ impl Scripted {
             },
             behaviour: Arc::new(behaviour),
             refuses_to_start: None,
+            migration: None,
             instances: AtomicU64::new(0),
             calls: Arc::default(),
         }
+    }
+
+    /// It keeps states of this version, and makes them of one state of another.
+    pub(crate) fn migrating(mut self, version: u32, migration: Migration) -> Self {
+        self.plugin.about.state_version = version;
+        self.migration = Some(migration);
+        self
     }
 
     /// It says that records may not pass it by.
@@ -104,6 +116,17 @@ struct Instance {
 impl TransformFactory for Scripted {
     fn plugin(&self) -> &Plugin {
         &self.plugin
+    }
+
+    fn migrates(&self) -> bool {
+        self.migration.is_some()
+    }
+
+    fn migrate(&self, from: u32, states: &Binary) -> Result<Binary, MigrateError> {
+        let migrate = self.migration.expect("it is asked whether it migrates");
+        let one = |place| migrate(from, states.get(place));
+        let migrated = (0..states.len()).map(one).collect::<Option<Binary>>();
+        migrated.ok_or_else(|| MigrateError::Refused { from, message: "no number".to_owned() })
     }
 
     fn instantiate(&self) -> Result<Box<dyn Transform>, TransformError> {

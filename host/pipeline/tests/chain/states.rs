@@ -165,6 +165,31 @@ fn a_state_of_another_version_stops_the_pipeline() {
 }
 
 #[test]
+fn states_of_another_version_are_migrated_when_their_keys_are_met() {
+    let store = Stored::default();
+    let input = batches(&users(&["a", "b", "c", "b"]), 2);
+    let first = try_run(&plan(counting_spec()), &input, &store, vec![]).expect("it runs");
+    store.apply(&first.states);
+    // Version 2 counts in tens, and knows nothing of odd counts.
+    let mut spec = counting_spec();
+    let migrate = |from: u32, state: &[u8]| {
+        assert_eq!(from, 1);
+        let count: i64 = String::from_utf8_lossy(state).parse().ok()?;
+        (count % 2 == 0).then(|| (count * 10).to_string().into_bytes())
+    };
+    spec.stages[0].factory = Arc::new(counting().migrating(2, migrate));
+    let output = try_run(&plan(spec), &input, &store, vec![]).expect("it runs");
+    let seen: Vec<_> = values(&output, 0).iter().map(|v| v["seen"].as_i64()).collect();
+    assert_eq!(seen, [Some(21), Some(22)], "`b` goes on with what it had");
+    let reasons = reasons(&output);
+    assert_eq!(reasons.len(), 2, "`a` and `c` can't go on: {reasons:?}");
+    assert!(reasons.iter().all(|(_, code, _)| code == "state-migration"), "{reasons:?}");
+    let versions: Vec<_> =
+        output.states.iter().map(|it| it.state.as_ref().map(|state| state.version)).collect();
+    assert_eq!(versions, [Some(2)], "the states of `a` and `c` stay as they are");
+}
+
+#[test]
 fn a_state_that_is_too_large_costs_its_record() {
     let description = keyed(description(&[("user", Kind::Utf8)], &[]));
     let hoarding = Scripted::new("hoarding", description, |batch, _| {
@@ -187,4 +212,46 @@ fn a_state_that_is_too_large_costs_its_record() {
     assert_eq!(reasons.len(), 1);
     assert_eq!(reasons[0].1, "plugin-state-bytes");
     assert_eq!(output.states.len(), 2);
+}
+
+#[test]
+fn the_letter_of_a_trap_carries_the_call_as_it_was_made() {
+    // The state of a key as the rows before have left it, within the batch, too.
+    let description = keyed(description(&[("user", Kind::Utf8), ("n", Kind::Float64)], &[]));
+    let plugin = Scripted::new("folding", description, |batch, _| {
+        let mut reply = Reply::default();
+        for (row, key) in batch.states.rows.iter().enumerate() {
+            let state = batch.states.values.get(*key as usize);
+            if batch.rows == 1 && state == b"aa" {
+                return Err(TransformError::new(Breach::Trap, "three of one user"));
+            }
+            if batch.rows > 1 && row == 0 {
+                return Err(TransformError::new(Breach::Trap, "only one at a time"));
+            }
+            reply.states.keys.push(*key);
+            reply.states.values.push(&[state, b"a"].concat());
+        }
+        Ok(reply)
+    });
+    let mut spec = spec(&[Arc::new(plugin)]);
+    spec.stages[0].state.scope = StateScope::Partition;
+    let records = [
+        r#"{"user":"x","n":1}"#,
+        r#"{"user":"y","n":2}"#,
+        r#"{"user":"x","n":0.1}"#,
+        r#"{"user":"x"}"#,
+    ];
+    let whole = try_run(&plan(spec.clone()), &batches(&records, 4), &Stored::default(), Vec::new());
+    let whole = letters(&whole.expect("the others pass"));
+    let call = &whole[0]["etl"]["call"];
+    assert_eq!(call["batchTime"], OPENED_AT.0);
+    assert_eq!(call["state"], "YWE=", "aa");
+    let columns = serde_json::json!([
+        { "read": "user", "kind": "utf8", "presence": "value", "value": "x" },
+        { "read": "n", "kind": "float64", "presence": "missing" },
+    ]);
+    assert_eq!(call["columns"], columns);
+    // However the rows were cut into batches.
+    let cut = try_run(&plan(spec), &batches(&records, 1), &Stored::default(), Vec::new());
+    assert_eq!(letters(&cut.expect("the others pass")), whole);
 }

@@ -75,6 +75,7 @@ pub(crate) fn plan(spec: PlanSpec) -> Arc<Plan> {
 pub(crate) fn context(exclusions: Vec<Exclusion>) -> RangeContext {
     RangeContext {
         partition: PartitionId::from("data/in.ndjson"),
+        origin: None,
         range: 3,
         revision: 0,
         start: None,

@@ -1,33 +1,77 @@
-//! `tidegate dlq`: what lies in the dead letters, and why.
+//! `tidegate dlq ls` and `dlq show`: what lies in the dead letters, why, and what became of those
+//! that were tried again.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
+use tidegate_connectors::store::{Redriven, StoreInspector};
+use tidegate_core::Timestamp;
 
 use super::{PipelineArgs, block_on};
 use crate::{
-    letters::{self, Letter},
+    config::Loaded,
+    letters::{self, Letter, Reason, Wanted},
     output::{Exit, Failed, Outcome},
+    redrive::History,
 };
 
-/// What `dlq ls` takes.
+/// Which letters a command is about.
 #[derive(Debug, Args)]
-pub(super) struct ListArgs {
-    #[command(flatten)]
-    pipeline: PipelineArgs,
+pub(super) struct WantedArgs {
     /// Only letters of this stage, such as `decode` or `transform:validate`.
     #[arg(long)]
     stage: Option<String>,
     /// Only letters with this error code.
     #[arg(long)]
     code: Option<String>,
+    /// Only letters of this error class, such as `reject`, `review` or `trap`.
+    #[arg(long)]
+    class: Option<String>,
     /// Only letters of records that broke this rule of a plugin.
     #[arg(long)]
     rule: Option<String>,
     /// Only letters of this partition.
     #[arg(long)]
     partition: Option<String>,
+    /// Only letters by a component whose digest is this, or begins with it.
+    #[arg(long)]
+    digest: Option<String>,
+    /// Only letters of this time and later, as an RFC 3339 time.
+    #[arg(long, value_name = "TIME")]
+    since: Option<jiff::Timestamp>,
+    /// Only letters before this time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<jiff::Timestamp>,
+}
+
+impl WantedArgs {
+    pub(super) fn wanted(&self) -> Wanted {
+        let time = |time: Option<jiff::Timestamp>| time.map(|it| Timestamp(it.as_microsecond()));
+        Wanted {
+            stage: self.stage.clone(),
+            code: self.code.clone(),
+            class: self.class.clone(),
+            rule: self.rule.clone(),
+            partition: self.partition.clone(),
+            digest: self.digest.clone(),
+            since: time(self.since),
+            until: time(self.until),
+        }
+    }
+}
+
+/// What `dlq ls` takes.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    #[command(flatten)]
+    wanted: WantedArgs,
+    /// Only letters that no redrive has taken.
+    #[arg(long)]
+    not_redriven: bool,
     /// Show at most so many; all are counted.
     #[arg(long, default_value_t = 20)]
     limit: usize,
@@ -45,65 +89,66 @@ pub(super) struct ShowArgs {
     payload: bool,
 }
 
-/// Why records are dead: what letters are counted by.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Reason {
-    stage: String,
-    code: String,
-    /// The rule of the plugin, where one was broken.
-    rule: Option<String>,
-}
-
-impl Reason {
-    fn of(letter: &Letter) -> Self {
-        let rule = Some(letter.etl("rule").to_owned()).filter(|rule| !rule.is_empty());
-        Reason {
-            stage: letter.etl("stage").to_owned(),
-            code: letter.etl("errorCode").to_owned(),
-            rule,
-        }
+/// What was redriven, where there is a store that knows.
+fn history(loaded: &Loaded) -> Result<History, Failed> {
+    let directory = &loaded.config.data_dir;
+    if !directory.is_dir() {
+        return Ok(History::default());
     }
+    StoreInspector::open(directory)
+        .and_then(|store| History::read(&store))
+        .with_context(|| format!("failed to read the data directory `{}`", directory.display()))
+        .map_err(Failed::environment)
 }
 
 pub(super) fn list(args: &ListArgs) -> Result<Outcome, Failed> {
     let loaded = args.pipeline.load()?;
-    let wanted = |letter: &Letter| {
-        let is = |filter: &Option<String>, name: &str| {
-            filter.as_deref().is_none_or(|filter| filter == letter.etl(name))
-        };
-        is(&args.stage, "stage")
-            && is(&args.code, "errorCode")
-            && is(&args.rule, "rule")
-            && is(&args.partition, "partition")
-    };
+    let history = history(&loaded)?;
+    let wanted = args.wanted.wanted();
     let mut total = 0u64;
     let mut reasons: BTreeMap<Reason, u64> = BTreeMap::new();
     let mut shown = Vec::new();
     let visit = |letter: Letter| {
-        if wanted(&letter) {
+        let redriven = history.of(&letter.key()?);
+        if wanted.takes(&letter) && !(args.not_redriven && redriven.is_some()) {
             total += 1;
-            *reasons.entry(Reason::of(&letter)).or_default() += 1;
+            *reasons.entry(letter.reason()).or_default() += 1;
             if shown.len() < args.limit {
-                shown.push(letter);
+                shown.push((letter, redriven));
             }
         }
         Ok(())
     };
     block_on(letters::each(&loaded.config.dead_letters.directory, visit))?
-        .map_err(Failed::runtime)?;
+        .map_err(Failed::environment)?;
     let text = list_text(total, &reasons, &shown);
-    let reasons = reasons.iter().map(|(Reason { stage, code, rule }, letters)| {
-        json!({ "stage": stage, "code": code, "rule": rule, "letters": letters })
-    });
     let data = json!({
         "total": total,
-        "reasons": reasons.collect::<Vec<_>>(),
+        "reasons": reasons_json(&reasons),
         "letters": shown.iter().map(summary).collect::<Vec<_>>(),
     });
     Ok(Outcome::ok(data, text))
 }
 
-fn summary(letter: &Letter) -> Value {
+/// Letters by reason, for programs.
+pub(super) fn reasons_json(reasons: &BTreeMap<Reason, u64>) -> Value {
+    let reasons = reasons.iter().map(|(Reason { stage, code, rule }, letters)| {
+        json!({ "stage": stage, "code": code, "rule": rule, "letters": letters })
+    });
+    reasons.collect()
+}
+
+/// Letters by reason, for people.
+pub(super) fn reasons_text(reasons: &BTreeMap<Reason, u64>) -> String {
+    let mut text = String::new();
+    for (Reason { stage, code, rule }, letters) in reasons {
+        let rule = rule.as_ref().map(|rule| format!(" by {rule}")).unwrap_or_default();
+        let _ = writeln!(text, "{letters:>10}  {stage}  {code}{rule}");
+    }
+    text
+}
+
+fn summary((letter, redriven): &(Letter, Option<&Redriven>)) -> Value {
     json!({
         "id": letter.id(),
         "time": letter.time(),
@@ -114,33 +159,55 @@ fn summary(letter: &Letter) -> Value {
         "message": letter.etl("errorMessage"),
         "partition": letter.etl("partition"),
         "position": letter.etl("position"),
+        "redrive_count": letter.redrives(),
+        "redriven": redriven.map(redriven_json),
     })
 }
 
-fn list_text(total: u64, reasons: &BTreeMap<Reason, u64>, shown: &[Letter]) -> String {
-    let mut text = String::new();
-    for (Reason { stage, code, rule }, letters) in reasons {
-        let rule = rule.as_ref().map(|rule| format!(" by {rule}")).unwrap_or_default();
-        let _ = writeln!(text, "{letters:>10}  {stage}  {code}{rule}");
+/// How a letter was redriven. Without an outcome it is still to be.
+fn redriven_json(it: &Redriven) -> Value {
+    json!({
+        "redrive": it.redrive,
+        "outcome": it.outcome.map(|it| it.outcome),
+        "time": it.outcome.map(|it| it.at.to_string()),
+        "generation": it.outcome.map(|it| it.generation),
+    })
+}
+
+fn redriven_text(redriven: Option<&Redriven>) -> String {
+    match redriven {
+        None => String::new(),
+        Some(Redriven { redrive, outcome: None, .. }) => format!("  (in redrive {redrive})"),
+        Some(Redriven { outcome: Some(it), .. }) => {
+            let outcome = it.outcome.name().replace('_', "-");
+            format!("  (redriven {}: {outcome})", it.at)
+        }
     }
+}
+
+fn list_text(
+    total: u64,
+    reasons: &BTreeMap<Reason, u64>,
+    shown: &[(Letter, Option<&Redriven>)],
+) -> String {
+    let mut text = reasons_text(reasons);
     if total > 0 {
         text.push('\n');
     }
-    for letter in shown {
+    for (letter, redriven) in shown {
         let _ = writeln!(
             text,
-            "{}  {}  {}: {}",
+            "{}  {}  {}: {}{}",
             letter.id(),
             letter.etl("stage"),
             letter.etl("errorCode"),
-            letter.etl("errorMessage")
+            letter.etl("errorMessage"),
+            redriven_text(*redriven)
         );
     }
     let more = match total - shown.len() as u64 {
         0 => String::new(),
-        more => {
-            format!(" ({more} not shown: `--limit`, `--stage`, `--code`, `--rule`, `--partition`)")
-        }
+        more => format!(" ({more} not shown: `--limit`, `--stage`, `--code` and others)"),
     };
     let _ = writeln!(text, "{total} dead letters{more}");
     text
@@ -148,23 +215,19 @@ fn list_text(total: u64, reasons: &BTreeMap<Reason, u64>, shown: &[Letter]) -> S
 
 pub(super) fn show(args: &ShowArgs) -> Result<Outcome, Failed> {
     let loaded = args.pipeline.load()?;
-    let mut found = Vec::new();
-    let visit = |letter: Letter| {
-        if letter.id() == args.id {
-            found.push(letter);
-        }
-        Ok(())
-    };
-    block_on(letters::each(&loaded.config.dead_letters.directory, visit))?
-        .map_err(Failed::runtime)?;
+    let history = history(&loaded)?;
     let mut text = String::new();
     let mut data = Vec::new();
-    for letter in found {
+    for letter in named(&loaded, &args.id)? {
+        let redriven = history.of(&letter.key().map_err(Failed::runtime)?).map(redriven_json);
         let payload = match args.payload {
             false => None,
             true => Some(letter.payload().map_err(Failed::runtime)?),
         };
         let mut shown = letter.without_payload();
+        if let Some(redriven) = redriven {
+            shown["redriven"] = redriven;
+        }
         let _ = writeln!(text, "{shown:#}");
         if let Some(payload) = payload {
             // A record that is no text is a common reason for its being here.
@@ -179,4 +242,20 @@ pub(super) fn show(args: &ShowArgs) -> Result<Outcome, Failed> {
         let _ = writeln!(text, "no dead letter is named `{}`", args.id);
     }
     Ok(Outcome { exit, data: json!({ "letters": data }), text, findings: Vec::new() })
+}
+
+/// The letters of a record: more than one where it was redriven and failed again. In the order in
+/// which they were written.
+pub(super) fn named(loaded: &Loaded, id: &str) -> Result<Vec<Letter>, Failed> {
+    let mut found = Vec::new();
+    let visit = |letter: Letter| {
+        if letter.id() == id {
+            found.push(letter);
+        }
+        Ok(())
+    };
+    block_on(letters::each(&loaded.config.dead_letters.directory, visit))?
+        .map_err(Failed::environment)?;
+    found.sort_by_key(Letter::redrives);
+    Ok(found)
 }

@@ -1,11 +1,16 @@
 //! The command line.
 
+mod capsule;
 mod check;
 mod dlq;
+mod generations;
 mod graph;
 mod plugin;
+mod plugin_test;
 mod progress;
+mod redrive;
 mod run;
+mod test;
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -36,16 +41,24 @@ enum Command {
     Run(run::RunArgs),
     /// Find everything that is wrong with a pipeline, and show what it would do.
     Check(check::CheckArgs),
+    /// Hold what a pipeline makes of given records against what is expected of it.
+    Test(test::TestArgs),
     /// Show who reads and writes which field.
     Graph(graph::GraphArgs),
     /// Show what would notice if a field changed or went away.
     Impact(graph::ImpactArgs),
     /// Prove that no record was lost and none doubled, from what lies on the disk.
     Verify(verify::VerifyArgs),
-    /// Look at dead letters.
+    /// List what served, what serves, and what was refused.
+    Generations(generations::GenerationsArgs),
+    /// Let an earlier generation serve again, while records flow or from the next start on.
+    Rollback(generations::RollbackArgs),
+    /// Have a running pipeline look at its files at once, and say what became of them.
+    Reload(generations::ReloadArgs),
+    /// Look at dead letters, and try them again.
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// Look at plugins.
+    /// Look at plugins, and run one again that has failed.
     #[command(subcommand)]
     Plugin(PluginCommand),
 }
@@ -77,12 +90,19 @@ enum DlqCommand {
     Ls(dlq::ListArgs),
     /// Show all that is known of one.
     Show(dlq::ShowArgs),
+    /// Write one down with all that it takes to run its plugin on it again, elsewhere.
+    Capsule(capsule::CapsuleArgs),
+    /// Take them through the pipeline again, as it is now. Only says what it would do, unless it
+    /// is told to do it.
+    Redrive(redrive::RedriveArgs),
 }
 
 #[derive(Debug, Subcommand)]
 enum PluginCommand {
     /// Show what a plugin is, and what it reads and writes with a config.
     Inspect(plugin::InspectArgs),
+    /// Run a plugin on the record of a crash capsule.
+    Replay(capsule::ReplayArgs),
 }
 
 /// Does what the process's arguments say.
@@ -92,12 +112,20 @@ pub fn main() -> ExitCode {
     let (name, result) = match &cli.command {
         Command::Run(args) => ("run", run::run(args)),
         Command::Check(args) => ("check", check::check(args)),
+        Command::Test(args) => ("test", test::test(args)),
         Command::Graph(args) => ("graph", graph::graph(args)),
         Command::Impact(args) => ("impact", graph::impact(args)),
         Command::Verify(args) => ("verify", verify::verify(args)),
+        Command::Generations(args) => ("generations", generations::generations(args)),
+        Command::Rollback(args) => ("rollback", generations::rollback(args)),
+        Command::Reload(args) => ("reload", generations::reload(args)),
         Command::Dlq(DlqCommand::Ls(args)) => ("dlq ls", dlq::list(args)),
         Command::Dlq(DlqCommand::Show(args)) => ("dlq show", dlq::show(args)),
+        Command::Dlq(DlqCommand::Capsule(args)) => ("dlq capsule", capsule::capsule(args)),
+        Command::Dlq(DlqCommand::Redrive(args)) => ("dlq redrive", redrive::redrive(args)),
         Command::Plugin(PluginCommand::Inspect(args)) => ("plugin inspect", plugin::inspect(args)),
+        Command::Plugin(PluginCommand::Test(args)) => ("plugin test", plugin_test::test(args)),
+        Command::Plugin(PluginCommand::Replay(args)) => ("plugin replay", capsule::replay(args)),
     };
     output::print(name, cli.json, result)
 }

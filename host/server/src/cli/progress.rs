@@ -111,6 +111,10 @@ pub(super) fn log_event(event: &Event) {
         Event::Committed { partition, range, counts, objects, .. } => {
             tracing::debug!(%partition, range, read = counts.read.records, objects, "committed");
         }
+        Event::Swapped { partition, to, after, pause, .. } => {
+            let after = after.map(|it| it.to_string());
+            tracing::info!(%partition, generation = to.short(), after, ?pause, "swapped");
+        }
         Event::Waiting { partition, seam, attempts, delay, message } => {
             let partition = partition.as_ref().map(ToString::to_string);
             tracing::warn!(partition, attempts, ?delay, "waiting for {seam}: {message}");

@@ -17,15 +17,16 @@ use anyhow::Context;
 use clap::Args;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
-use tidegate_connectors::store::{Generation, SqliteStore};
+use tidegate_connectors::store::{Generation, SqliteStore, SwapCause, SwapState};
 use tidegate_core::{
-    Timestamp,
+    Digest, Timestamp,
+    checkpoint::StoreError,
     sink::Naming,
     time::{Clock, FixedClock},
 };
 use tidegate_engine::Runtime;
 use tidegate_pipeline::{
-    Environment, Error, Pipeline, Plan, Report, StopHandle, Workers, shutdown,
+    Environment, Error, Event, Pipeline, Plan, Report, StopHandle, Workers, shutdown,
 };
 use tokio::{
     net::TcpListener,
@@ -34,19 +35,23 @@ use tokio::{
     time::timeout,
 };
 
-use super::{PipelineArgs, progress, runtime_options};
+use super::{PipelineArgs, block_on, progress, runtime_options};
 use crate::{
-    chain,
     config::{Config, Loaded},
     edges,
+    files::Files,
     health::{self, Health, Phase},
     metrics,
     output::{Exit, Failed, Outcome},
     plan,
+    reload::{self, Candidate, Catalogue, KeptGenerations, Mailbox, Refusal, Reloader},
 };
 
 /// How long clients of the metrics may take to be done once the run is over.
 const SERVER_ENDS_MAX: Duration = Duration::from_secs(2);
+
+/// How long the history of swaps may take to be written once the run is over.
+const RELOADER_ENDS_MAX: Duration = Duration::from_secs(2);
 
 /// What `run` takes.
 #[derive(Debug, Args)]
@@ -66,7 +71,7 @@ pub(super) struct RunArgs {
 }
 
 /// The time by this machine.
-struct WallClock;
+pub(super) struct WallClock;
 
 impl Clock for WallClock {
     fn now(&self) -> Timestamp {
@@ -76,9 +81,9 @@ impl Clock for WallClock {
 
 /// Everything that a run is made of.
 struct Parts {
-    plan: Arc<Plan>,
+    started: Started,
     pipeline: Pipeline,
-    store: SqliteStore,
+    mailbox: Mailbox,
     clock: Arc<dyn Clock>,
 }
 
@@ -113,7 +118,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Outcome, Failed> {
     };
     let parts = build(args, &loaded)?;
     say_what_is_not_exactly_once(config);
-    let outcome = io.block_on(drive(&loaded, parts, &health));
+    let outcome = io.block_on(drive(loaded, parts, &health));
     over.send_replace(true);
     if let Some(server) = server {
         // A client that does not read must not keep the process.
@@ -140,42 +145,149 @@ fn announce(listener: &TcpListener) {
 
 /// Config → Plan → Pipeline, with its edges open.
 fn build(args: &RunArgs, loaded: &Loaded) -> Result<Parts, Failed> {
+    let started = start(loaded)?;
+    let config = &started.candidate.loaded.config;
+    let mailbox = Mailbox::new();
+    let listener = mailbox.listener();
+    let environment = Environment {
+        observer: Arc::new(move |event: &Event| {
+            progress::log_event(event);
+            listener.observe(event);
+        }),
+        generations: Some(Arc::new(KeptGenerations {
+            catalogue: started.catalogue.clone(),
+            pipeline: loaded.file.path.clone(),
+            data_dir: config.data_dir.clone(),
+            runtime: started.runtime.clone(),
+        })),
+        ..environment(args.clock, args.workers.or(config.workers))?
+    };
+    let clock = Arc::clone(&environment.clock);
+    let source = edges::source(&started.candidate.loaded, &format!("{:016x}", environment.seed))
+        .map_err(Failed::environment)?;
+    let sinks = edges::sinks(config).map_err(Failed::environment)?;
+    let settings = plan::settings(config);
+    let progress = Arc::new(started.store.clone());
+    let plan = Arc::clone(&started.candidate.plan);
+    let pipeline = Pipeline::new(plan, source, sinks, progress, settings, environment)
+        .map_err(Failed::runtime)?;
+    Ok(Parts { started, pipeline, mailbox, clock })
+}
+
+/// A generation that is to serve, and what it takes to make others.
+pub(super) struct Started {
+    runtime: Runtime,
+    candidate: Candidate,
+    store: SqliteStore,
+    catalogue: Catalogue,
+    /// The generation that the files make: another one than the candidate, after a rollback.
+    on_disk: Digest,
+}
+
+/// Makes the generation that serves from here on, and opens the store: nobody else has the data
+/// directory now.
+fn start(loaded: &Loaded) -> Result<Started, Failed> {
     let config = &loaded.config;
     let in_data_dir =
         || format!("failed to open the data directory `{}`", config.data_dir.display());
     // Compiled plugins are kept there, from the first start on.
     fs::create_dir_all(&config.data_dir).with_context(in_data_dir).map_err(Failed::environment)?;
     let runtime = Runtime::new(runtime_options(config)).map_err(Failed::environment)?;
-    let (plan, warnings) = chain::load(loaded, &runtime)
-        .and_then(|stages| plan::build(loaded, &stages))
-        .map_err(Failed::invalid)?;
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let make = |files| Candidate::make(&loaded.file.path, &config.data_dir, &runtime, files);
+    let mut candidate = make(Files::on_disk()).map_err(refused)?;
     // Before any sink's directory is touched: another process may be at work there.
     let store = SqliteStore::open(&config.data_dir)
         .with_context(in_data_dir)
         .map_err(Failed::environment)?;
-    // A write's name is never used twice, and so no two runs may draw the same.
-    let seed = RandomState::new().hash_one("run");
-    let source = edges::source(loaded, &format!("{seed:016x}")).map_err(Failed::environment)?;
-    let sinks = edges::sinks(config).map_err(Failed::environment)?;
-    let clock: Arc<dyn Clock> = match args.clock {
+    let catalogue = Catalogue::open(&config.data_dir, &loaded.file.path)
+        .with_context(in_data_dir)
+        .map_err(Failed::environment)?;
+    let on_disk = candidate.generation();
+    match block_on(store.pin())?.map_err(Failed::environment)? {
+        Some(pin) if pin.instead_of == on_disk => {
+            tracing::warn!(
+                generation = pin.serving.short(),
+                "rolled back: this generation serves, until the files change"
+            );
+            let files = catalogue.find(Some(&pin.serving.hex()), on_disk).map_err(refused)?;
+            candidate = make(files).map_err(refused)?;
+        }
+        Some(_) => block_on(store.set_pin(None))?.map_err(Failed::environment)?,
+        None => {}
+    }
+    catalogue.keep(&candidate).map_err(refused)?;
+    candidate.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(Started { runtime, candidate, store, catalogue, on_disk })
+}
+
+/// A generation that can't be made at the start of a command.
+fn refused(refusal: Refusal) -> Failed {
+    match refusal.findings.is_empty() {
+        true => Failed::environment(refusal),
+        false => Failed::invalid(refusal.findings),
+    }
+}
+
+/// The plan that serves from here on, and the store: nobody else has the data directory now.
+pub(super) fn plan_and_store(loaded: &Loaded) -> Result<(Arc<Plan>, SqliteStore), Failed> {
+    start(loaded).map(|it| (it.candidate.plan, it.store))
+}
+
+/// The generation that a pipeline's files make.
+pub(super) fn generation_of(loaded: &Loaded) -> Result<Digest, Failed> {
+    let config = &loaded.config;
+    let runtime = Runtime::new(runtime_options(config)).map_err(Failed::environment)?;
+    let made = Candidate::make(&loaded.file.path, &config.data_dir, &runtime, Files::on_disk());
+    made.map(|it| it.generation()).map_err(refused)
+}
+
+/// What a run takes from this machine.
+pub(super) fn environment(
+    clock: Option<jiff::Timestamp>,
+    workers: Option<u32>,
+) -> Result<Environment, Failed> {
+    let clock: Arc<dyn Clock> = match clock {
         Some(time) => Arc::new(FixedClock(Timestamp(time.as_microsecond()))),
         None => Arc::new(WallClock),
     };
-    let workers = args.workers.or(config.workers);
-    let environment = Environment {
+    // A write's name is never used twice, and so no two runs may draw the same.
+    let seed = RandomState::new().hash_one("run");
+    Ok(Environment {
         workers: workers.map_or_else(Workers::one_a_core, |n| Workers::Threads(n as usize)),
         observer: Arc::new(progress::log_event),
         #[cfg(feature = "failpoints")]
         failpoints: tidegate_pipeline::failpoint::Failpoints::from_env("TIDEGATE_FAILPOINT")
             .map_err(Failed::environment)?,
-        ..Environment::new(Arc::clone(&clock), seed)
+        ..Environment::new(clock, seed)
+    })
+}
+
+/// Records which generation serves.
+pub(super) async fn record_generation(
+    loaded: &Loaded,
+    plan: &Plan,
+    store: &SqliteStore,
+    clock: &dyn Clock,
+) -> Result<(), Failed> {
+    let generation = Generation {
+        digest: plan.generation(),
+        recorded_at: clock.now(),
+        contents: json!({ "pipeline": loaded.config.pipeline, "stages": plan.describe().stages })
+            .to_string(),
     };
-    let settings = plan::settings(config);
-    let progress = Arc::new(store.clone());
-    let pipeline = Pipeline::new(Arc::clone(&plan), source, sinks, progress, settings, environment)
-        .map_err(Failed::runtime)?;
-    Ok(Parts { plan, pipeline, store, clock })
+    let recorded = store.record_generation(generation).await;
+    recorded.context("failed to record the generation").map_err(Failed::environment)
+}
+
+/// Records that a generation serves since the start.
+async fn record_start(
+    store: &SqliteStore,
+    generation: Digest,
+    clock: &dyn Clock,
+) -> Result<u64, StoreError> {
+    let swap = store.receive_swap(Some(generation), SwapCause::Start, clock.now()).await?;
+    store.advance_swap(swap, SwapState::Serving, None, clock.now(), None).await?;
+    Ok(swap)
 }
 
 /// Some edges can't be looked up after a crash. An operator must not find out by one.
@@ -194,19 +306,29 @@ fn say_what_is_not_exactly_once(config: &Config) {
     }
 }
 
-async fn drive(loaded: &Loaded, parts: Parts, health: &Health) -> Result<Outcome, Failed> {
-    let Parts { plan, pipeline, store, clock } = parts;
-    let generation = Generation {
-        digest: plan.generation(),
-        recorded_at: clock.now(),
-        contents: json!({ "pipeline": loaded.config.pipeline, "stages": plan.describe().stages })
-            .to_string(),
+async fn drive(loaded: Loaded, parts: Parts, health: &Health) -> Result<Outcome, Failed> {
+    let Parts { started, pipeline, mailbox, clock } = parts;
+    let Started { runtime, candidate, store, catalogue, on_disk } = started;
+    record_generation(&candidate.loaded, &candidate.plan, &store, &*clock).await?;
+    let serving_swap = record_start(&store, candidate.generation(), &*clock).await;
+    let serving_swap = serving_swap.map_err(Failed::environment)?;
+    let reload = loaded.config.reload;
+    let seen = reload::digest(&candidate.files.taken());
+    let reloader = Reloader {
+        pipeline: loaded.file.path.clone(),
+        data_dir: loaded.config.data_dir.clone(),
+        runtime,
+        swaps: pipeline.swap_handle(),
+        store,
+        catalogue,
+        clock,
+        kept: [Arc::new(candidate)].into(),
+        serving_swap,
+        seen,
+        on_disk,
     };
-    store
-        .record_generation(generation)
-        .await
-        .context("failed to record the generation")
-        .map_err(Failed::environment)?;
+    let listener = mailbox.listener();
+    let reloader = tokio::spawn(reloader.run(mailbox, reload.watch.then_some(reload.poll.0)));
     let (stop, shutdown) = shutdown();
     let forced = Arc::new(AtomicBool::new(false));
     let signals = Signals::new().context("failed to listen to signals");
@@ -223,6 +345,9 @@ async fn drive(loaded: &Loaded, parts: Parts, health: &Health) -> Result<Outcome
     health.set(Phase::Draining);
     signals.abort();
     shown.abort();
+    listener.end().await;
+    // One that is at the compiler need not be waited for.
+    let _ = timeout(RELOADER_ENDS_MAX, reloader).await;
     progress::clear();
     let report = report.map_err(|error| match &error {
         Error::Source(_) => Failed::environment(error),
@@ -236,13 +361,13 @@ async fn drive(loaded: &Loaded, parts: Parts, health: &Health) -> Result<Outcome
 }
 
 /// What stops a run, listened to from before it is ready.
-struct Signals {
+pub(super) struct Signals {
     term: Signal,
     int: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let term = signal(SignalKind::terminate())?;
         Ok(Signals { term, int: signal(SignalKind::interrupt())? })
     }
@@ -252,7 +377,7 @@ impl Signals {
     }
 
     /// The first signal drains, the second forces.
-    async fn obey(mut self, stop: StopHandle, health: Health, forced: Arc<AtomicBool>) {
+    pub(super) async fn obey(mut self, stop: StopHandle, health: Health, forced: Arc<AtomicBool>) {
         self.next().await;
         tracing::info!("stopping: what was read is finished and committed; once more forces");
         health.set(Phase::Draining);
@@ -338,7 +463,7 @@ fn text(config: &Config, report: &Report, seconds: f64, rate: f64) -> String {
 }
 
 /// An error and its causes.
-struct Chain<'a>(&'a Error);
+pub(super) struct Chain<'a>(pub(super) &'a Error);
 
 impl std::fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

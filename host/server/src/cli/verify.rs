@@ -63,6 +63,9 @@ fn text(verdict: &Verdict) -> String {
     for (name, records) in rows {
         let _ = writeln!(text, "  {name:<16} {records:>12}");
     }
+    if verdict.redriven > 0 {
+        let _ = writeln!(text, "  {:<16} {:>12}", "redriven", verdict.redriven);
+    }
     let Verdict { partitions, ranges, objects, dead_letters, .. } = verdict;
     let _ = writeln!(
         text,

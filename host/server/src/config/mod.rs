@@ -16,11 +16,11 @@ mod rules;
 mod shape;
 mod sink;
 mod source;
+mod tests;
 mod tree;
 mod units;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::LazyLock,
 };
@@ -28,8 +28,8 @@ use std::{
 pub use field::FieldPath;
 pub use interpolate::Variables;
 pub use model::{
-    Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, PluginLimits, Purity,
-    Range, Retry, Scope, Stage, State,
+    Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, OnReject, PluginLimits,
+    Purity, Range, Reload, Retry, Scope, Stage, State,
 };
 pub use sink::{
     Compression, DeadLetters, Directory, Layout, Level as TreeLevel, NestedLayout, Nothing,
@@ -39,12 +39,18 @@ pub use source::{
     Csv, CsvEmpty, CsvHeader, CsvMismatch, CsvType, Generator, InputCompression, Ndjson, Source,
     Stdin, Weights, WholeFile,
 };
+pub use tests::{
+    Expected, ExpectedLetter, ExpectedVerdict, LoadedTests, TestCase, TestFile, load_tests,
+};
 pub use units::{ByteSize, TimeSpan};
 
 use tidegate_core::Condition;
 
 use self::{shape::Shape, tree::Node};
-use crate::finding::{Finding, SourceFile, has_errors};
+use crate::{
+    files::Files,
+    finding::{Finding, SourceFile, has_errors},
+};
 
 /// The config's JSON Schema, made from its types.
 static SCHEMA: LazyLock<serde_json::Value> =
@@ -89,14 +95,23 @@ impl Loaded {
 
 /// Reads and checks a config. Plugins' config files are read too and stand in `config` afterwards.
 pub fn load(path: &Path, variables: Variables<'_>) -> Result<Loaded, ConfigError> {
-    let file = read(path)?;
+    load_from(path, variables, &Files::on_disk())
+}
+
+/// The same, of given files.
+pub fn load_from(
+    path: &Path,
+    variables: Variables<'_>,
+    files: &Files,
+) -> Result<Loaded, ConfigError> {
+    let file = read_from(path, files)?;
     let mut loaded = parse(file, variables).map_err(ConfigError::Invalid)?;
     loaded.base = path.parent().unwrap_or(Path::new("")).to_owned();
     resolve_paths(&mut loaded.config, &loaded.base);
     let mut findings = Vec::new();
     for i in 0..loaded.config.stages.len() {
         let Some(path) = loaded.config.stages[i].config_file.clone() else { continue };
-        match read(&path) {
+        match read_from(&path, files) {
             Ok(file) => match plugin_config(&file, variables) {
                 Ok(config) => loaded.config.stages[i].config = Some(config),
                 Err(found) => findings.extend(found),
@@ -127,17 +142,26 @@ pub fn parse(file: SourceFile, variables: Variables<'_>) -> Result<Loaded, Vec<F
     if !has_shape {
         return Err(in_order(findings));
     }
-    let config: Config = serde_path_to_error::deserialize(json).map_err(|error| {
-        let pointer = pointer_of(error.path());
-        let place = tree.place_of(&pointer);
-        let message = error.into_inner().to_string();
-        vec![Finding::error("invalid-value", &file, place, pointer, message)]
-    })?;
+    let config: Config = typed(json, &tree, &file)?;
     findings.extend(rules::check(&config, &tree, &file));
     match has_errors(&findings) {
         true => Err(in_order(findings)),
         false => Ok(Loaded { config, base: PathBuf::new(), file, tree }),
     }
+}
+
+/// The types of a document that has their shape.
+fn typed<T: serde::de::DeserializeOwned>(
+    json: serde_json::Value,
+    tree: &Node,
+    file: &SourceFile,
+) -> Result<T, Vec<Finding>> {
+    serde_path_to_error::deserialize(json).map_err(|error| {
+        let pointer = pointer_of(error.path());
+        let place = tree.place_of(&pointer);
+        let message = error.into_inner().to_string();
+        vec![Finding::error("invalid-value", file, place, pointer, message)]
+    })
 }
 
 /// Reads each condition by itself, and takes those that are none out of `json`: so all of them are
@@ -213,7 +237,12 @@ pub(crate) fn load_document<T: serde::de::DeserializeOwned>(path: &Path) -> Resu
 }
 
 fn read(path: &Path) -> Result<SourceFile, ConfigError> {
-    let text = fs::read_to_string(path)
+    read_from(path, &Files::on_disk())
+}
+
+fn read_from(path: &Path, files: &Files) -> Result<SourceFile, ConfigError> {
+    let text = files
+        .read_to_string(path)
         .map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
     Ok(SourceFile { path: path.to_owned(), text: text.into() })
 }

@@ -59,6 +59,9 @@ pub struct Config {
     /// What is done when a source, a sink or a store is unavailable.
     #[serde(default)]
     pub retry: Retry,
+    /// How changes of plugins and their configs are taken while records flow.
+    #[serde(default)]
+    pub reload: Reload,
     /// How the running pipeline can be observed.
     #[serde(default)]
     pub observability: Observability,
@@ -102,6 +105,9 @@ pub struct Stage {
     /// What the plugin may use up.
     #[serde(default)]
     pub limits: PluginLimits,
+    /// What records are taken for that the plugin rejects.
+    #[serde(default)]
+    pub on_reject: OnReject,
     /// What is done when the plugin breaks on more than a share of the records.
     #[serde(default)]
     pub on_poison: OnPoison,
@@ -169,6 +175,18 @@ pub struct PluginLimits {
     pub log_lines: Option<u32>,
     /// The state of one key.
     pub state: Option<ByteSize>,
+}
+
+/// What records are taken for that a plugin rejects: the `errorClass` of their dead letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnReject {
+    /// They break a rule, and nobody need look at them.
+    #[default]
+    Reject,
+    /// A person has to look at them: for the last of `validate`, `correct`, `validate`, where what
+    /// could be corrected has been, and the record is still wrong.
+    Review,
 }
 
 /// What is done when a plugin breaks on more than a share of the records. Up to there each record
@@ -343,6 +361,24 @@ pub enum OnExhausted {
     Wait,
     /// The pipeline stops with its checkpoint.
     Stop,
+}
+
+/// How changes of plugins and their configs are taken while records flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reload {
+    /// Whether files are watched. Without it, `tidegate reload` says when to look.
+    pub watch: bool,
+    /// How often files are looked at, besides when the file system tells of a change: mounts over
+    /// a network tell of none.
+    pub poll: TimeSpan,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        // Looking at a dozen files costs some microseconds.
+        Reload { watch: true, poll: TimeSpan::seconds(2) }
+    }
 }
 
 /// How the running pipeline can be observed.

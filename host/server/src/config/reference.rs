@@ -8,12 +8,18 @@ use serde_json::{Map, Value};
 use super::{
     SCHEMA,
     field::PATH_FORMAT,
+    tests::SCHEMA as TESTS_SCHEMA,
     units::{ByteSize, TimeSpan},
 };
 
 /// The JSON Schema as it is committed at `docs/pipeline.schema.json`.
 pub fn schema_text() -> String {
     format!("{:#}\n", *SCHEMA)
+}
+
+/// The JSON Schema of test files as it is committed at `docs/tests.schema.json`.
+pub fn tests_schema_text() -> String {
+    format!("{:#}\n", *TESTS_SCHEMA)
 }
 
 /// The reference as it is committed at `docs/configuration.md`.
@@ -184,6 +190,7 @@ mod tests {
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
         let pages = [
             ("pipeline.schema.json", schema_text()),
+            ("tests.schema.json", tests_schema_text()),
             ("configuration.md", reference_text()),
             ("metrics.md", crate::metrics::reference_text()),
         ];
@@ -233,12 +240,14 @@ mod tests {
                 }
             }
         }
-        let mut root = SCHEMA.as_object().expect("a map").clone();
-        let definitions = root.remove("$defs").expect("there are types");
-        for keyword in ["$schema", "title"] {
-            root.remove(keyword);
+        for schema in [&*SCHEMA, &*TESTS_SCHEMA] {
+            let mut root = schema.as_object().expect("a map").clone();
+            let definitions = root.remove("$defs").expect("there are types");
+            for keyword in ["$schema", "title"] {
+                root.remove(keyword);
+            }
+            walk(&Value::Object(root));
+            definitions.as_object().expect("a map").values().for_each(walk);
         }
-        walk(&Value::Object(root));
-        definitions.as_object().expect("a map").values().for_each(walk);
     }
 }

@@ -16,7 +16,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
-pub use format::{Case, Cases, Given, Rules};
+pub use format::{Case, Cases, Expected, Given, Rules};
 pub use run::{CaseReport, Failure, Observed, Report, Verdict};
 
 use tidegate_engine::{Component, ConfigureOptions};

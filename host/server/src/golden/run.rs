@@ -92,17 +92,17 @@ pub enum Verdict {
 pub(super) fn run(component: &Component, options: &ConfigureOptions, cases: &Cases) -> Report {
     let mut report = Report::default();
     for case in &cases.cases {
-        let (observed, failures) = match run_case(component, options, cases, case) {
-            Ok((observed, impure)) => {
-                let mut failures = compare(case, &observed.observed);
+        let (seen, failures) = match run_case(component, options, cases, case) {
+            Ok((seen, impure)) => {
+                let mut failures = compare(case, &seen.observed);
                 failures.extend(impure.map(|message| failure(case, None, message)));
-                (observed, failures)
+                (seen, failures)
             }
             Err(error) => (CaseReport::default(), vec![failure(case, None, format!("{error:#}"))]),
         };
         report.passed += usize::from(failures.is_empty());
         report.failures.extend(failures);
-        report.cases.push(observed);
+        report.cases.push(seen);
     }
     report
 }
@@ -169,6 +169,7 @@ fn plan(factory: &Factory) -> anyhow::Result<Arc<Plan>> {
 fn open(plan: &Arc<Plan>, case: &Case) -> anyhow::Result<RangeProcessor> {
     Ok(plan.open_range(RangeContext {
         partition: PartitionId::from("given"),
+        origin: None,
         range: 0,
         revision: 0,
         start: None,
@@ -213,10 +214,14 @@ fn impurity(together: &RangeOutput, apart: &RangeOutput) -> Option<String> {
     if let Some(impurity) = [together, apart].iter().find_map(|it| it.stages[0].impurity.as_ref()) {
         return Some(format!("the plugin is not pure: {impurity}"));
     }
-    let digests = |output: &RangeOutput| -> Vec<_> {
+    // How a failing record is told from its neighbours shows in its letter.
+    if apart.stages[0].poison > 0 {
+        return None;
+    }
+    let contents = |output: &RangeOutput| -> Vec<_> {
         output.objects.iter().map(|it| (it.destination, it.object.content.to_vec())).collect()
     };
-    let same = digests(together) == digests(apart)
+    let same = contents(together) == contents(apart)
         && together.stages[0].findings == apart.stages[0].findings;
     (!same).then(|| {
         "the plugin is not pure: record by record it replies otherwise than to all records in one \
@@ -382,7 +387,38 @@ fn plural(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun} is") } else { format!("{count} {noun}s are") }
 }
 
+impl Failure {
+    /// Which record, and what differs.
+    pub fn place_and_message(&self) -> String {
+        match self.record {
+            Some(number) => format!("record {number}: {}", self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.case, self.place_and_message())
+    }
+}
+
 impl Report {
+    /// Why what came out is nothing to expect from now on, if so: a case could not be run, the
+    /// plugin failed on a record, or it is not pure.
+    pub fn unacceptable(&self) -> Option<String> {
+        let whole = self.failures.iter().find(|failure| failure.record.is_none());
+        let poison = || {
+            self.cases.iter().flat_map(|case| &case.observed).find_map(|it| match &it.verdict {
+                verdict @ Verdict::Reject { poison: true, .. } => {
+                    Some(format!("a record is {verdict}"))
+                }
+                _ => None,
+            })
+        };
+        whole.map(ToString::to_string).or_else(poison)
+    }
+
     /// For programs.
     pub fn json(&self) -> Value {
         let failures = self.failures.iter().map(|Failure { case, record, pointer, message }| {

@@ -6,13 +6,18 @@ use tidegate_core::checkpoint::Manifest;
 use super::Verdict;
 
 /// Checks that ranges follow each other up to the checkpoint, and that each adds up.
-pub(super) fn check(record: &PartitionRecord, manifests: &[Manifest], verdict: &mut Verdict) {
+pub(super) fn check(
+    record: &PartitionRecord,
+    manifests: &[Manifest],
+    is_redriven: bool,
+    verdict: &mut Verdict,
+) {
     let partition = Some(&record.id);
     let mut end = None;
     for (number, manifest) in manifests.iter().enumerate() {
         let range = Some(manifest.range);
         verdict.ranges += 1;
-        verdict.count(&manifest.counts);
+        verdict.count(&manifest.counts, is_redriven);
         if manifest.range != number as u64 {
             let message = format!("range {number} is not in the catalogue");
             verdict.problem("range-missing", partition, range, message);

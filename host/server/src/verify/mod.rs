@@ -10,6 +10,7 @@
 //! - Each object is there with the digest and the number of records of its manifest, and nothing
 //!   else lies beside it.
 //! - The dead letters name their records: these are the ones that the manifest counts as dead.
+//! - What was redriven was read out of the dead letters, which are its source.
 //! - With a replay, each range goes through the plugins again, with the time that it was opened
 //!   at, and must make the same bytes. That ties each output to its record.
 
@@ -29,7 +30,10 @@ use tidegate_core::{
 };
 use tidegate_pipeline::Plan;
 
-use crate::config::Config;
+use crate::{
+    config::Config,
+    redrive::{History, RedriveSource},
+};
 
 /// Problems beyond these are counted and not told.
 const PROBLEMS_MAX: usize = 100;
@@ -47,6 +51,9 @@ pub(crate) struct Verdict {
     pub(crate) dropped: u64,
     pub(crate) delivered: u64,
     pub(crate) dead_lettered: u64,
+    /// Records that were redriven, in committed ranges. They are in none of the counts above, of
+    /// which each was a dead letter.
+    pub(crate) redriven: u64,
     pub(crate) partitions: u64,
     pub(crate) ranges: u64,
     pub(crate) objects: u64,
@@ -88,7 +95,11 @@ impl Verdict {
         }
     }
 
-    fn count(&mut self, counts: &Counts) {
+    fn count(&mut self, counts: &Counts, is_redriven: bool) {
+        if is_redriven {
+            self.redriven += counts.read.records;
+            return;
+        }
         self.read += counts.read.records;
         self.filtered += counts.filtered.records;
         self.dropped += counts.dropped.records;
@@ -108,18 +119,29 @@ pub(crate) async fn verify(
     let mut trees = objects::Trees::new(config);
     let can_read_again = source.replay() == Replay::Exact;
     verdict.source_read_again = can_read_again;
+    let history = History::read(store)?;
+    verdict.complete &= history.interrupted().is_none();
+    let letters = config.dead_letters.directory.clone();
+    let redriven = RedriveSource::new(&config.source.name, letters, history.all(), None);
+    let redriven: Arc<dyn Source> = Arc::new(redriven);
     verdict.replayed = plan.map(|_| 0);
     let partitions = store.partitions()?;
     for record in &partitions {
+        let origin = redriven.origin(&record.id);
+        let (source, can_read_again) = match &origin {
+            Some(_) => (&redriven, true),
+            None => (source, can_read_again),
+        };
         verdict.partitions += 1;
         let mut manifests = Vec::new();
         store.manifests(&record.id, |manifest| {
             manifests.push(manifest);
             Ok::<_, StoreError>(())
         })?;
-        ledger::check(record, &manifests, &mut verdict);
+        ledger::check(record, &manifests, origin.is_some(), &mut verdict);
         for manifest in &manifests {
-            trees.check(&record.id, manifest, &mut verdict).await?;
+            let origin = origin.as_ref().unwrap_or(&record.id);
+            trees.check(&record.id, origin, manifest, &mut verdict).await?;
         }
         if let Some(pending) = &record.pending {
             trees.tolerate(pending);

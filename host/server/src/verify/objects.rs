@@ -43,10 +43,11 @@ impl Trees {
         self.known.extend(paths);
     }
 
-    /// Checks the objects of a committed range.
+    /// Checks the objects of a committed range. Its dead letters name the partition `origin`.
     pub(super) async fn check(
         &mut self,
         partition: &PartitionId,
+        origin: &PartitionId,
         manifest: &Manifest,
         verdict: &mut Verdict,
     ) -> anyhow::Result<()> {
@@ -57,7 +58,7 @@ impl Trees {
             verdict.object_bytes += object.bytes;
             let Some(path) = self.path(object) else { continue };
             let range = Some(manifest.range);
-            if let Err((code, message)) = check_object(object, &path, partition, &mut dead).await {
+            if let Err((code, message)) = check_object(object, &path, origin, &mut dead).await {
                 verdict.problem(code, Some(partition), range, message);
             }
         }

@@ -74,6 +74,7 @@ pub(super) async fn check(
                 batcher.open(manifest.opened_at, Some(manifest.end.position));
                 let processor = plan.open_range(RangeContext {
                     partition: partition.clone(),
+                    origin: source.origin(partition),
                     range: manifest.range,
                     revision: manifest.revision,
                     start: manifest.start.clone(),

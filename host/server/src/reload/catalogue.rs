@@ -1,0 +1,241 @@
+//! The files of generations, by what is in them: in the data directory, under their SHA-256.
+//!
+//! `catalogue/<generation>.json` names the files of a generation, and `catalogue/blobs/<sha256>`
+//! holds each. They are kept as they were read, variables unexpanded: a secret stays in the
+//! environment that it came from. So a generation is made again with the environment of the day,
+//! and counts only if its digest is the same.
+
+use std::{
+    fs, io,
+    io::Write as _,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tidegate_core::Digest;
+use tidegate_engine::Runtime;
+use tidegate_pipeline::{Generations, Plan};
+
+use super::candidate::{Candidate, Refusal, names};
+use crate::files::{Contents, Files};
+
+/// Generations that are kept, the latest ones.
+const GENERATIONS_MAX: usize = 64;
+
+/// The catalogue of one data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Catalogue {
+    directory: PathBuf,
+    /// Files that lie below are named from here, so that a pipeline's folder can be moved.
+    base: PathBuf,
+}
+
+/// What a generation is made of.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    generation: Digest,
+    files: Vec<Named>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Named {
+    path: PathBuf,
+    digest: Digest,
+}
+
+impl Catalogue {
+    pub(crate) fn open(data_dir: &Path, pipeline: &Path) -> io::Result<Self> {
+        let directory = data_dir.join("catalogue");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory.join("blobs"))?;
+        let base = pipeline.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(Catalogue { directory, base })
+    }
+
+    /// Keeps a generation's files.
+    pub(crate) fn keep(&self, candidate: &Candidate) -> Result<(), Refusal> {
+        self.write(candidate).map_err(|error| {
+            let message = format!("failed to keep its files in the catalogue: {error}");
+            Refusal::new("catalogue", message)
+        })
+    }
+
+    fn write(&self, candidate: &Candidate) -> io::Result<()> {
+        let mut files = Vec::new();
+        for (path, bytes) in candidate.files.taken() {
+            let digest = Digest::of(&bytes);
+            let blob = self.blob(&digest);
+            if !blob.exists() {
+                self.put(&blob, &bytes)?;
+            }
+            let path = path.strip_prefix(&self.base).map(Path::to_owned).unwrap_or(path);
+            files.push(Named { path, digest });
+        }
+        let entry = Entry { generation: candidate.generation(), files };
+        self.put(&self.entry(&entry.generation), &serde_json::to_vec(&entry)?)?;
+        self.prune()
+    }
+
+    /// A crash leaves the whole file or none, and what is there is on the disk.
+    fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        fs::File::open(path.parent().unwrap_or(&self.directory))?.sync_all()
+    }
+
+    fn blob(&self, digest: &Digest) -> PathBuf {
+        self.directory.join("blobs").join(digest.hex())
+    }
+
+    fn entry(&self, generation: &Digest) -> PathBuf {
+        self.directory.join(format!("{}.json", generation.hex()))
+    }
+
+    /// The generations that are kept, the latest first.
+    fn entries(&self) -> io::Result<Vec<(SystemTime, PathBuf)>> {
+        let mut entries = Vec::new();
+        for file in fs::read_dir(&self.directory)? {
+            let file = file?;
+            if file.path().extension().is_some_and(|extension| extension == "json") {
+                entries.push((file.metadata()?.modified()?, file.path()));
+            }
+        }
+        entries.sort_by(|a, b| b.cmp(a));
+        Ok(entries)
+    }
+
+    /// The oldest generations go, and then the files that none has any more.
+    fn prune(&self) -> io::Result<()> {
+        let entries = self.entries()?;
+        let Some((_, surplus)) = entries.split_at_checked(GENERATIONS_MAX) else { return Ok(()) };
+        if surplus.is_empty() {
+            return Ok(());
+        }
+        for (_, path) in surplus {
+            fs::remove_file(path)?;
+        }
+        let mut named = std::collections::BTreeSet::new();
+        for (_, path) in &entries[..GENERATIONS_MAX] {
+            let entry: Entry = serde_json::from_slice(&fs::read(path)?)?;
+            named.extend(entry.files.iter().map(|file| file.digest.hex()));
+        }
+        for blob in fs::read_dir(self.directory.join("blobs"))? {
+            let blob = blob?;
+            if !named.contains(&*blob.file_name().to_string_lossy()) {
+                fs::remove_file(blob.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of a generation by its name, or of the latest one besides `serving`.
+    pub(crate) fn find(&self, name: Option<&str>, serving: Digest) -> Result<Files, Refusal> {
+        self.read(&self.named(name, serving)?)
+    }
+
+    /// Which generation a name means, or which is the latest one besides `serving`.
+    pub(crate) fn generation(
+        &self,
+        name: Option<&str>,
+        serving: Digest,
+    ) -> Result<Digest, Refusal> {
+        self.named(name, serving).map(|entry| entry.generation)
+    }
+
+    fn named(&self, name: Option<&str>, serving: Digest) -> Result<Entry, Refusal> {
+        let unreadable = |error: io::Error| Refusal::new("catalogue", error.to_string());
+        let mut found = Vec::new();
+        for (_, path) in self.entries().map_err(unreadable)? {
+            let read = fs::read(&path).map_err(unreadable)?;
+            let Ok(entry) = serde_json::from_slice::<Entry>(&read) else { continue };
+            let is_meant = match name {
+                Some(name) => names(&entry.generation, name),
+                None => entry.generation != serving,
+            };
+            if is_meant {
+                found.push(entry);
+            }
+            if name.is_none() && !found.is_empty() {
+                break;
+            }
+        }
+        match (found.len(), name) {
+            (1, _) => Ok(found.remove(0)),
+            (0, None) => {
+                Err(Refusal::new("no-generation", "there is no earlier generation to go back to"))
+            }
+            (0, Some(name)) => {
+                let message = format!(
+                    "no generation `{name}` is kept; `tidegate generations` lists those that are"
+                );
+                Err(Refusal::new("no-generation", message))
+            }
+            (more, _) => {
+                let message = format!("{more} generations begin like this: name more digits");
+                Err(Refusal::new("ambiguous-generation", message))
+            }
+        }
+    }
+
+    fn read(&self, entry: &Entry) -> Result<Files, Refusal> {
+        let mut contents = Contents::new();
+        for Named { path, digest } in &entry.files {
+            let bytes = fs::read(self.blob(digest)).map_err(|error| {
+                let message =
+                    format!("`{}` is missing from the catalogue: {error}", path.display());
+                Refusal::new("catalogue", message)
+            })?;
+            if Digest::of(&bytes) != *digest {
+                let message = format!("`{}` is damaged in the catalogue", path.display());
+                return Err(Refusal::new("catalogue", message));
+            }
+            contents.insert(self.base.join(path), bytes.into());
+        }
+        Ok(Files::of(contents))
+    }
+}
+
+/// Makes the plans of earlier generations, for ranges that they left half done.
+pub(crate) struct KeptGenerations {
+    pub(crate) catalogue: Catalogue,
+    pub(crate) pipeline: PathBuf,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) runtime: Runtime,
+}
+
+#[async_trait]
+impl Generations for KeptGenerations {
+    async fn find(&self, generation: Digest) -> Option<Arc<Plan>> {
+        let catalogue = self.catalogue.clone();
+        let (pipeline, data_dir) = (self.pipeline.clone(), self.data_dir.clone());
+        let runtime = self.runtime.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let files = catalogue.find(Some(&generation.hex()), generation)?;
+            Candidate::make(&pipeline, &data_dir, &runtime, files)
+        });
+        match made.await {
+            Ok(Ok(candidate)) if candidate.generation() == generation => Some(candidate.plan),
+            Ok(Ok(_)) => {
+                tracing::warn!(
+                    generation = generation.short(),
+                    "the environment has changed since this generation served: it can't be made \
+                     again"
+                );
+                None
+            }
+            Ok(Err(refusal)) => {
+                tracing::warn!(generation = generation.short(), "can't be made again: {refusal}");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(generation = generation.short(), "can't be made again: {error}");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! Hot reload: a running pipeline takes other plugins, configs and tables, with nothing lost.
+//!
+//! ```text
+//! files change ─► received ─► verified ─► serving      a range is cut, the new plan takes over
+//! rollback     ─┘     │           │
+//!                     └───────────┴─────► refused      the old one runs on, and the reason is kept
+//! ```
+//!
+//! Everything up to `serving` is done off the data path: files are read whole, compiled,
+//! configured, and held against the chain, the states and the plugin's golden cases.
+//!
+//! Architecture invariant: nothing here touches a record. The pipeline swaps; this says to what.
+
+mod candidate;
+mod catalogue;
+mod control;
+mod watch;
+
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
+
+use serde::Serialize;
+use tidegate_connectors::store::{Pin, SqliteStore, SwapCause, SwapEffect, SwapState};
+use tidegate_core::{Digest, checkpoint::StoreError, time::Clock};
+use tidegate_engine::Runtime;
+use tidegate_pipeline::{Event, SwapHandle};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use self::{
+    candidate::{Candidate, Refusal, digest},
+    catalogue::{Catalogue, KeptGenerations},
+    control::{Request, ask},
+};
+
+/// Plans that stay in memory, compiled: the one that serves and two to go back to.
+const KEPT_MAX: usize = 3;
+/// Events and requests that may wait: each partition tells of a swap once.
+const QUEUE_MAX: usize = 1_024;
+
+/// What the reloader is asked for, or told.
+#[derive(Debug)]
+enum Message {
+    /// Files changed, or an operator says so.
+    Look { approved: bool, answer: Option<oneshot::Sender<Receipt>> },
+    /// An operator wants an earlier generation; the last other one, where none is named.
+    Rollback { to: Option<String>, answer: oneshot::Sender<Receipt> },
+    /// A partition has taken a generation.
+    TookEffect { generation: Digest, effect: SwapEffect },
+    /// The run is over.
+    End,
+}
+
+/// What became of an attempt to make a generation serve.
+#[derive(Clone, Debug, Serialize, serde::Deserialize)]
+pub(crate) struct Receipt {
+    /// The attempt's number in the catalogue; none where there was nothing to do.
+    pub swap: Option<u64>,
+    /// The generation.
+    pub generation: Option<String>,
+    /// What served before.
+    pub before: String,
+    /// `serving`, `refused`, or `unchanged`.
+    pub state: String,
+    /// Why it was refused.
+    pub reason: Option<String>,
+}
+
+/// Tells the reloader of the pipeline's swaps. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct SwapListener(mpsc::Sender<Message>);
+
+impl SwapListener {
+    /// The run is over: what was told before is written down.
+    pub(crate) async fn end(&self) {
+        let _ = self.0.send(Message::End).await;
+    }
+
+    /// Takes an event of the pipeline. Returns at once.
+    pub(crate) fn observe(&self, event: &Event) {
+        let Event::Swapped { partition, to, after, pause, .. } = event else { return };
+        let effect = SwapEffect {
+            partition: partition.clone(),
+            after: *after,
+            pause_micros: u64::try_from(pause.as_micros()).unwrap_or(u64::MAX),
+        };
+        // A full queue costs a line of the history, and no record.
+        let _ = self.0.try_send(Message::TookEffect { generation: *to, effect });
+    }
+}
+
+/// What is known before the pipeline exists.
+pub(crate) struct Mailbox {
+    sender: mpsc::Sender<Message>,
+    messages: mpsc::Receiver<Message>,
+}
+
+impl Mailbox {
+    pub(crate) fn new() -> Self {
+        let (sender, messages) = mpsc::channel(QUEUE_MAX);
+        Mailbox { sender, messages }
+    }
+
+    pub(crate) fn listener(&self) -> SwapListener {
+        SwapListener(self.sender.clone())
+    }
+}
+
+/// Makes generations serve.
+pub(crate) struct Reloader {
+    pub(crate) pipeline: PathBuf,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) runtime: Runtime,
+    pub(crate) swaps: SwapHandle,
+    pub(crate) store: SqliteStore,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What serves; then those to go back to, the latest first.
+    pub(crate) kept: VecDeque<Arc<Candidate>>,
+    /// The attempt by which it serves.
+    pub(crate) serving_swap: u64,
+    /// The digest of the files that were looked at last: what was refused is not tried again.
+    pub(crate) seen: Digest,
+    /// The generation that the files make.
+    pub(crate) on_disk: Digest,
+}
+
+impl Reloader {
+    /// Runs until the end is told: watches files, answers operators, keeps the history.
+    pub(crate) async fn run(mut self, mailbox: Mailbox, watch: Option<Duration>) {
+        let Mailbox { sender, mut messages } = mailbox;
+        let control = control::serve(&self.data_dir, sender.clone());
+        let control = control.inspect_err(|error| {
+            tracing::warn!("`rollback` and `reload` can't reach this process: {error:#}");
+        });
+        let paths = self.serving().files.taken().into_keys().collect();
+        let mut watcher = watch.map(|every| watch::Watcher::start(paths, every, sender));
+        while let Some(message) = messages.recv().await {
+            match message {
+                Message::Look { approved, answer } => {
+                    let receipt = self.look(approved).await;
+                    if let Some(watcher) = &mut watcher {
+                        watcher.watch(self.serving().files.taken().into_keys());
+                    }
+                    let _ = answer.map(|answer| answer.send(receipt));
+                }
+                Message::Rollback { to, answer } => {
+                    let receipt = self.rollback(to).await;
+                    let _ = answer.send(receipt);
+                }
+                Message::TookEffect { generation, effect } => {
+                    if generation == self.serving().generation() {
+                        let recorded = self.store.swap_took_effect(self.serving_swap, effect).await;
+                        warn_unrecorded(recorded);
+                    }
+                }
+                Message::End => break,
+            }
+        }
+        drop(control);
+    }
+
+    fn serving(&self) -> &Arc<Candidate> {
+        self.kept.front().expect("something serves")
+    }
+
+    /// Takes what the files make now, if that is something new.
+    async fn look(&mut self, approved: bool) -> Receipt {
+        let before = self.serving().generation();
+        let unchanged = |generation: Digest| Receipt {
+            swap: None,
+            generation: Some(generation.to_string()),
+            before: before.to_string(),
+            state: "unchanged".to_owned(),
+            reason: None,
+        };
+        let (pipeline, data_dir) = (self.pipeline.clone(), self.data_dir.clone());
+        let (runtime, serving) = (self.runtime.clone(), Arc::clone(self.serving()));
+        // Compiling takes as long as it takes; records flow meanwhile.
+        let read = tokio::task::spawn_blocking(move || {
+            let files = watch::read_settled(&pipeline, serving.files.taken().into_keys());
+            let digest = candidate::digest(&files.taken());
+            let made = Candidate::make(&pipeline, &data_dir, &runtime, files);
+            (digest, made)
+        });
+        let (digest, made) = match read.await {
+            Ok(read) => read,
+            Err(error) => {
+                let made = Err(Refusal::new("unreadable", format!("reading failed: {error}")));
+                (self.seen, made)
+            }
+        };
+        // Asked for again on purpose, what was refused is tried again.
+        if digest == self.seen && !approved {
+            return unchanged(before);
+        }
+        self.seen = digest;
+        let generation = made.as_ref().ok().map(Candidate::generation);
+        if generation == Some(self.on_disk) || generation == Some(before) {
+            return unchanged(before);
+        }
+        let receipt = self.attempt(SwapCause::Change, made, approved).await;
+        if let Some(generation) = generation
+            && receipt.state == "serving"
+        {
+            self.on_disk = generation;
+            warn_unrecorded(self.store.set_pin(None).await);
+        }
+        receipt
+    }
+
+    /// Takes an earlier generation.
+    async fn rollback(&mut self, to: Option<String>) -> Receipt {
+        let before = self.serving().generation();
+        let found = match &to {
+            // The one that served before this one.
+            None => self.kept.get(1).cloned(),
+            Some(name) => {
+                let named = |it: &&Arc<Candidate>| it.is_named(name);
+                self.kept.iter().find(named).cloned()
+            }
+        };
+        let made = match found {
+            // It is compiled and checked.
+            Some(kept) => Ok(kept),
+            None => {
+                let (catalogue, runtime) = (self.catalogue.clone(), self.runtime.clone());
+                let (pipeline, data_dir) = (self.pipeline.clone(), self.data_dir.clone());
+                let made = tokio::task::spawn_blocking(move || {
+                    let files = catalogue.find(to.as_deref(), before)?;
+                    Candidate::make(&pipeline, &data_dir, &runtime, files).map(Arc::new)
+                });
+                made.await.unwrap_or_else(|error| {
+                    Err(Refusal::new("unreadable", format!("reading failed: {error}")))
+                })
+            }
+        };
+        let receipt = self.attempt(SwapCause::Rollback, made, true).await;
+        if receipt.state == "serving" {
+            let serving = self.serving().generation();
+            let pin = Pin { serving, instead_of: self.on_disk };
+            let pin = (serving != self.on_disk).then_some(pin);
+            warn_unrecorded(self.store.set_pin(pin).await);
+        }
+        receipt
+    }
+
+    /// Records an attempt, checks it against what runs, and makes it serve or says why not.
+    async fn attempt(
+        &mut self,
+        cause: SwapCause,
+        made: Result<impl Into<Arc<Candidate>>, Refusal>,
+        approved: bool,
+    ) -> Receipt {
+        let before = self.serving().generation();
+        let made = made.map(Into::into);
+        let generation = made.as_ref().ok().map(|it| it.generation());
+        let swap = self.store.receive_swap(generation, cause, self.clock.now()).await;
+        let swap = match swap {
+            Ok(swap) => swap,
+            Err(error) => {
+                warn_unrecorded(Err(error));
+                return receipt(
+                    None,
+                    generation,
+                    before,
+                    "refused",
+                    Some("the store failed".into()),
+                );
+            }
+        };
+        let verified = match made {
+            Ok(candidate) => self.verify(&candidate, approved).await.map(|()| candidate),
+            Err(refusal) => Err(refusal),
+        };
+        match verified {
+            Ok(candidate) => {
+                self.advance(swap, SwapState::Verified, None).await;
+                // Before it serves: an intent that names it can be replayed from here on.
+                let kept = self.catalogue.keep(&candidate);
+                let offered = kept.and_then(|()| {
+                    self.swaps
+                        .offer(Arc::clone(&candidate.plan))
+                        .map_err(|error| Refusal::new("topology", error.to_string()))
+                });
+                match offered {
+                    Ok(()) => {
+                        self.kept.retain(|it| it.generation() != candidate.generation());
+                        self.kept.push_front(candidate);
+                        self.kept.truncate(KEPT_MAX);
+                        self.serving_swap = swap;
+                        self.advance(swap, SwapState::Serving, None).await;
+                        let generation = self.serving().generation();
+                        metrics::counter!("tidegate_swaps_total", "outcome" => "serving")
+                            .increment(1);
+                        tracing::info!(
+                            swap,
+                            generation = generation.short(),
+                            "a new generation serves"
+                        );
+                        receipt(Some(swap), Some(generation), before, "serving", None)
+                    }
+                    Err(refusal) => self.refuse(swap, generation, before, &refusal).await,
+                }
+            }
+            Err(refusal) => self.refuse(swap, generation, before, &refusal).await,
+        }
+    }
+
+    async fn refuse(
+        &mut self,
+        swap: u64,
+        generation: Option<Digest>,
+        before: Digest,
+        refusal: &Refusal,
+    ) -> Receipt {
+        let reason = refusal.to_string();
+        self.advance(swap, SwapState::Refused, Some(reason.clone())).await;
+        metrics::counter!("tidegate_swaps_total", "outcome" => "refused").increment(1);
+        tracing::warn!(swap, "a change is refused, and what serves runs on: {reason}");
+        receipt(Some(swap), generation, before, "refused", Some(reason))
+    }
+
+    /// Whether a candidate may take over from what serves.
+    async fn verify(&self, candidate: &Arc<Candidate>, approved: bool) -> Result<(), Refusal> {
+        let serving = self.serving();
+        candidate.follows(serving, approved)?;
+        self.swaps
+            .fits(&candidate.plan)
+            .map_err(|error| Refusal::new("topology", error.to_string()))?;
+        candidate.reads_states(serving, &self.store).await
+    }
+
+    async fn advance(&self, swap: u64, state: SwapState, reason: Option<String>) {
+        let advanced = self.store.advance_swap(swap, state, None, self.clock.now(), reason).await;
+        warn_unrecorded(advanced);
+    }
+}
+
+fn receipt(
+    swap: Option<u64>,
+    generation: Option<Digest>,
+    before: Digest,
+    state: &str,
+    reason: Option<String>,
+) -> Receipt {
+    Receipt {
+        swap,
+        generation: generation.map(|it| it.to_string()),
+        before: before.to_string(),
+        state: state.to_owned(),
+        reason,
+    }
+}
+
+/// The history is for people: a gap in it must not stop records.
+fn warn_unrecorded(recorded: Result<(), StoreError>) {
+    if let Err(error) = recorded {
+        tracing::warn!("the history of swaps has a gap: {error}");
+    }
+}
