@@ -9,6 +9,7 @@
 
 pub mod agree;
 pub mod clock;
+pub mod lookups;
 pub mod native;
 pub mod run;
 pub mod transactions;

@@ -140,8 +140,18 @@ impl Plugins<'_> {
         }
     }
 
-    /// A plan that takes every transaction through a chain, to one sink.
+    /// A plan that takes every transaction through a chain, to one sink of lines.
     pub fn plan(&self, stages: &[Stage], purity: Purity) -> anyhow::Result<Arc<Plan>> {
+        self.plan_into(stages, purity, SinkSpec::new("processed"))
+    }
+
+    /// The same, to a sink of any kind.
+    pub fn plan_into(
+        &self,
+        stages: &[Stage],
+        purity: Purity,
+        sink: SinkSpec,
+    ) -> anyhow::Result<Arc<Plan>> {
         let mut specs = Vec::new();
         for (place, stage) in stages.iter().enumerate() {
             let name = format!("{}-{place}", stage.plugin);
@@ -151,7 +161,7 @@ impl Plugins<'_> {
         }
         let spec = PlanSpec {
             stages: specs,
-            sinks: vec![SinkSpec { part_bytes_max: PART_BYTES_MAX, ..SinkSpec::new("processed") }],
+            sinks: vec![SinkSpec { part_bytes_max: PART_BYTES_MAX, ..sink }],
             ..PlanSpec::new("transactions", "transactions")
         };
         Ok(Plan::build(spec)?)

@@ -1,4 +1,5 @@
-//! The components of `tests/guests` and of `plugins`, which `cargo xtask guests` builds.
+//! The components of `tests/guests`, of `plugins` and of `sdk/conformance`, which `cargo xtask guests`
+//! and `cargo xtask languages` build.
 
 use std::{
     fs,
@@ -28,10 +29,33 @@ pub fn plugin(name: &str) -> Vec<u8> {
     )
 }
 
+/// Where `cargo xtask languages` puts what it builds.
+pub fn languages() -> PathBuf {
+    std::env::var_os("TIDEGATE_LANGUAGES").map_or_else(|| target().join("languages"), PathBuf::from)
+}
+
+/// The conformance plugin in a language, `go`; or why it could not be built here.
+///
+/// # Errors
+/// When the language's compiler or client is not to be had.
+///
+/// # Panics
+/// When it was not tried.
+pub fn language(name: &str) -> Result<Vec<u8>, String> {
+    let directory = languages();
+    match fs::read_to_string(directory.join(format!("{name}.skipped"))) {
+        Ok(reason) => Err(reason.trim().to_owned()),
+        Err(_) => Ok(read(directory, name)),
+    }
+}
+
 fn read(directory: PathBuf, name: &str) -> Vec<u8> {
     let path = directory.join(name).with_extension("wasm");
     fs::read(&path).unwrap_or_else(|error| {
-        panic!("{}: {error}; `cargo xtask guests` builds it", path.display())
+        panic!(
+            "{}: {error}; `cargo xtask guests` or `cargo xtask languages` builds it",
+            path.display()
+        )
     })
 }
 

@@ -84,6 +84,22 @@ fn over_shared(name: &str, input: &str, parts: &[&str]) {
     check(name, program, &folder.path().join("out"), parts);
 }
 
+/// The tests that lie beside an example's pipeline pass.
+fn passes_its_tests(name: &str, variables: &[(&str, &str)]) {
+    let program = Program::new(root().join("examples").join(name).join("pipeline.yaml"));
+    let program =
+        variables.iter().fold(program, |program, (name, value)| program.with(name, value));
+    let tested = program.run("test", &[]);
+    assert_eq!(tested.code, 0, "{name}: {:#}\n{}", tested.json, tested.stderr);
+    assert!(tested.json["data"]["passed"].as_u64() > Some(0), "{name}");
+}
+
+#[test]
+fn examples_pass_their_own_tests() {
+    passes_its_tests("events", &[]);
+    passes_its_tests("retail", &[("RETAIL", "retail")]);
+}
+
 #[test]
 fn generated_events() {
     let out = tempfile::tempdir().expect("a temporary folder");
@@ -109,7 +125,35 @@ fn webhooks() {
     over_shared("github", "events", &["webhooks"]);
 }
 
+/// One example writes files and the other reads them: each holds what the first left to both.
+#[test]
+fn parquet_out_and_in() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name);
+    for name in ["parquet", "parquet-back"] {
+        // The files' names are names of partitions, and so relative.
+        let from = root().join("examples").join(name).join("pipeline.yaml");
+        fs::copy(from, path(&format!("{name}.yaml"))).expect("a fresh folder");
+    }
+    let program = |name| Program::new(path(name)).with("PARQUET_DIR", ".").with("LAKE", "lake");
+    check("parquet", program("parquet.yaml"), folder.path(), &["lake"]);
+    check("parquet-back", program("parquet-back.yaml"), &path("back"), &["events"]);
+}
+
 #[test]
 fn order_lines() {
     over_shared("retail", "retail", &["sales", "returns"]);
+}
+
+#[test]
+fn weather_looked_up_in_tables() {
+    over_shared("weather", "lookups", &["compared"]);
+}
+
+#[test]
+fn lines_of_an_access_log() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let program =
+        Program::new(root().join("examples/access-log/pipeline.yaml")).with("OUT", out.path());
+    check("access-log", program, out.path(), &["served", "failed"]);
 }

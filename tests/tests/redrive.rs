@@ -36,7 +36,7 @@ fn write_input(folder: &Path) -> Vec<String> {
     fs::create_dir_all(folder).expect("a fresh folder");
     let mut records = Vec::new();
     for file in 0..3 {
-        let kind = |n: u32| if n % 2 == 0 { "a" } else { "b" };
+        let kind = |n: u32| if n.is_multiple_of(2) { "a" } else { "b" };
         let record = |n: u32| format!("{{\"kind\":\"{}\", \"id\":\"{file}-{n}\"}}", kind(n));
         let of_file: Vec<String> = (0..40).map(record).collect();
         let text = of_file.join("\n") + "\n{\"kind\":\n";

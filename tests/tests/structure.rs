@@ -99,7 +99,9 @@ fn paths_that_the_documents_name_exist() {
         "docs/architecture.md",
         "docs/plugins.md",
         "docs/json.md",
+        "docs/languages.md",
         "docs/lineage.md",
+        "docs/parquet.md",
         "docs/performance.md",
     ] {
         let text = fs::read_to_string(root().join(document)).expect(document);

@@ -1,6 +1,6 @@
 //! Measuring: the rows of `docs/performance.md`.
 
-use crate::shell;
+use crate::{languages, shell};
 
 /// What the benchmark takes.
 #[derive(clap::Args)]
@@ -11,9 +11,15 @@ pub(crate) struct Args {
     /// Also batch sizes, record sizes, chain lengths and cores.
     #[arg(long)]
     sweep: bool,
+    /// Only the same small plugin in each language: the table of `docs/languages.md`.
+    #[arg(long)]
+    languages: bool,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if args.languages {
+        return each_language();
+    }
     shell::plugins()?;
     let mut peers = shell::cargo();
     peers.args(["build", "--release", "--manifest-path", "benches/peers/Cargo.toml"]);
@@ -28,4 +34,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     table.env("TIDEGATE_PLUGINS", shell::plugins_dir());
     table.env("TIDEGATE_PEERS", shell::target_dir().join("peers/release/peers"));
     shell::run(&mut table)
+}
+
+fn each_language() -> anyhow::Result<()> {
+    let languages = languages::build()?;
+    let mut costs = shell::cargo();
+    costs.args(["test", "--release", "--workspace", "--all-features", "--test", "languages", "--"]);
+    costs.args(["--ignored", "--nocapture", "what_each_language_costs"]);
+    shell::run(costs.env("TIDEGATE_LANGUAGES", languages))
 }

@@ -6,7 +6,9 @@
 mod bench;
 mod demo;
 mod guests;
+mod languages;
 mod nab;
+mod pyarrow;
 mod shell;
 mod test;
 
@@ -33,6 +35,8 @@ enum Command {
     Nab(nab::Args),
     /// Builds the first-party plugins and the misbehaving test guests into components.
     Guests,
+    /// Builds the conformance plugin of each language's SDK into a component.
+    Languages,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -42,5 +46,6 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(args) => bench::run(&args),
         Command::Nab(args) => nab::run(&args),
         Command::Guests => shell::components().map(|_| ()),
+        Command::Languages => languages::build().map(|_| ()),
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::shell;
+use crate::{languages, pyarrow, shell};
 
 /// What the tests take.
 #[derive(clap::Args)]
@@ -19,6 +19,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     shell::components()?;
+    languages::build()?;
     // Everything is built by one command, so that it is built once: which features a dependency
     // gets follows from what is built together. The program comes with its crate's tests.
     let workspace = ["--release", "--workspace", "--all-features"];
@@ -26,12 +27,25 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let tidegate = shell::target_dir().join("release/tidegate");
 
     let mut summary = Summary::default();
-    let counts: [(&str, &str); 3] = if args.full {
-        [("TIDEGATE_KILLS", "50"), ("TIDEGATE_CASES", "20000"), ("TIDEGATE_SEEDS", "2000")]
+    let counts: [(&str, &str); 4] = if args.full {
+        [
+            ("TIDEGATE_KILLS", "50"),
+            ("TIDEGATE_CASES", "20000"),
+            ("TIDEGATE_SEEDS", "2000"),
+            ("TIDEGATE_SWAPS", "200"),
+        ]
     } else {
-        [("TIDEGATE_KILLS", "10"), ("TIDEGATE_CASES", "256"), ("TIDEGATE_SEEDS", "200")]
+        [
+            ("TIDEGATE_KILLS", "10"),
+            ("TIDEGATE_CASES", "256"),
+            ("TIDEGATE_SEEDS", "200"),
+            ("TIDEGATE_SWAPS", "20"),
+        ]
     };
     let mut host = shell::cargo();
+    if let Some(python) = pyarrow::python() {
+        host.env("TIDEGATE_PYARROW", python);
+    }
     host.arg("test").args(workspace).arg("--no-fail-fast");
     summary.run("host, SDK and integration", &mut host, &counts, &tidegate)?;
 
@@ -81,6 +95,7 @@ impl Summary {
             .env("TIDEGATE_BIN", tidegate)
             .env("TIDEGATE_PLUGINS", shell::plugins_dir())
             .env("TIDEGATE_GUESTS", shell::guests_dir())
+            .env("TIDEGATE_LANGUAGES", languages::dir())
             .stdout(Stdio::piped())
             .spawn()
             .context("start cargo test")?;

@@ -7,6 +7,8 @@
 //! the ways to do the work come to is compared, record by record, before anything is timed.
 
 mod calls;
+mod formats;
+mod lookups;
 mod parse;
 mod peers;
 mod sweep;
@@ -34,7 +36,7 @@ struct Args {
     /// Ends with one JSON object of all rows and ratios.
     #[arg(long)]
     json: bool,
-    /// Also batch sizes, record sizes, chain lengths and cores.
+    /// Also batch sizes, record sizes, chain lengths, cores, and a table of ten million rows.
     #[arg(long)]
     sweep: bool,
     /// How many transactions.
@@ -226,6 +228,7 @@ fn main() -> anyhow::Result<()> {
 
     let history = Extras { history: true, ..Extras::default() };
     let history = plugins.plan(&work::chain(history), Purity::Off)?;
+    let formats = formats::plans(&plugins)?;
     let mut table = Table::default();
     table.add("read_and_split", || {
         let begin = clock::process_nanoseconds();
@@ -235,9 +238,11 @@ fn main() -> anyhow::Result<()> {
     parse::add_rows(&mut table, &scene)?;
     calls::add_rows(&mut table, &plugins, &scene)?;
     calls::add_instances(&mut table, &plugins)?;
+    lookups::add_rows(&mut table, args.sweep)?;
     for contest in &contests {
         contest.add_rows(&mut table, &scene);
     }
+    formats::add_rows(&mut table, &formats, &scene);
     table.add_work("keyed_anomaly_chain", args.records, || {
         io.block_on(run::splice(&history, &scene.batches))
     });

@@ -83,6 +83,7 @@ pub struct Situation {
 
 /// What to do next.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a batch, and a batch has heap enough")]
 pub enum Step {
     /// Records wait and no range is open: call [`Batcher::open`].
     Open,

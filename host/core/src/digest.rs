@@ -32,6 +32,22 @@ impl Digest {
     }
 }
 
+/// Makes the digest of bytes that come in pieces.
+#[derive(Clone, Debug, Default)]
+pub struct DigestHasher(sha2::Sha256);
+
+impl DigestHasher {
+    /// Takes the next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The digest of all pieces.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
 /// A BLAKE3 digest of an object's content. The text form is `blake3:` and 64 hex digits.
 ///
 /// Each delivered byte is digested, so this is the part of the data path where another function
@@ -124,6 +140,13 @@ as_text!(ObjectDigest, "blake3");
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_give_the_digest_of_the_whole() {
+        let mut hasher = DigestHasher::default();
+        ["a", "", "bc"].iter().for_each(|piece| hasher.update(piece.as_bytes()));
+        assert_eq!(hasher.finish(), Digest::of(b"abc"));
+    }
 
     #[test]
     fn texts_name_their_function() {

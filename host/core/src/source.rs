@@ -69,6 +69,7 @@ pub struct ReadLimit {
 
 /// What a read found.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a read, and a batch has heap enough")]
 pub enum ReadOutcome {
     /// Records, at least one.
     Records(RecordBatch),
@@ -97,6 +98,12 @@ pub trait Source: Send + Sync {
     fn origin(&self, partition: &PartitionId) -> Option<PartitionId> {
         let _ = partition;
         None
+    }
+
+    /// Whether it is over when all partitions have ended. One that is not is asked for further
+    /// partitions until the pipeline is told to stop.
+    fn ends(&self) -> bool {
+        true
     }
 
     /// Starts reading a partition behind a checkpoint, or from its start. Fails with

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use tidegate_core::{
-    About, Binary, Description, Digest, Transform, TransformFactory,
+    About, Binary, Description, Digest, Origin, Transform, TransformFactory,
     description::Capability,
     transform::{Breach, MigrateError, Plugin, TransformError, check_migrated},
 };
@@ -90,6 +90,7 @@ impl Factory {
             ConfigureError::Refused { plugin: name, pointer, message }
         })?;
         description::check(&configured.plugin.about, &description)?;
+        check_lookups(&configured.plugin.about.name, &description, &grants)?;
         configured.plugin.description = description;
         Ok(Factory(Arc::new(configured)))
     }
@@ -190,12 +191,31 @@ impl fmt::Debug for Factory {
 }
 
 /// Everything that it asks for must be granted: a plugin with half of it would fail later, on
-/// some record.
+/// some record. Look-ups are another matter: a configuration says which it makes, before any
+/// record, and can make none behind that. So they need a grant where they are made, and a plugin
+/// that can do so among other things is not asked about it for nothing.
 fn check_grants(about: &About, grants: &BTreeSet<Capability>) -> Result<(), ConfigureError> {
-    match about.capabilities.iter().find(|capability| !grants.contains(capability)) {
+    let needed = |capability: &&Capability| {
+        **capability != Capability::Lookups && !grants.contains(capability)
+    };
+    match about.capabilities.iter().find(needed) {
         None => Ok(()),
         Some(&capability) => {
             Err(ConfigureError::NotGranted { plugin: about.name.clone(), capability })
         }
     }
+}
+
+/// What a configuration looks up must be granted.
+fn check_lookups(
+    plugin: &str,
+    description: &Description,
+    grants: &BTreeSet<Capability>,
+) -> Result<(), ConfigureError> {
+    let looks_up = description.reads.iter().any(|read| matches!(read.from, Origin::Lookup(_)));
+    if looks_up && !grants.contains(&Capability::Lookups) {
+        let (plugin, capability) = (plugin.to_owned(), Capability::Lookups);
+        return Err(ConfigureError::NotGranted { plugin, capability });
+    }
+    Ok(())
 }

@@ -118,6 +118,10 @@ pub(crate) fn add_stages(sums: &mut Vec<StageStatistics>, stages: &[StageStatist
                 sum.impure += stage.impure;
                 sum.impurity = sum.impurity.take().or_else(|| stage.impurity.clone());
                 sum.findings.iter_mut().zip(&stage.findings).for_each(|(sum, more)| *sum += more);
+                for (sum, more) in sum.lookups.iter_mut().zip(&stage.lookups) {
+                    sum.hits += more.hits;
+                    sum.misses += more.misses;
+                }
             }
         }
     }

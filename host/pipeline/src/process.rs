@@ -106,8 +106,24 @@ pub struct StageStatistics {
     pub impure: u64,
     /// How the first of them differed.
     pub impurity: Option<String>,
-    /// Findings, one count for each rule of the plugin's description.
+    /// The ids of the rules of the plugin's description.
+    pub rules: Vec<String>,
+    /// Findings, one count for each rule.
     pub findings: Vec<u64>,
+    /// What became of its look-ups, one entry a table.
+    pub lookups: Vec<LookupStatistics>,
+}
+
+/// What became of a stage's look-ups in one table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LookupStatistics {
+    /// The table's name.
+    pub table: String,
+    /// Rows, of those that met the stage's condition, whose key is in the table: each as often as
+    /// there are keys that the stage looks it up by.
+    pub hits: u64,
+    /// Those whose key is not, or is incomplete.
+    pub misses: u64,
 }
 
 /// Processing a range failed. The processor is of no use after it: the range is discarded.
@@ -158,7 +174,7 @@ pub enum ProcessError {
         rows: u64,
     },
     /// An object could not be encoded.
-    #[error("failed to compress `{key}`")]
+    #[error("failed to encode `{key}`")]
     Encode {
         /// The object's name.
         key: String,
@@ -208,12 +224,17 @@ pub struct RangeProcessor {
 impl RangeProcessor {
     pub(crate) fn open(plan: Arc<Plan>, context: RangeContext) -> Result<Self, ProcessError> {
         let slug = encode::slug(&context.partition.0);
+        let schema = |destination: usize| {
+            let table = plan.sinks.get(destination).and_then(|sink| sink.table.as_ref());
+            table.map(|table| table.schema.clone())
+        };
         let naming = |destination, compression, part_records_max, part_bytes_max| Naming {
             destination,
             slug: slug.clone(),
             range: context.range,
             revision: context.revision,
             compression,
+            schema: schema(destination),
             part_records_max,
             part_bytes_max,
             buffers: plan.buffers.clone(),
@@ -264,6 +285,7 @@ impl RangeProcessor {
         for objects in objects {
             made.extend(objects.finish()?);
         }
+        chain.report_nulled(&plan);
         let counts = chain.counts;
         let destinations = std::mem::take(&mut chain.destinations);
         let exclusions = std::mem::take(&mut chain.exclusions);

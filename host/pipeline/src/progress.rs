@@ -11,7 +11,10 @@ use std::{
 use metrics::{Counter, Gauge, Histogram};
 use tidegate_core::{Digest, Position, batcher::Cut, checkpoint::Counts, source::PartitionId};
 
-use crate::{partition::Outcome, process::StageStatistics};
+use crate::{
+    partition::Outcome,
+    process::{LookupStatistics, StageStatistics},
+};
 
 /// Who did not answer, or answered with a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -326,6 +329,27 @@ impl Progress {
             for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
                 let (pipeline, stage) = (self.meters.pipeline.clone(), stage.stage.clone());
                 metrics::counter!(name, "pipeline" => pipeline, "stage" => stage).increment(count);
+            }
+            for (rule, count) in stage.rules.iter().zip(&stage.findings) {
+                metrics::counter!(
+                    "tidegate_stage_findings_total",
+                    "pipeline" => self.meters.pipeline.clone(),
+                    "stage" => stage.stage.clone(),
+                    "rule" => rule.clone(),
+                )
+                .increment(*count);
+            }
+            for LookupStatistics { table, hits, misses } in &stage.lookups {
+                for (outcome, count) in [("hit", *hits), ("miss", *misses)] {
+                    metrics::counter!(
+                        "tidegate_lookups_total",
+                        "pipeline" => self.meters.pipeline.clone(),
+                        "stage" => stage.stage.clone(),
+                        "table" => table.clone(),
+                        "outcome" => outcome,
+                    )
+                    .increment(count);
+                }
             }
         }
     }

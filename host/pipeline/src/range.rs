@@ -23,6 +23,7 @@ use tidegate_core::{
         Counts, Exclusion, Lease, Manifest, ManifestObject, StateChange, StateRow, StoreError,
         Tally,
     },
+    parquet,
     sink::{Naming, Object, SinkError, SinkErrorKind},
     source::{PartitionId, Resume},
     tracker::{InFlightLimit, Span, Ticket, Tracker},
@@ -34,7 +35,9 @@ use crate::{
     failpoint::{ProtocolStep, Side},
     owner::{Owner, chain},
     plan::Plan,
-    process::{RangeContext, RangeObject, RangeOutput, RangeProcessor, StageStatistics},
+    process::{
+        ProcessError, RangeContext, RangeObject, RangeOutput, RangeProcessor, StageStatistics,
+    },
     progress::{Event, Seam},
     retry::Attempts,
     run::Shared,
@@ -337,10 +340,12 @@ impl Owner {
     /// Puts empty objects where those of earlier revisions lie, or may still arrive.
     pub(crate) async fn occupy_superseded(&mut self, manifest: &Manifest) -> Result<(), Error> {
         let partition = self.partition.clone();
+        let serving = self.shared.serving.serving();
         for object in &manifest.superseded {
             self.reach(ProtocolStep::Occupy, Side::Before).await;
             let sink = self.sink(&object.sink, manifest)?;
-            let empty = empty_object(&object.key);
+            let schema = serving.schema_of(&object.sink);
+            let empty = empty_object(&object.key, schema).map_err(Error::Process)?;
             self.insist(Seam::Sink(object.sink.as_str().into()), async || {
                 let occupied = sink.occupy(&empty, object.digest).await;
                 occupied.map_err(|error| refused(&partition, manifest, &*sink, error))
@@ -533,14 +538,20 @@ fn split(tickets: Vec<Ticket>, destinations: usize) -> Vec<Vec<Ticket>> {
 }
 
 /// An object that holds nothing and is valid: what an empty file of its kind looks like.
-fn empty_object(key: &str) -> Object {
+fn empty_object(key: &str, schema: Option<&Arc<parquet::Schema>>) -> Result<Object, ProcessError> {
     let content: &[u8] = match key.rsplit('.').next() {
         Some("gz") => &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         Some("zst") => &[0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0],
         _ => &[],
     };
-    let content = Bytes::from_static(content);
-    Object { key: key.to_owned(), digest: ObjectDigest::of(&content), content }
+    let content = match schema {
+        Some(schema) => {
+            let file = schema.empty_file();
+            file.map_err(|source| ProcessError::Encode { key: key.to_owned(), source })?.into()
+        }
+        None => Bytes::from_static(content),
+    };
+    Ok(Object { key: key.to_owned(), digest: ObjectDigest::of(&content), content })
 }
 
 /// A sink's refusal. Other bytes under a key of ours are somebody else's.
@@ -591,7 +602,7 @@ fn digest_states(states: &[StateChange]) -> Digest {
 mod tests {
     use std::io::Read;
 
-    use tidegate_core::{Position, checkpoint::DestinationCounts};
+    use tidegate_core::{Kind, Position, checkpoint::DestinationCounts, parquet::Field};
 
     use super::*;
 
@@ -641,7 +652,7 @@ mod tests {
 
     #[test]
     fn an_empty_object_is_a_valid_file_of_its_kind() {
-        let content = |key| empty_object(key).content;
+        let content = |key| empty_object(key, None).expect("there is memory").content;
         assert_eq!(content("part.jsonl").len(), 0);
         let mut text = Vec::new();
         let gzip = content("part.jsonl.gz");
@@ -649,5 +660,12 @@ mod tests {
         let zstd = content("part.jsonl.zst");
         zstd::stream::copy_decode(&*zstd, &mut text).expect("a valid frame");
         assert!(text.is_empty());
+        let field = Field { name: "a".to_owned(), kind: Kind::Utf8, required: false };
+        let limit = parquet::RowGroupLimit::default();
+        let schema = parquet::Schema::new(vec![field], parquet::Codec::Plain, limit);
+        let schema = Arc::new(schema.expect("one column makes a schema"));
+        let empty = empty_object("part.parquet", Some(&schema)).expect("there is memory");
+        let file = parquet::File::open(Arc::new(empty.content), parquet::RowFormat::default());
+        assert_eq!(file.expect("a valid file").row_count(), 0);
     }
 }

@@ -20,6 +20,7 @@ pub(crate) struct ReadAhead {
 type Answer = Result<ReadOutcome, SourceError>;
 type Reading = Pin<Box<dyn Future<Output = (Box<dyn Reader>, Answer)> + Send>>;
 
+#[allow(clippy::large_enum_variant, reason = "one a partition")]
 enum State {
     Resting(Box<dyn Reader>),
     Reading(Reading),

@@ -305,8 +305,19 @@ impl Run {
             self.start_ready().await;
             if self.running.is_empty() {
                 // One last look: partitions may have appeared while others ended.
-                if self.shutdown.is_draining() || !self.discover().await? {
+                if self.shutdown.is_draining() {
                     break;
+                }
+                if !self.discover().await? {
+                    if self.shared.source.ends() {
+                        break;
+                    }
+                    let shutdown = self.shutdown.clone();
+                    tokio::select! {
+                        biased;
+                        () = shutdown.drain() => {}
+                        () = sleep(self.shared.settings.discover_every) => {}
+                    }
                 }
                 continue;
             }

@@ -9,17 +9,21 @@ use tidegate_connectors::{
     sinks::{Blackhole, DirectorySink, StandardOutput},
     sources::{
         Compression, CsvColumns, CsvEmpty, CsvFormat, CsvMismatch, CsvType, FileSource,
-        FileSourceConfig, Framing, LineLimits, StandardInput, StandardInputConfig,
+        FileSourceConfig, Follow, Framing, KnownPartition, LineLimits, LinePattern, OnLost,
+        PatternError, PatternText, StandardInput, StandardInputConfig, TextEncoding, TextForm,
+        TextFormat,
     },
+    store::StoreInspector,
 };
-use tidegate_core::{Sink, Source, Timestamp};
+use tidegate_core::{Sink, Source, Timestamp, parquet::RowFormat};
 
 use crate::{
     DEAD_LETTERS,
     config::{self, Config, InputCompression, Loaded},
 };
 
-/// The source. Touches no file yet. `run` tells this run from others.
+/// The source. Touches no file of its yet; where files are followed it asks the store what is known
+/// of them. `run` tells this run from others.
 pub(crate) fn source(loaded: &Loaded, run: &str) -> anyhow::Result<Arc<dyn Source>> {
     let written = &loaded.config.source;
     let name = written.name.clone();
@@ -27,22 +31,41 @@ pub(crate) fn source(loaded: &Loaded, run: &str) -> anyhow::Result<Arc<dyn Sourc
         record_bytes_max: usize::try_from(written.record_bytes_max.0).unwrap_or(usize::MAX),
         ..LineLimits::default()
     };
+    let follow = follow(&loaded.config)?;
     let files = |paths: &[String], compression, framing| {
         let files = FileSourceConfig {
             base: loaded.base.clone(),
             framing,
             compression: input_compression(compression),
             limits,
+            follow: follow.clone(),
             ..FileSourceConfig::new(name.clone(), paths)
         };
         Arc::new(FileSource::new(files)) as Arc<dyn Source>
     };
     if let Some(ndjson) = &written.ndjson {
-        return Ok(files(&ndjson.paths, ndjson.compression, Framing::Lines));
+        let encoding = encoding(ndjson.encoding.as_deref())?;
+        let framing = if encoding.is_utf8() {
+            Framing::Lines
+        } else {
+            Framing::Text(Arc::new(TextFormat { encoding, form: TextForm::Json }))
+        };
+        return Ok(files(&ndjson.paths, ndjson.compression, framing));
     }
     if let Some(csv) = &written.csv {
         let framing = Framing::Csv(Arc::new(csv_format(csv)?));
         return Ok(files(&csv.paths, csv.compression, framing));
+    }
+    if let Some(parquet) = &written.parquet {
+        let framing = Framing::Parquet(row_format(parquet));
+        return Ok(files(&parquet.paths, InputCompression::None, framing));
+    }
+    if let Some(text) = &written.text {
+        let encoding = encoding(text.encoding.as_deref())?;
+        let pattern = line_pattern(text).context("neither `regex` nor `grok` is given")??;
+        let form = TextForm::Fields(Arc::new(pattern));
+        let framing = Framing::Text(Arc::new(TextFormat { encoding, form }));
+        return Ok(files(&text.paths, text.compression, framing));
     }
     if let Some(whole) = &written.whole_file {
         return Ok(files(&whole.paths, whole.compression, Framing::WholeFile));
@@ -59,13 +82,59 @@ pub(crate) fn source(loaded: &Loaded, run: &str) -> anyhow::Result<Arc<dyn Sourc
     Ok(Arc::new(GeneratorSource::new(name, generator_config(generator)?)?))
 }
 
-fn csv_format(written: &config::Csv) -> anyhow::Result<CsvFormat> {
-    let holds = |holds: &config::CsvType| match holds {
+/// How files are followed, where they are, and how far they have been read.
+fn follow(config: &Config) -> anyhow::Result<Option<Follow>> {
+    let Some(on_lost) = config.source.follows() else { return Ok(None) };
+    let store = StoreInspector::open(&config.data_dir)
+        .context("failed to look up which files have been read")?;
+    let known = store.partitions().context("failed to look up which files have been read")?;
+    let known = known.into_iter().map(|it| {
+        let pending = it.pending.map(|manifest| manifest.end);
+        let finished = it.checkpoint.finished;
+        KnownPartition { id: it.id, resume: pending.or(it.checkpoint.resume), finished }
+    });
+    let on_lost = match on_lost {
+        config::OnLost::Stop => OnLost::Stop,
+        config::OnLost::Finish => OnLost::Finish,
+    };
+    Ok(Some(Follow { known: known.collect(), on_lost, ..Follow::default() }))
+}
+
+fn encoding(written: Option<&str>) -> anyhow::Result<TextEncoding> {
+    let encoding = written.map(TextEncoding::named).transpose().context("`encoding` is none")?;
+    Ok(encoding.unwrap_or_default())
+}
+
+/// What takes lines of text apart; none where nothing is written that could.
+pub(crate) fn line_pattern(text: &config::Text) -> Option<Result<LinePattern, PatternError>> {
+    let pattern = match (&text.regex, &text.grok) {
+        (Some(regex), _) => PatternText::Regex(regex.clone()),
+        (None, Some(grok)) => {
+            PatternText::Grok { pattern: grok.clone(), definitions: text.patterns.clone() }
+        }
+        (None, None) => return None,
+    };
+    let types = text.types.iter().map(|(name, it)| (name.clone(), value_type(it))).collect();
+    Some(LinePattern::new(pattern, types, mismatch(text.wrong_type)))
+}
+
+fn value_type(written: &config::CsvType) -> CsvType {
+    match written {
         config::CsvType::String => CsvType::String,
         config::CsvType::Integer => CsvType::Integer,
         config::CsvType::Number => CsvType::Number,
         config::CsvType::Boolean => CsvType::Boolean,
-    };
+    }
+}
+
+fn mismatch(written: config::CsvMismatch) -> CsvMismatch {
+    match written {
+        config::CsvMismatch::Reject => CsvMismatch::Reject,
+        config::CsvMismatch::Text => CsvMismatch::Text,
+    }
+}
+
+fn csv_format(written: &config::Csv) -> anyhow::Result<CsvFormat> {
     let names = written.columns.clone();
     Ok(CsvFormat {
         columns: match written.header {
@@ -73,7 +142,7 @@ fn csv_format(written: &config::Csv) -> anyhow::Result<CsvFormat> {
             config::CsvHeader::Skip => CsvColumns::Named { names, skip_header: true },
             config::CsvHeader::Absent => CsvColumns::Named { names, skip_header: false },
         },
-        types: written.types.iter().map(|(name, it)| (name.clone(), holds(it))).collect(),
+        types: written.types.iter().map(|(name, it)| (name.clone(), value_type(it))).collect(),
         delimiter: written.delimiter_byte().context("`delimiter` is not one ASCII character")?,
         quote: written.quote_byte().context("`quote` is not one ASCII character")?,
         trim: written.trim,
@@ -82,11 +151,16 @@ fn csv_format(written: &config::Csv) -> anyhow::Result<CsvFormat> {
             config::CsvEmpty::Null => CsvEmpty::Null,
             config::CsvEmpty::Text => CsvEmpty::Text,
         },
-        mismatch: match written.wrong_type {
-            config::CsvMismatch::Reject => CsvMismatch::Reject,
-            config::CsvMismatch::Text => CsvMismatch::Text,
-        },
+        mismatch: mismatch(written.wrong_type),
     })
+}
+
+fn row_format(written: &config::Parquet) -> RowFormat {
+    RowFormat {
+        omit_nulls: written.nulls == config::Nulls::Omit,
+        not_finite_as_null: written.not_finite == config::NotFinite::AsNull,
+        local_as_utc: written.local_times == config::LocalTimes::AsUtc,
+    }
 }
 
 fn generator_config(written: &config::Generator) -> anyhow::Result<GeneratorConfig> {
@@ -109,7 +183,7 @@ fn generator_config(written: &config::Generator) -> anyhow::Result<GeneratorConf
     })
 }
 
-fn input_compression(compression: InputCompression) -> Compression {
+pub(crate) fn input_compression(compression: InputCompression) -> Compression {
     match compression {
         InputCompression::Auto => Compression::ByExtension,
         InputCompression::None => Compression::Plain,

@@ -7,6 +7,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tidegate_core::Digest;
+
 /// Reads files, and remembers what it read: of the disk, or of an earlier reading.
 #[derive(Debug, Default)]
 pub struct Files {
@@ -16,7 +18,31 @@ pub struct Files {
 }
 
 /// Files by the paths that a config gives them.
-pub type Contents = BTreeMap<PathBuf, Arc<[u8]>>;
+pub type Contents = BTreeMap<PathBuf, Content>;
+
+/// A file as it was read.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Its bytes.
+    Bytes(Arc<[u8]>),
+    /// A large one, which stays where it is.
+    Placed {
+        /// Where that is.
+        at: PathBuf,
+        /// The digest of its bytes.
+        digest: Digest,
+    },
+}
+
+impl Content {
+    /// The digest of its bytes.
+    pub fn digest(&self) -> Digest {
+        match self {
+            Content::Bytes(bytes) => Digest::of(bytes),
+            Content::Placed { digest, .. } => *digest,
+        }
+    }
+}
 
 impl Files {
     /// As they are on the disk.
@@ -31,20 +57,34 @@ impl Files {
 
     /// A file's bytes. Read once: what is read again is what was read before.
     pub fn read(&self, path: &Path) -> io::Result<Arc<[u8]>> {
-        if let Some(bytes) = self.lock().get(path) {
+        if let Some(Content::Bytes(bytes)) = self.lock().get(path) {
             return Ok(Arc::clone(bytes));
         }
         let bytes: Arc<[u8]> = match &self.fixed {
             None => fs::read(path)?.into(),
-            Some(contents) => contents.get(path).cloned().ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::NotFound,
-                    "it is not among the files of the generation",
-                )
-            })?,
+            Some(contents) => match contents.get(path).ok_or_else(unknown)? {
+                Content::Bytes(bytes) => Arc::clone(bytes),
+                Content::Placed { at, .. } => fs::read(at)?.into(),
+            },
         };
-        self.lock().insert(path.to_owned(), Arc::clone(&bytes));
+        self.lock().insert(path.to_owned(), Content::Bytes(Arc::clone(&bytes)));
         Ok(bytes)
+    }
+
+    /// Where a large file lies, for whoever reads it in pieces and then says what its digest was.
+    pub fn place(&self, path: &Path) -> io::Result<PathBuf> {
+        match &self.fixed {
+            None => Ok(path.to_owned()),
+            Some(contents) => match contents.get(path).ok_or_else(unknown)? {
+                Content::Placed { at, .. } => Ok(at.clone()),
+                Content::Bytes(_) => Ok(path.to_owned()),
+            },
+        }
+    }
+
+    /// What a large file was when it was read.
+    pub fn placed(&self, path: &Path, at: PathBuf, digest: Digest) {
+        self.lock().insert(path.to_owned(), Content::Placed { at, digest });
     }
 
     /// A file's text.
@@ -63,4 +103,8 @@ impl Files {
         // What a panic leaves in it is whole.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn unknown() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "it is not among the files of the generation")
 }

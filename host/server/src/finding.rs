@@ -117,6 +117,21 @@ pub fn has_errors(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.level == Level::Error)
 }
 
+/// Both, or all that is wrong with either.
+pub(crate) fn both<A, B>(
+    a: Result<A, Vec<Finding>>,
+    b: Result<B, Vec<Finding>>,
+) -> Result<(A, B), Vec<Finding>> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(mut a), Err(b)) => {
+            a.extend(b);
+            Err(a)
+        }
+        (Err(found), Ok(_)) | (Ok(_), Err(found)) => Err(found),
+    }
+}
+
 /// Findings for people: each with the lines it is about, in colour on a terminal.
 pub fn render(findings: &[Finding], colour: bool) -> String {
     let theme = match colour {

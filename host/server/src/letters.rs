@@ -155,18 +155,11 @@ impl Letter {
     }
 }
 
-/// Calls `visit` with every letter below a directory, in the order of the files' names. A directory
-/// that is not there is an error: it is the wrong one, or nothing ever ran.
+/// Calls `visit` with every letter below a directory, in the order of the files' names.
 pub(crate) async fn each(
     directory: &Path,
     mut visit: impl FnMut(Letter) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        directory.is_dir(),
-        "there is no directory `{}`: nothing has run with this config yet, or its dead letters lie \
-         elsewhere",
-        directory.display()
-    );
     for file in objects::files(directory)? {
         in_object(&file, &mut visit).await?;
     }
@@ -178,7 +171,7 @@ pub(crate) async fn in_object(
     file: &Path,
     mut visit: impl FnMut(Letter) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    objects::each_line(file, |batch| {
+    objects::each_record(file, |batch| {
         (0..batch.len()).try_for_each(|row| visit(Letter::parse(batch.record(row))?))
     })
     .await

@@ -27,6 +27,7 @@ pub mod output;
 pub mod plan;
 mod redrive;
 mod reload;
+pub mod tables;
 mod testing;
 mod verify;
 

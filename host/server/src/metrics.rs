@@ -108,6 +108,23 @@ pub const METRICS: &[Metric] = &[
         &["pipeline", "stage"],
         "Ranges in which too many records broke the plugin.",
     ),
+    counter(
+        "tidegate_stage_findings_total",
+        &["pipeline", "stage", "rule"],
+        "Findings of the plugin in committed ranges, by the rule that was met.",
+    ),
+    counter(
+        "tidegate_lookups_total",
+        &["pipeline", "stage", "table", "outcome"],
+        "Look-ups of committed ranges, one a row and key, by whether the table has the key: hit \
+         or miss. A key of which a part has no value is a miss.",
+    ),
+    counter(
+        "tidegate_column_nulled_total",
+        &["pipeline", "sink", "column"],
+        "Values that a column of a Parquet sink could not have and that were written as nulls, \
+         those of discarded ranges included.",
+    ),
     gauge("tidegate_partitions_waiting", "Partitions that wait for something unavailable."),
     gauge("tidegate_partitions_open", "Partitions that are being read."),
 ];

@@ -6,9 +6,9 @@ use std::{
 };
 
 use anyhow::Context;
-use tidegate_connectors::sources::{FileSource, FileSourceConfig, LineLimits};
+use tidegate_connectors::sources::{FileSource, FileSourceConfig, Framing, LineLimits};
 use tidegate_core::{
-    RecordBatch, Source,
+    RecordBatch, Source, parquet,
     source::{ReadLimit, ReadOutcome},
 };
 
@@ -18,13 +18,21 @@ const READ: ReadLimit = ReadLimit { records_max: 10_000, bytes_max: 4 << 20, unt
 /// A dead letter holds its payload in base64, and one line is one record.
 const LINE: LineLimits = LineLimits { record_bytes_max: 1 << 30, payload_bytes_max: 1 << 30 };
 
-/// Calls `visit` with the lines of a file, decompressed as its extension says, some at a time.
-pub(crate) async fn each_line(
+/// Calls `visit` with the records of a file, some at a time: its lines, decompressed as its extension
+/// says, or its rows.
+pub(crate) async fn each_record(
     path: &Path,
     mut visit: impl FnMut(&RecordBatch) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let named = path.to_string_lossy().into_owned();
-    let config = FileSourceConfig { limits: LINE, ..FileSourceConfig::new("object", [named]) };
+    // What was written as a number that is not finite can only be counted.
+    let as_null = parquet::RowFormat { not_finite_as_null: true, ..Default::default() };
+    let framing = match path.extension() {
+        Some(extension) if extension == parquet::EXTENSION => Framing::Parquet(as_null),
+        _ => Framing::Lines,
+    };
+    let config =
+        FileSourceConfig { framing, limits: LINE, ..FileSourceConfig::new("object", [named]) };
     let source = FileSource::new(config);
     let context = || format!("failed to read `{}`", path.display());
     for partition in source.partitions().await.with_context(context)? {

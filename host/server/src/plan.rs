@@ -1,17 +1,21 @@
 //! From a config and its plugins to a plan: what the pipeline checks and runs.
 
-use std::{str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tidegate_core::{
-    Digest, TransformFactory,
+    Digest, LookupTable, TransformFactory,
     batcher::{BatchLimit, RangeLimit},
+    parquet::{Codec, RowGroupLimit},
     sink::Naming,
 };
 use tidegate_pipeline::{
     Plan, PlanSpec, Settings,
     encode::Tree,
-    plan::{self, DeadLetterSpec, Limits, SinkSpec, StageSpec, StateScope, StateSpec},
+    plan::{
+        self, ColumnSpec, DeadLetterSpec, Limits, SinkSpec, StageSpec, StateScope, StateSpec,
+        TableSpec,
+    },
     retry::{self, RetryPolicy},
 };
 
@@ -19,8 +23,8 @@ use crate::{
     DEAD_LETTERS,
     chain::LoadedStage,
     config::{
-        self, Compression, Config, Layout, Loaded, OnExhausted, OnPoison, OnReject, Scope, Sink,
-        Stage, TimeSpan, Unrouted,
+        self, Compression, Config, Format, Layout, Loaded, OnExhausted, OnPoison, OnReject, Scope,
+        Sink, Stage, TimeSpan, Unrouted,
     },
     finding::Finding,
 };
@@ -32,12 +36,19 @@ const SPOOLED_BYTES_MAX: usize = 12 << 20;
 /// How long somebody who watches a slow stream waits for what came.
 pub(crate) const AGE_OF_STREAMS: TimeSpan = TimeSpan::seconds(5);
 
+/// More files than these wait until others are finished. A task that waits for lines costs next to
+/// nothing, and nobody follows so many.
+const FOLLOWED_PER_WORKER: usize = 1024;
+/// Files that appear are seen this soon: somebody waits for what is in them.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Builds the plan, or says everything that is wrong with it at once. Warnings come with it.
 pub fn build(
     loaded: &Loaded,
     stages: &[LoadedStage],
+    tables: Vec<Arc<LookupTable>>,
 ) -> Result<(Arc<Plan>, Vec<Finding>), Vec<Finding>> {
-    let spec = spec(&loaded.config, stages);
+    let spec = PlanSpec { tables, ..spec(&loaded.config, stages) };
     match Plan::build(spec) {
         Ok(plan) => {
             let warnings = findings(loaded, plan.warnings());
@@ -53,7 +64,8 @@ fn findings(loaded: &Loaded, found: &plan::Findings) -> Vec<Finding> {
         // The filter is the source's there, and trees are the sinks'.
         let pointer = it.pointer.replace("/source/filter", "/filter");
         let pointer = pointer.replace("/tree", "/directory/tree");
-        let finding = loaded.finding(it.code, &pointer, it.message.clone());
+        let mut finding = loaded.finding(it.code, &pointer, it.message.clone());
+        finding.suggestion = it.suggestion.clone();
         match it.level {
             plan::Level::Warning => finding.warning(),
             plan::Level::Error => finding,
@@ -71,6 +83,7 @@ fn spec(config: &Config, stages: &[LoadedStage]) -> PlanSpec {
         source: config.source.name.clone(),
         partition_key: config.source.partition_key().map(|it| it.0),
         filter: config.filter.clone(),
+        tables: Vec::new(),
         stages: config.stages.iter().zip(stages).map(|(it, loaded)| stage(it, loaded)).collect(),
         sinks: config.sinks.iter().map(sink).collect(),
         dead_letters: DeadLetterSpec {
@@ -138,10 +151,43 @@ fn sink(sink: &Sink) -> SinkSpec {
             Layout::Envelope => plan::Layout::Envelope,
         },
         compression: compression(sink.compression, sink.compression_level),
+        format: format(sink),
         part_records_max: sink.rotation.records.unwrap_or(u64::MAX),
         part_bytes_max: sink.rotation.bytes.0,
         ..SinkSpec::new(&sink.name)
     }
+}
+
+fn format(sink: &Sink) -> plan::Format {
+    let Format::Parquet(written) = &sink.format else { return plan::Format::Lines };
+    let level = level(sink.compression, sink.compression_level);
+    plan::Format::Parquet(TableSpec {
+        columns: columns(written),
+        declared: written.declared,
+        on_mismatch: match written.on_mismatch {
+            config::OnMismatch::DeadLetter => plan::OnMismatch::DeadLetter,
+            config::OnMismatch::AsNull => plan::OnMismatch::Null,
+        },
+        codec: match sink.compression {
+            Compression::None => Codec::Plain,
+            Compression::Snappy => Codec::Snappy,
+            Compression::Gzip => Codec::Gzip { level },
+            Compression::Zstd => Codec::Zstd { level: level.cast_signed() },
+        },
+        row_group: RowGroupLimit {
+            rows: written.row_group.records,
+            bytes: written.row_group.bytes.0,
+        },
+    })
+}
+
+/// The columns that are named. The config's rules have refused what are none.
+pub(crate) fn columns(written: &config::ParquetFormat) -> Vec<ColumnSpec> {
+    let column = |column: &config::Column| {
+        let (from, kind) = (column.from()?, column.kind()?);
+        Some(ColumnSpec { name: column.name.clone(), from, kind, required: column.required })
+    };
+    written.columns.iter().filter_map(column).collect()
 }
 
 /// Only objects on a disk can be found again.
@@ -149,11 +195,16 @@ pub(crate) fn naming(sink: &Sink) -> Naming {
     if sink.directory.is_some() { Naming::Named } else { Naming::Unnamed }
 }
 
-fn compression(compression: Compression, level: Option<u32>) -> plan::Compression {
+fn level(compression: Compression, level: Option<u32>) -> u32 {
     let default = compression.levels().map_or(0, |(_, default)| default);
-    let level = level.unwrap_or(default);
+    level.unwrap_or(default)
+}
+
+fn compression(compression: Compression, level: Option<u32>) -> plan::Compression {
+    let level = self::level(compression, level);
     match compression {
-        Compression::None => plan::Compression::None,
+        // Lines are never compressed with it, which the config's rules see to.
+        Compression::None | Compression::Snappy => plan::Compression::None,
         Compression::Gzip => plan::Compression::Gzip { level },
         Compression::Zstd => plan::Compression::Zstd { level: level.cast_signed() },
     }
@@ -176,12 +227,19 @@ pub(crate) fn digest(config: &Config) -> Digest {
         .iter()
         .map(|sink| {
             let tree = sink.directory.as_ref().map(config::Directory::template);
-            json!({ "name": sink.name, "when": sink.when, "tree": tree, "layout": sink.layout,
-                    "compression": sink.compression, "level": sink.compression_level,
-                    "rotation": sink.rotation })
+            let mut decisive = json!({
+                "name": sink.name, "when": sink.when, "tree": tree, "layout": sink.layout,
+                "compression": sink.compression, "level": sink.compression_level,
+                "rotation": sink.rotation,
+            });
+            // Pipelines from before there was a choice keep their digest.
+            if sink.format != Format::Jsonl {
+                decisive["format"] = json!(sink.format);
+            }
+            decisive
         })
         .collect();
-    let decisive = json!({
+    let mut decisive = json!({
         "pipeline": config.pipeline,
         "version": config.version,
         "source": { "name": config.source.name, "filter": config.filter,
@@ -193,6 +251,9 @@ pub(crate) fn digest(config: &Config) -> Digest {
                           "level": config.dead_letters.compression_level },
         "unrouted": config.unrouted,
     });
+    if let Some(decoding) = config.source.decoding() {
+        decisive["source"]["decoding"] = decoding;
+    }
     Digest::of(decisive.to_string().as_bytes())
 }
 
@@ -202,7 +263,9 @@ pub fn settings(config: &Config) -> Settings {
     let bytes = |size: crate::config::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
     let retry = &config.retry;
     let generated = config.source.generator.as_ref();
-    let is_stream = config.source.stdin.is_some() || generated.is_some_and(|it| it.rate.is_some());
+    let follows = config.source.follows().is_some();
+    let is_stream =
+        follows || config.source.stdin.is_some() || generated.is_some_and(|it| it.rate.is_some());
     let age = if is_stream { AGE_OF_STREAMS } else { AGE_OF_FILES };
     Settings {
         batch: BatchLimit { records_max: config.batch.records, bytes_max: config.batch.bytes.0 },
@@ -224,6 +287,12 @@ pub fn settings(config: &Config) -> Settings {
                 OnExhausted::Stop => retry::OnExhausted::Stop,
             },
         },
+        // A file that is followed keeps its place while nothing comes, and holds no memory then.
+        partitions_per_worker: match follows {
+            true => FOLLOWED_PER_WORKER,
+            false => defaults.partitions_per_worker,
+        },
+        discover_every: if follows { LOOK_EVERY } else { defaults.discover_every },
         ..defaults
     }
 }

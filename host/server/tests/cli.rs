@@ -527,7 +527,7 @@ fn a_pipeline_is_tested_with_given_records_and_each_difference_has_its_line() {
     assert_eq!(json["findings"][0]["suggestion"], "did you mean `expect`?");
     pipeline.write(
         "unknown.yaml",
-        "cases: [{name: a, given: [{}], expect: {sinks: {oot: []}, findings: {x: {}}}}]\n",
+        "cases: [{name: a, given: [{}], expect: {sinks: {outt: []}, findings: {x: {}}}}]\n",
     );
     let unknown = pipeline.path("unknown.yaml").display().to_string();
     let Ran { code, json, .. } = pipeline.run(&format!("test | {unknown}"));

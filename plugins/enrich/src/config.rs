@@ -56,6 +56,8 @@ pub enum Expression {
     Host(String),
     /// A text, a number or a boolean, the same for every record.
     Constant(Constant),
+    /// A cell of a look-up table of the pipeline. Needs the grant `lookups`.
+    Lookup(Box<Lookup>),
     /// The first of these that has a value. All are of one type.
     FirstOf(Vec<Expression>),
 
@@ -135,6 +137,39 @@ pub enum Expression {
     Sha256(Box<Expression>),
     /// The CRC-32 (ISO-HDLC, as in zip) of a text, 8 hex digits.
     Crc32(Box<Expression>),
+}
+
+/// A cell of a look-up table.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lookup {
+    /// The table's name in the pipeline's config.
+    pub table: String,
+    /// The fields whose values are the key, in the order of the table's key.
+    pub key: Vec<Path>,
+    /// The column of the table.
+    pub column: String,
+    /// The type of the operand.
+    #[serde(rename = "type")]
+    pub of: LookupType,
+    /// What stands in where the look-up gives nothing: the table does not have the key, a part of
+    /// the key has no value, or the cell is null. Each time is a finding of the rule `defaulted:`
+    /// with the field's path, which informs. Dates and timestamps have no default: name another
+    /// operand behind the look-up in `first_of`.
+    pub default: Option<Constant>,
+}
+
+/// The type of what is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "said by their names")]
+pub enum LookupType {
+    Number,
+    Integer,
+    Text,
+    Boolean,
+    Date,
+    Timestamp,
 }
 
 /// A text, a number or a boolean.

@@ -1,4 +1,4 @@
-//! Computes new fields: dates from times, arithmetic, constants, text functions, hashes.
+//! Computes new fields: dates from times, arithmetic, constants, look-ups, text functions, hashes.
 //!
 //! Three steps, a module each: [`Config`] is what an operator writes, the plan is the same with
 //! its types settled, and evaluation runs the plan over columns.
@@ -11,12 +11,14 @@ mod plan;
 use std::ops::Range;
 
 use tidegate_plugin::{
-    About, Batch, ConfigError, Description, Dimension, Findings, Plugin, Reply, Rule, Severity,
-    Timestamp, Write, export,
+    About, Batch, Capability, ConfigError, Description, Dimension, Findings, Plugin, Reply, Rule,
+    Severity, Timestamp, Write, export,
     reply::{Column, Values},
 };
 
-pub use config::{Config, Constant, Expression, Field, Replace, Round, Split, Substring};
+pub use config::{
+    Config, Constant, Expression, Field, Lookup, LookupType, Replace, Round, Split, Substring,
+};
 use plan::{Planner, Text, Typed};
 
 export!(Enrich);
@@ -32,6 +34,16 @@ const FINDINGS_PER_ROW_MAX: usize = 16;
 #[derive(Debug)]
 pub struct Enrich {
     fields: Vec<Typed>,
+    defaults: Vec<Fallback>,
+}
+
+/// A look-up for which a constant may stand in.
+#[derive(Debug)]
+struct Fallback {
+    read: usize,
+    of: LookupType,
+    /// Its field's rule that counts how often.
+    rule: u32,
 }
 
 impl Plugin for Enrich {
@@ -42,7 +54,7 @@ impl Plugin for Enrich {
             name: "enrich",
             version: env!("CARGO_PKG_VERSION"),
             summary: env!("CARGO_PKG_DESCRIPTION"),
-            capabilities: Vec::new(),
+            capabilities: vec![Capability::Lookups],
             state_version: 0,
             may_be_passed_by: true,
         }
@@ -51,9 +63,13 @@ impl Plugin for Enrich {
     fn configure(config: Config) -> Result<(Self, Description), ConfigError> {
         let mut description = Description::default();
         let mut fields = Vec::new();
+        let mut defaulted = Vec::new();
         for (i, Field { write, value }) in config.fields.into_iter().enumerate() {
-            let mut planner = Planner { description: &mut description };
+            let mut planner = Planner { description: &mut description, defaulted: Vec::new() };
             let typed = planner.typed(value, &format!("/fields/{i}/value"))?;
+            if !planner.defaulted.is_empty() {
+                defaulted.push((write.clone(), planner.defaulted));
+            }
             if description.writes.iter().any(|known| known.path == write) {
                 let why = format!("`{write}` is written twice");
                 return Err(ConfigError::at(format!("/fields/{i}/write"), why));
@@ -68,7 +84,18 @@ impl Plugin for Enrich {
             description.writes.push(Write { path: write, kind: typed.kind() });
             fields.push(typed);
         }
-        Ok((Enrich { fields }, description))
+        let mut defaults = Vec::new();
+        for (write, reads) in defaulted {
+            let rule = description.rule(Rule {
+                id: format!("defaulted:{write}"),
+                dimension: Dimension::Completeness,
+                severity: Severity::Info,
+                text: format!("what `{write}` looks up is in the table"),
+                field: Some(write),
+            });
+            defaults.extend(reads.into_iter().map(|(read, of)| Fallback { read, of, rule }));
+        }
+        Ok((Enrich { fields, defaults }, description))
     }
 
     fn transform(&self, batch: &Batch<'_>) -> Reply {
@@ -77,8 +104,27 @@ impl Plugin for Enrich {
             // A field's rule has the field's index.
             reply.columns.push(typed.column(batch, field as u32, &mut reply.findings));
         }
+        for fallback in &self.defaults {
+            fallback.count(batch, &mut reply.findings);
+        }
         reply.findings.keep_first(FINDINGS_PER_ROW_MAX);
         reply
+    }
+}
+
+impl Fallback {
+    /// Finds the rows for which the constant stands in.
+    fn count(&self, batch: &Batch<'_>, findings: &mut Findings) {
+        let presence = match self.of {
+            LookupType::Number => batch.float64(self.read).presence,
+            LookupType::Integer => batch.int64(self.read).presence,
+            LookupType::Text => batch.utf8(self.read).presence,
+            LookupType::Boolean => batch.boolean(self.read).presence,
+            LookupType::Date => batch.date(self.read).presence,
+            LookupType::Timestamp => batch.timestamp(self.read).presence,
+        };
+        let absent = presence.iter().enumerate().filter(|(_, presence)| **presence != 0);
+        absent.for_each(|(row, _)| findings.add(row, self.rule));
     }
 }
 

@@ -3,9 +3,11 @@
 //! Types are settled here, once: an expression of each type has a Rust type of its own, so that
 //! evaluation has nothing left to check.
 
-use tidegate_plugin::{ConfigError, Description, HostValue, Kind, Path, Read, TimestampFormat};
+use tidegate_plugin::{
+    ConfigError, Description, HostValue, Kind, Lookup, Origin, Path, Read, TimestampFormat,
+};
 
-use crate::config::{Constant, Expression, Replace, Round, Split, Substring};
+use crate::config::{self, Constant, Expression, LookupType, Replace, Round, Split, Substring};
 
 /// An expression, by the type of its values.
 #[derive(Debug)]
@@ -154,6 +156,8 @@ impl Typed {
 /// Types expressions and collects what they read.
 pub(crate) struct Planner<'a> {
     pub(crate) description: &'a mut Description,
+    /// The look-ups of the field at hand that have a default: the read, and its type.
+    pub(crate) defaulted: Vec<(usize, LookupType)>,
 }
 
 type Result<T> = std::result::Result<T, ConfigError>;
@@ -188,6 +192,7 @@ impl Planner<'_> {
             E::Constant(Constant::Integer(value)) => Typed::Integer(Integer::Constant(value)),
             E::Constant(Constant::Number(value)) => Typed::Number(Number::Constant(value)),
             E::Constant(Constant::Text(value)) => Typed::Text(Text::Constant(value)),
+            E::Lookup(lookup) => self.lookup(*lookup, &inside("lookup"))?,
             E::FirstOf(options) => self.first_of(options, &inside("first_of"))?,
 
             E::Add(operands) => self.fold(Fold::Add, operands, &inside("add"))?,
@@ -302,6 +307,65 @@ impl Planner<'_> {
             }
             E::Crc32(value) => {
                 Typed::Text(Text::Crc32(self.text(*value, &inside("crc32"))?.into()))
+            }
+        })
+    }
+
+    fn lookup(&mut self, lookup: config::Lookup, at: &str) -> Result<Typed> {
+        let config::Lookup { table, key, column, of, default } = lookup;
+        if key.is_empty() {
+            return Err(ConfigError::at(format!("{at}/key"), "a key has at least one field"));
+        }
+        let kind = match of {
+            LookupType::Number => Kind::Float64,
+            LookupType::Integer => Kind::Int64,
+            LookupType::Text => Kind::Utf8,
+            LookupType::Boolean => Kind::Boolean,
+            LookupType::Date => Kind::Date,
+            LookupType::Timestamp => Kind::Timestamp(TimestampFormat::Rfc3339),
+        };
+        let from = Origin::Lookup(Lookup { table, keys: key, column });
+        let read = self.description.read(Read { from, kind, required: false });
+        if default.is_some() {
+            self.defaulted.push((read, of));
+        }
+        Ok(match (of, default) {
+            (LookupType::Number, None) => Typed::Number(Number::Read(read)),
+            (LookupType::Integer, None) => Typed::Integer(Integer::Read(read)),
+            (LookupType::Text, None) => Typed::Text(Text::Read(read)),
+            (LookupType::Boolean, None) => Typed::Boolean(Boolean::Read(read)),
+            (LookupType::Date, None) => Typed::Date(Date::Read(read)),
+            (LookupType::Timestamp, None) => Typed::Time(Time::Read(read)),
+            (LookupType::Number, Some(Constant::Number(value))) => {
+                Typed::Number(Number::FirstOf(vec![Number::Read(read), Number::Constant(value)]))
+            }
+            (LookupType::Number, Some(Constant::Integer(value))) => {
+                let default = Number::Constant(value as f64);
+                Typed::Number(Number::FirstOf(vec![Number::Read(read), default]))
+            }
+            (LookupType::Integer, Some(Constant::Integer(value))) => {
+                Typed::Integer(Integer::FirstOf(vec![
+                    Integer::Read(read),
+                    Integer::Constant(value),
+                ]))
+            }
+            (LookupType::Text, Some(Constant::Text(value))) => {
+                Typed::Text(Text::FirstOf(vec![Text::Read(read), Text::Constant(value)]))
+            }
+            (LookupType::Boolean, Some(Constant::Boolean(value))) => {
+                Typed::Boolean(Boolean::FirstOf(vec![
+                    Boolean::Read(read),
+                    Boolean::Constant(value),
+                ]))
+            }
+            (LookupType::Date | LookupType::Timestamp, Some(_)) => {
+                let why = "a date or timestamp has no default: name another operand behind the \
+                           look-up in `first_of`";
+                return Err(ConfigError::at(format!("{at}/default"), why));
+            }
+            (_, Some(_)) => {
+                let why = "it is not of the look-up's `type`";
+                return Err(ConfigError::at(format!("{at}/default"), why));
             }
         })
     }

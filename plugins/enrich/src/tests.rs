@@ -218,3 +218,79 @@ fn a_config_that_makes_no_sense_is_refused_with_its_place() {
     let error = Harness::<Enrich>::new(json!({"fields": [twice, twice]})).expect_err("twice");
     assert_eq!(error.pointer, "/fields/1/write");
 }
+
+/// Records looked up in a table of two merchants, one of which has no risk.
+fn looked_up(fields: Value, records: Value) -> Vec<testing::Outcome> {
+    Harness::<Enrich>::new(json!({ "fields": fields }))
+        .expect("the config is sound")
+        .lookup("merchants", json!(["m1", 1]), json!({"risk": 0.5, "name": "One", "open": true}))
+        .lookup("merchants", json!(["m2", 1]), json!({"risk": null, "name": "Two", "open": false}))
+        .run(records)
+}
+
+#[test]
+fn look_ups_are_operands_and_defaults_are_counted() {
+    let lookup = |column: &str, of: &str, default: Option<Value>| {
+        let mut lookup = json!({"table": "merchants", "key": ["m.id", "v"], "column": column,
+                                "type": of});
+        if let Some(default) = default {
+            lookup["default"] = default;
+        }
+        json!({ "lookup": lookup })
+    };
+    let fields = json!([
+        {"write": "risk", "value": {"multiply": [lookup("risk", "number", Some(json!(1))),
+                                                 {"constant": 2}]}},
+        {"write": "name", "value": lookup("name", "text", None)},
+        {"write": "open", "value": {"first_of": [lookup("open", "boolean", None),
+                                                 {"boolean": "was"}]}},
+    ]);
+    let records = json!([
+        {"m": {"id": "m1"}, "v": 1},
+        {"m": {"id": "m2"}, "v": 1},
+        {"m": {"id": "m1"}, "v": 2, "was": true},
+        {"v": 1},
+    ]);
+    let outcomes = looked_up(fields, records);
+    let written: Vec<Value> = outcomes
+        .iter()
+        .map(|outcome| {
+            let record = outcome.record();
+            json!([record["risk"], record["name"], record["open"]])
+        })
+        .collect();
+    let expected = [
+        json!([1.0, "One", true]),
+        json!([2.0, "Two", false]),
+        json!([2.0, null, true]),
+        json!([2.0, null, null]),
+    ];
+    assert_eq!(written, expected);
+    let rules: Vec<Vec<&str>> = outcomes.iter().map(testing::Outcome::rules).collect();
+    assert_eq!(
+        rules,
+        [vec![], vec!["defaulted:risk"], vec!["defaulted:risk"], vec!["defaulted:risk"]]
+    );
+}
+
+#[test]
+fn look_ups_that_make_no_sense_are_refused() {
+    let refused = |lookup: Value| {
+        let config = json!({"fields": [{"write": "out", "value": {"lookup": lookup}}]});
+        let error = Harness::<Enrich>::new(config).expect_err("it is refused");
+        (error.pointer.clone(), error.message.clone())
+    };
+    let base = || json!({"table": "t", "key": ["k"], "column": "c", "type": "number"});
+    let mut lookup = base();
+    lookup["default"] = json!("text");
+    let (pointer, message) = refused(lookup);
+    assert_eq!(pointer, "/fields/0/value/lookup/default");
+    assert!(message.contains("`type`"), "{message}");
+    let mut lookup = base();
+    lookup["type"] = json!("date");
+    lookup["default"] = json!("2026-01-01");
+    assert!(refused(lookup).1.contains("first_of"));
+    let mut lookup = base();
+    lookup["key"] = json!([]);
+    assert_eq!(refused(lookup).0, "/fields/0/value/lookup/key");
+}

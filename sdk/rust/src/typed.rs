@@ -10,7 +10,8 @@ mod reads;
 mod rules;
 mod writes;
 
-pub use outcome::{Dropped, Found, Outcome, Refusal, Refused, Reject, run};
+use outcome::WritesOf;
+pub use outcome::{Children, Dropped, Found, Outcome, Refusal, Refused, Reject, run};
 pub use reads::{Json, ReadValue, Reads, Value, absent};
 pub use rules::{NoRules, Rejected, Rules};
 pub use tidegate_plugin_macros::{Enumeration, Reads, Rules, Writes};
@@ -50,18 +51,19 @@ pub struct NoConfig {}
 pub fn describe<'a, In: Reads<'a>, Out: Outcome>(keeps_state: bool) -> Description {
     Description {
         reads: In::reads(),
-        writes: Out::Writes::writes(),
+        writes: WritesOf::<Out>::writes(),
         rules: Out::Rules::rules(),
         state_key: keeps_state.then(In::key),
     }
 }
 
-/// What a description asks of the host.
-pub fn capabilities(description: &Description) -> Vec<Capability> {
+/// What a function to `Out` asks of the host under a description.
+pub fn capabilities<Out: Outcome>(description: &Description) -> Vec<Capability> {
     let Description { reads, writes, state_key, .. } = description;
     let is_document = |origin: &Origin| matches!(origin, Origin::Field(path) if path.is_root());
     let asked = [
         (Capability::State, state_key.is_some()),
+        (Capability::FanOut, Out::Children::FAN_OUT),
         (
             Capability::Document,
             reads.iter().any(|read| is_document(&read.from))

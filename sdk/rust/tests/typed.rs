@@ -25,7 +25,7 @@ struct Transaction<'a> {
     now: Timestamp,
     #[read(path = "at", format = "unix-seconds")]
     at: Result<Timestamp, Absence>,
-    #[lookup(table = "merchants", key = "merchant.id", column = "risk")]
+    #[lookup(table = "merchants", key = "merchant.id")]
     risk: Option<f64>,
     size: Option<Size>,
 }

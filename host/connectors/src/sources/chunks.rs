@@ -3,34 +3,37 @@
 use std::io::{self, Read};
 
 use bytes::{Bytes, BytesMut};
-use memchr::{memchr, memrchr};
+
+use super::line_feed::LineFeed;
 
 /// The usual size of a chunk: with what is made of it, it stays in the second-level cache.
 const CHUNK_BYTES: usize = 512 << 10;
+/// The same where a stream is read while it is written: there may be many, and each has little.
+const PROMPT_CHUNK_BYTES: usize = 64 << 10;
 
 /// Whole lines, back to back: the last one ends with its line feed, or with the stream.
 #[derive(Debug)]
-pub(super) struct Chunk {
+pub(crate) struct Chunk {
     /// Where the first byte stands in the stream.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// The bytes.
-    pub(super) bytes: Bytes,
+    pub(crate) bytes: Bytes,
     /// Set where this is a single line that was too large to keep: its length without the line
     /// feed. `bytes` holds how it begins, without one.
-    pub(super) cut_off: Option<CutOff>,
+    pub(crate) cut_off: Option<CutOff>,
 }
 
 /// A line of which only the beginning was kept.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CutOff {
+pub(crate) struct CutOff {
     /// How long it is, without its line feed.
-    pub(super) line_bytes: u64,
+    pub(crate) line_bytes: u64,
     /// Where the next line starts in the stream.
-    pub(super) end: u64,
+    pub(crate) end: u64,
 }
 
 /// Reads chunks from a stream.
-pub(super) struct ChunkLoader {
+pub(crate) struct ChunkLoader {
     stream: Box<dyn Read + Send>,
     /// Where the carry starts in the stream.
     offset: u64,
@@ -41,6 +44,10 @@ pub(super) struct ChunkLoader {
     /// Whether to return as soon as there is a line, rather than a full chunk: for a stream that
     /// somebody writes to while it is read.
     prompt: bool,
+    line_feed: LineFeed,
+    chunk_bytes: usize,
+    /// A line that is too large and whose end has not been found.
+    too_large: Option<TooLarge>,
     ended: bool,
     /// What stopped the stream, to be told once all lines before it have been returned.
     failed: Option<io::Error>,
@@ -48,12 +55,23 @@ pub(super) struct ChunkLoader {
     retired: Vec<Bytes>,
 }
 
+/// A line that is too large, as far as it has been read.
+struct TooLarge {
+    beginning: BytesMut,
+    line_bytes: u64,
+    /// Half a line feed, where the last read ended in one.
+    half: Vec<u8>,
+}
+
 /// More buffers than these are given back to the allocator.
 const RETIRED_MAX: usize = 4;
 
 impl ChunkLoader {
     /// Reads a stream whose next byte stands at `offset`, at the start of a line.
-    pub(super) fn new(
+    ///
+    /// A stream that has nothing for now says [`io::ErrorKind::WouldBlock`]; so does
+    /// [`ChunkLoader::chunk`] then, and may be called again.
+    pub(crate) fn new(
         stream: Box<dyn Read + Send>,
         offset: u64,
         line_bytes_max: usize,
@@ -65,25 +83,37 @@ impl ChunkLoader {
             carry: Vec::new(),
             line_bytes_max,
             prompt,
+            line_feed: LineFeed::Byte,
+            chunk_bytes: if prompt { PROMPT_CHUNK_BYTES } else { CHUNK_BYTES },
+            too_large: None,
             ended: false,
             failed: None,
             retired: Vec::new(),
         }
     }
 
+    /// Says what ends a line.
+    pub(super) fn with_line_feed(mut self, line_feed: LineFeed) -> Self {
+        self.line_feed = line_feed;
+        self
+    }
+
     /// Takes back the buffer of a chunk that has been used up.
-    pub(super) fn take_back(&mut self, bytes: Bytes) {
+    pub(crate) fn take_back(&mut self, bytes: Bytes) {
         // Larger ones were for a line of unusual size, smaller ones end a stream.
-        let usual = (CHUNK_BYTES / 2..=CHUNK_BYTES).contains(&bytes.len());
+        let usual = (self.chunk_bytes / 2..=self.chunk_bytes).contains(&bytes.len());
         if usual && self.retired.len() < RETIRED_MAX {
             self.retired.push(bytes);
         }
     }
 
     /// The next lines; none at the end of the stream.
-    pub(super) fn chunk(&mut self) -> io::Result<Option<Chunk>> {
+    pub(crate) fn chunk(&mut self) -> io::Result<Option<Chunk>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
+        }
+        if let Some(line) = self.too_large.take() {
+            return self.cut_off(line);
         }
         if self.ended && self.carry.is_empty() {
             return Ok(None);
@@ -97,17 +127,22 @@ impl ChunkLoader {
         loop {
             let stopped = self.ended || self.failed.is_some();
             if stopped || self.prompt || filled == buffer.len() {
-                if let Some(line_feed) = memrchr(b'\n', &buffer[searched..filled]) {
-                    whole = searched + line_feed + 1;
+                if let Some(end) = self.line_feed.end_of_last(&buffer[..filled], searched) {
+                    whole = end;
                 }
-                searched = filled;
+                // Half a line feed may stand at the end.
+                searched = (filled + 1).saturating_sub(self.line_feed.bytes().len());
                 if stopped || whole > 0 {
                     break;
                 }
             }
             if filled == buffer.len() {
                 if filled >= self.line_bytes_max {
-                    return self.cut_off(buffer, filled);
+                    self.carry.clear();
+                    buffer.truncate(filled);
+                    let half = buffer[searched..].to_vec();
+                    let line_bytes = filled as u64;
+                    return self.cut_off(TooLarge { beginning: buffer, line_bytes, half });
                 }
                 buffer.resize(buffer.len().saturating_mul(2).min(self.line_bytes_max), 0);
             }
@@ -127,6 +162,8 @@ impl ChunkLoader {
         if whole == 0 {
             return self.failed.take().map_or(Ok(None), Err);
         }
+        // Who asks again reads again.
+        self.failed.take_if(|error| error.kind() == io::ErrorKind::WouldBlock);
         buffer.truncate(whole);
         let chunk = Chunk { offset: self.offset, bytes: buffer.freeze(), cut_off: None };
         self.offset += whole as u64;
@@ -134,38 +171,55 @@ impl ChunkLoader {
     }
 
     /// Reads to the end of a line that is too large, and keeps its beginning.
-    fn cut_off(&mut self, buffer: BytesMut, filled: usize) -> io::Result<Option<Chunk>> {
-        let mut line_bytes = filled as u64;
-        let mut rest = vec![0; CHUNK_BYTES];
-        self.carry.clear();
+    fn cut_off(&mut self, mut line: TooLarge) -> io::Result<Option<Chunk>> {
+        let mut rest = vec![0; self.chunk_bytes];
         let line_feed = loop {
-            match self.stream.read(&mut rest) {
+            // A line feed of two bytes may lie across two reads.
+            let before = line.half.len();
+            rest[..before].copy_from_slice(&line.half);
+            match self.stream.read(&mut rest[before..]) {
                 Ok(0) => {
                     self.ended = true;
                     break 0;
                 }
-                Ok(n) => match memchr(b'\n', &rest[..n]) {
-                    Some(i) => {
-                        line_bytes += i as u64;
-                        self.carry.extend_from_slice(&rest[i + 1..n]);
-                        break 1;
+                Ok(n) => {
+                    let read = &rest[..before + n];
+                    let width = self.line_feed.bytes().len();
+                    // Pairs are counted from the line's start.
+                    let odd = ((line.line_bytes - before as u64) % width as u64) as usize;
+                    match self.line_feed.end_of_first(&read[odd..]) {
+                        Some(end) => {
+                            let end = odd + end;
+                            line.line_bytes += (end - before) as u64;
+                            line.line_bytes -= width as u64;
+                            self.carry.extend_from_slice(&read[end..]);
+                            break width as u64;
+                        }
+                        None => {
+                            line.line_bytes += n as u64;
+                            line.half = read[read.len() + 1 - width..].to_vec();
+                        }
                     }
-                    None => line_bytes += n as u64,
-                },
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.too_large = Some(line);
+                    return Err(error);
+                }
                 Err(error) => return Err(error),
             }
         };
+        let line_bytes = line.line_bytes;
         let end = self.offset + line_bytes + line_feed;
         let cut_off = Some(CutOff { line_bytes, end });
-        let chunk = Chunk { offset: self.offset, bytes: buffer.freeze(), cut_off };
+        let chunk = Chunk { offset: self.offset, bytes: line.beginning.freeze(), cut_off };
         self.offset = end;
         Ok(Some(chunk))
     }
 
     /// A buffer with room for the carry and more, all of it initialized.
     fn buffer(&mut self) -> BytesMut {
-        let least = (self.carry.len() + 1).max(CHUNK_BYTES).min(
+        let least = (self.carry.len() + 1).max(self.chunk_bytes).min(
             // Never larger than a line may be, unless the carry already is.
             self.line_bytes_max.max(self.carry.len() + 1),
         );
@@ -250,6 +304,61 @@ mod tests {
         assert_eq!((cut_off.line_bytes, cut_off.end), (2 << 20, 2 + (2 << 20) + 1));
         let last = loader.chunk().unwrap().unwrap();
         assert_eq!((last.offset, &last.bytes[..]), (cut_off.end, &b"b\n"[..]));
+    }
+
+    /// A stream that has nothing for now between any two of its pieces.
+    struct Growing(Pieces, bool);
+
+    impl Read for Growing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.0.read(buffer)
+        }
+    }
+
+    /// Reads a stream that grows: the chunks, and how long the lines are that were cut off.
+    fn grown(content: &[u8], piece: usize, line_feed: LineFeed) -> (Vec<u8>, Vec<u64>) {
+        let stream = Growing(Pieces(content.to_vec(), 0, piece), false);
+        let mut loader = ChunkLoader::new(Box::new(stream), 0, 40, true).with_line_feed(line_feed);
+        let (mut together, mut cut_off) = (Vec::new(), Vec::new());
+        loop {
+            match loader.chunk() {
+                Ok(Some(chunk)) => {
+                    assert_eq!(chunk.offset, together.len() as u64);
+                    match chunk.cut_off {
+                        Some(it) => {
+                            assert_eq!(chunk.bytes, content[together.len()..][..40]);
+                            cut_off.push(it.line_bytes);
+                            together.extend_from_slice(&content[together.len()..it.end as usize]);
+                        }
+                        None => together.extend_from_slice(&chunk.bytes),
+                    }
+                }
+                Ok(None) => return (together, cut_off),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_that_has_nothing_for_now_is_gone_on_with_later() {
+        let text = format!("a\n\nsome line\n{}\nlast", "x".repeat(100));
+        let wide = |order: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            // A character one of whose bytes is that of a line feed.
+            let text = text.replace("some", "s\u{0a05}me\u{050a}");
+            text.encode_utf16().flat_map(order).collect()
+        };
+        for piece in 1..50 {
+            let found = grown(text.as_bytes(), piece, LineFeed::Byte);
+            assert_eq!(found, (text.clone().into_bytes(), vec![100]), "{piece}");
+            let low = wide(u16::to_le_bytes);
+            assert_eq!(grown(&low, piece, LineFeed::LowFirst), (low, vec![200]), "{piece}");
+            let high = wide(u16::to_be_bytes);
+            assert_eq!(grown(&high, piece, LineFeed::HighFirst), (high, vec![200]), "{piece}");
+        }
     }
 
     #[test]

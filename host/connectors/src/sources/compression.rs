@@ -25,7 +25,7 @@ const COMPRESSED_READ_BYTES: usize = 128 << 10;
 
 impl Compression {
     /// What it is for one file: never [`Compression::ByExtension`].
-    pub(super) fn of(self, path: &Path) -> Compression {
+    pub fn of(self, path: &Path) -> Compression {
         match self {
             Compression::ByExtension => match path.extension().and_then(|name| name.to_str()) {
                 Some("gz") => Compression::Gzip,
@@ -46,7 +46,7 @@ impl Compression {
     }
 
     /// The decompressed bytes of a stream.
-    pub(super) fn decode(
+    pub(crate) fn decode(
         self,
         raw: impl Read + Send + 'static,
     ) -> io::Result<Box<dyn Read + Send>> {

@@ -13,8 +13,10 @@ use std::{
 
 use async_trait::async_trait;
 use glob::{MatchOptions, Pattern};
+use memchr::memchr_iter;
 use tidegate_core::{
     Source,
+    parquet::RowFormat,
     source::{Partition, PartitionId, Reader, Replay, Resume, SourceError, SourceErrorKind},
 };
 
@@ -22,14 +24,21 @@ use super::{
     chunks::ChunkLoader,
     compression::{Compression, is_damage},
     csv::{CsvFile, CsvFormat},
-    fingerprint::{HEAD_BYTES_MAX, Head},
+    fingerprint::{self, HEAD_BYTES_MAX, Head, TAIL_BYTES_MAX},
+    follow::{Follow, Live, Located, Registry},
+    line_feed::LineFeed,
     lines::{LineLimits, LineReader, Stream, broken},
+    parquet::ParquetFile,
+    text::{TextFile, TextFormat},
     whole::WholeFileReader,
 };
 use crate::blocking::off_task;
 
+/// Files are read in pieces of this size where only their lines are counted.
+const COUNTED_READ_BYTES: usize = 128 << 10;
+
 /// What a record is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub enum Framing {
     /// A line. The line feed, and a carriage return before it, don't belong to it; a line without
     /// anything on it is none; the last one may lack its line feed. A record's position is the
@@ -41,6 +50,12 @@ pub enum Framing {
     /// A row of delimited text, as a JSON object. A record's position is the offset just behind its
     /// line feed, in the decompressed file.
     Csv(Arc<CsvFormat>),
+    /// A row of a Parquet file, as a JSON object. A record's position is the number of rows up to
+    /// it. The files are compressed within, and never as a whole.
+    Parquet(RowFormat),
+    /// A line of text that is converted, or taken apart by a pattern. A record's position is the
+    /// offset just behind its line feed, in the decompressed file as it stands.
+    Text(Arc<TextFormat>),
 }
 
 /// Which files to read, and how.
@@ -60,6 +75,9 @@ pub struct FileSourceConfig {
     pub compression: Compression,
     /// How large a record may be.
     pub limits: LineLimits,
+    /// Set where files are read while they are written: how. Without it they are read to the end
+    /// that they have when it is reached. Not for whole files.
+    pub follow: Option<Follow>,
 }
 
 impl FileSourceConfig {
@@ -75,6 +93,7 @@ impl FileSourceConfig {
             framing: Framing::default(),
             compression: Compression::default(),
             limits: LineLimits::default(),
+            follow: None,
         }
     }
 }
@@ -84,13 +103,26 @@ pub struct FileSource {
     config: Arc<FileSourceConfig>,
     /// A named file that is missing is an error at first. Later it has been read and removed.
     listed: AtomicBool,
+    /// What there is to follow, where files are followed.
+    registry: Option<Arc<Registry>>,
 }
 
 impl FileSource {
     /// A source that has touched no file yet.
     pub fn new(mut config: FileSourceConfig) -> Self {
         config.limits = config.limits.clamped();
-        FileSource { config: Arc::new(config), listed: AtomicBool::new(false) }
+        let follow = config.follow.take();
+        let registry = follow.map(|follow| Arc::new(Registry::new(config.base.clone(), follow)));
+        FileSource { config: Arc::new(config), listed: AtomicBool::new(false), registry }
+    }
+
+    /// Looks at the files that are followed. Blocks.
+    fn look(
+        config: &FileSourceConfig,
+        registry: &Registry,
+    ) -> Result<Vec<PartitionId>, SourceError> {
+        // One that is not there may come.
+        registry.look(list(config, false)?)
     }
 }
 
@@ -104,21 +136,25 @@ impl Source for FileSource {
         Replay::Exact
     }
 
+    fn ends(&self) -> bool {
+        self.registry.is_none()
+    }
+
     async fn partitions(&self) -> Result<Vec<Partition>, SourceError> {
         let config = self.config.clone();
+        let partition = |id| Partition { id, parents: Vec::new(), hash_range: None };
+        if let Some(registry) = self.registry.clone() {
+            let unfinished = off_task(true, move || Ok(Self::look(&config, &registry)))
+                .await
+                .map_err(|error| unavailable("failed to look at the files".to_owned(), error))??;
+            return Ok(unfinished.into_iter().map(partition).collect());
+        }
         let first = !self.listed.load(Ordering::Relaxed);
         let names = off_task(true, move || Ok(list(&config, first)))
             .await
             .map_err(|error| unavailable("failed to list the files".to_owned(), error))??;
         self.listed.store(true, Ordering::Relaxed);
-        Ok(names
-            .into_iter()
-            .map(|name| Partition {
-                id: PartitionId(name.into()),
-                parents: Vec::new(),
-                hash_range: None,
-            })
-            .collect())
+        Ok(names.into_iter().map(|name| partition(PartitionId(name.into()))).collect())
     }
 
     async fn open(
@@ -126,25 +162,47 @@ impl Source for FileSource {
         partition: &PartitionId,
         after: Option<&Resume>,
     ) -> Result<Box<dyn Reader>, SourceError> {
-        let file = SourceFile {
-            path: self.config.base.join(&*partition.0),
-            compression: self.config.compression,
-            limits: self.config.limits,
-        };
         let after = after.cloned();
-        let limits = self.config.limits;
-        let framing = self.config.framing.clone();
+        let (config, registry, id) =
+            (self.config.clone(), self.registry.clone(), partition.clone());
         let opened = off_task(true, move || {
-            let offset = after.as_ref().map_or(0, |resume| resume.position.offset());
-            let behind = after.as_ref().map(|resume| (offset, resume.token.as_str()));
+            let file = match registry {
+                None => {
+                    let path = config.base.join(&*id.0);
+                    SourceFile::at(path, config.compression, config.limits)
+                }
+                Some(registry) => match followed(&config, &registry, &id) {
+                    Ok(live) => SourceFile::live(live, config.limits),
+                    Err(error) => return Ok(Err(error)),
+                },
+            };
+            let (limits, framing) = (config.limits, config.framing.clone());
+            let resumed = after.as_ref().map(|it| (it.position.offset(), it.token.clone()));
+            let behind = resumed.as_ref().map(|(offset, token)| (*offset, token.as_str()));
             Ok(match framing {
                 Framing::Lines => file.open(behind).map(|opened| {
-                    Box::new(LineReader::new(file, limits, offset, opened)) as Box<dyn Reader>
+                    Box::new(LineReader::new(file, limits, resumed.clone(), opened))
+                        as Box<dyn Reader>
                 }),
                 Framing::Csv(format) => {
                     let file = CsvFile::new(file, format);
                     file.open(behind).map(|opened| {
-                        Box::new(LineReader::new(file, limits, offset, opened)) as Box<dyn Reader>
+                        Box::new(LineReader::new(file, limits, resumed.clone(), opened))
+                            as Box<dyn Reader>
+                    })
+                }
+                Framing::Text(format) => {
+                    let file = TextFile::new(file, format);
+                    file.open(behind).map(|opened| {
+                        Box::new(LineReader::new(file, limits, resumed.clone(), opened))
+                            as Box<dyn Reader>
+                    })
+                }
+                Framing::Parquet(format) => {
+                    let file = ParquetFile::new(file, format);
+                    file.open(behind).map(|opened| {
+                        Box::new(LineReader::new(file, limits, resumed.clone(), opened))
+                            as Box<dyn Reader>
                     })
                 }
                 Framing::WholeFile => WholeFileReader::open(file, after.as_ref())
@@ -155,42 +213,85 @@ impl Source for FileSource {
     }
 }
 
+/// A partition among those that are followed.
+fn followed(
+    config: &FileSourceConfig,
+    registry: &Arc<Registry>,
+    id: &PartitionId,
+) -> Result<Arc<Live>, SourceError> {
+    if !registry.has_looked() {
+        FileSource::look(config, registry)?;
+    }
+    let live = Live::new(registry.clone(), id).ok_or_else(|| {
+        let message = format!("there is no file that `{id}` stands for");
+        SourceError::plain(SourceErrorKind::Trimmed, message)
+    })?;
+    Ok(Arc::new(live))
+}
+
 /// One file and how it is read.
 pub(super) struct SourceFile {
     pub(super) path: PathBuf,
     pub(super) compression: Compression,
     pub(super) limits: LineLimits,
+    /// What ends a line.
+    pub(super) line_feed: LineFeed,
+    /// Set where it is followed; the path is then where it was first seen.
+    live: Option<Arc<Live>>,
+}
+
+impl SourceFile {
+    /// A file that is read to its end.
+    pub(super) fn at(path: PathBuf, compression: Compression, limits: LineLimits) -> Self {
+        SourceFile { path, compression, limits, line_feed: LineFeed::Byte, live: None }
+    }
+
+    fn live(live: Arc<Live>, limits: LineLimits) -> Self {
+        let file = SourceFile::at(live.home.clone(), Compression::Plain, limits);
+        SourceFile { live: Some(live), ..file }
+    }
 }
 
 impl Stream for SourceFile {
     type Loader = ChunkLoader;
 
     fn open(&self, after: Option<(u64, &str)>) -> Result<(ChunkLoader, Head), SourceError> {
-        let failed = |error| self.failed(0, error);
-        let Some((offset, token)) = after else {
-            let stream = self.compression.open(&self.path).map_err(failed)?;
-            let line_bytes_max = self.limits.payload_bytes_max;
-            return Ok((ChunkLoader::new(stream, 0, line_bytes_max, false), Head::default()));
-        };
-        let (stream, head) = if self.compression.of(&self.path) == Compression::Plain {
-            self.seek(offset, token)?
-        } else {
-            let mut stream = self.compression.open(&self.path).map_err(failed)?;
-            let head = self.recognize(&mut stream, offset, token)?;
-            let skip = (offset - head.1).saturating_sub(1);
-            let skipped = io::copy(&mut (&mut stream).take(skip), &mut io::sink());
-            if skipped.map_err(|error| self.failed(offset, error))? < skip {
-                return Err(self.shorter(offset));
-            }
-            (stream, head)
-        };
-        let stream = self.at_line_start(stream, offset, head.1)?;
-        Ok((ChunkLoader::new(stream, offset, self.limits.payload_bytes_max, false), head.0))
+        let (stream, head) = self.open_bytes(after)?;
+        let offset = after.map_or(0, |(offset, _)| offset);
+        let (line_bytes_max, prompt) = (self.limits.payload_bytes_max, self.live.is_some());
+        let loader = ChunkLoader::new(stream, offset, line_bytes_max, prompt);
+        Ok((loader.with_line_feed(self.line_feed), head))
+    }
+
+    fn version(&self) -> u64 {
+        self.live.as_ref().map_or(0, |live| live.version())
+    }
+
+    async fn changed(&self, since: u64) {
+        if let Some(live) = &self.live {
+            live.changed(since).await;
+        }
+    }
+
+    fn reached(&self, offset: u64, token: impl FnOnce() -> String) {
+        if let Some(live) = &self.live {
+            live.reached(offset, token());
+        }
+    }
+
+    fn ended(&self) {
+        if let Some(live) = &self.live {
+            live.ended();
+        }
     }
 
     fn failed(&self, offset: u64, error: io::Error) -> SourceError {
         let path = self.path.display();
         let compression = self.compression.of(&self.path);
+        let error = match error.downcast::<SourceError>() {
+            Ok(error) => return error,
+            Err(error) => error,
+        };
         match error.kind() {
             io::ErrorKind::NotFound => SourceError::new(
                 SourceErrorKind::Trimmed,
@@ -213,69 +314,138 @@ impl Stream for SourceFile {
     }
 }
 
-type Opened = (Box<dyn Read + Send>, (Head, u64));
-
 impl SourceFile {
-    /// Goes to the byte before an offset of a plain file, past a head that must be the token's.
-    fn seek(&self, offset: u64, token: &str) -> Result<Opened, SourceError> {
-        let failed = |error| self.failed(offset, error);
-        let mut file = File::open(&self.path).map_err(failed)?;
-        let head = self.recognize(&mut file, offset, token)?;
-        if file.metadata().map_err(failed)?.len() < offset {
-            return Err(self.shorter(offset));
+    /// The bytes behind an offset, and the head that lies before it.
+    fn open_bytes(
+        &self,
+        after: Option<(u64, &str)>,
+    ) -> Result<(Box<dyn Read + Send>, Head), SourceError> {
+        let failed = |error| self.failed(after.map_or(0, |it| it.0), error);
+        let Some(live) = &self.live else { return self.open_path(&self.path, after) };
+        match live.locate(after)? {
+            Located::Own(mut file) => {
+                let (head, last) = match after {
+                    Some((offset, token)) => self.seek(&mut file, offset, token)?,
+                    None => (Head::default(), Vec::new()),
+                };
+                let offset = after.map_or(0, |(offset, _)| offset);
+                let stream = live.stream(file, offset, (head.bytes(), &last)).map_err(failed)?;
+                Ok((stream, head))
+            }
+            Located::Copy(path) => {
+                let copy = SourceFile {
+                    line_feed: self.line_feed,
+                    ..SourceFile::at(path, Compression::ByExtension, self.limits)
+                };
+                copy.open_path(&copy.path, after)
+            }
+            Located::Over => Ok((Box::new(io::empty()), Head::default())),
         }
-        if offset > head.1 {
-            file.seek(SeekFrom::Start(offset - 1)).map_err(failed)?;
-        }
-        Ok((Box::new(file), head))
     }
 
-    /// Reads the head, up to an offset, and compares it with the token. Also says its length.
-    fn recognize(
+    fn open_path(
         &self,
-        stream: &mut impl Read,
+        path: &Path,
+        after: Option<(u64, &str)>,
+    ) -> Result<(Box<dyn Read + Send>, Head), SourceError> {
+        let failed = |error| self.failed(0, error);
+        let Some((offset, token)) = after else {
+            return Ok((self.compression.open(path).map_err(failed)?, Head::default()));
+        };
+        if self.compression.of(path) == Compression::Plain {
+            let mut file = File::open(path).map_err(failed)?;
+            let (head, _) = self.seek(&mut file, offset, token)?;
+            return Ok((Box::new(file), head));
+        }
+        let mut stream = self.compression.open(path).map_err(failed)?;
+        let skip = |stream: &mut Box<dyn Read + Send>, from: u64, to: u64| {
+            io::copy(&mut stream.take(to - from), &mut io::sink()).map(drop)
+        };
+        let (head, _) = self.recognize(&mut stream, offset, token, skip)?;
+        Ok((stream, head))
+    }
+
+    /// Goes to an offset of a plain file, past what must be the token's. Returns the head and the
+    /// last bytes before the offset.
+    fn seek(
+        &self,
+        file: &mut File,
         offset: u64,
         token: &str,
-    ) -> Result<(Head, u64), SourceError> {
+    ) -> Result<(Head, Vec<u8>), SourceError> {
+        self.recognize(file, offset, token, |file, _, to| file.seek(SeekFrom::Start(to)).map(drop))
+    }
+
+    /// Reads the head and what lies right before an offset, and compares them with the token. Where
+    /// a file has been read before, a line ends there.
+    fn recognize<R: Read>(
+        &self,
+        stream: &mut R,
+        offset: u64,
+        token: &str,
+        skip: impl FnOnce(&mut R, u64, u64) -> io::Result<()>,
+    ) -> Result<(Head, Vec<u8>), SourceError> {
+        let failed = |error| self.failed(offset, error);
         let length = offset.min(HEAD_BYTES_MAX as u64);
         let mut bytes = Vec::with_capacity(length as usize);
-        let read = stream.take(length).read_to_end(&mut bytes);
-        read.map_err(|error| self.failed(0, error))?;
+        stream.by_ref().take(length).read_to_end(&mut bytes).map_err(|it| self.failed(0, it))?;
         if (bytes.len() as u64) < length {
             return Err(self.shorter(offset));
         }
+        let (head_token, tail_token) = fingerprint::parts(token);
         let head = Head::of(bytes);
-        if head.token(offset) != token {
+        if head.token(offset, None) != head_token {
             return Err(self.replaced("it begins differently"));
         }
-        Ok((head, length))
-    }
-
-    /// Checks that a record ends at an offset, whose last byte has been read if it is in the head.
-    fn at_line_start(
-        &self,
-        mut stream: Box<dyn Read + Send>,
-        offset: u64,
-        head_bytes: u64,
-    ) -> Result<Box<dyn Read + Send>, SourceError> {
-        let failed = |error| self.failed(offset, error);
-        if offset <= head_bytes {
-            return Ok(stream);
+        let from = length.max(offset.saturating_sub(TAIL_BYTES_MAX as u64));
+        let mut last = head.bytes()
+            [length.min(offset.saturating_sub(TAIL_BYTES_MAX as u64)) as usize..]
+            .to_vec();
+        if offset == length {
+            return Ok((head, last));
         }
-        let mut last = [0];
-        match stream.read_exact(&mut last) {
-            Ok(()) if last == *b"\n" => return Ok(stream),
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(self.shorter(offset));
-            }
-            Err(error) => return Err(failed(error)),
+        if from > length {
+            last.clear();
+            skip(stream, length, from).map_err(failed)?;
+        }
+        let before = last.len() as u64;
+        stream.by_ref().take(offset - from).read_to_end(&mut last).map_err(failed)?;
+        if last.len() as u64 - before < offset - from {
+            return Err(self.shorter(offset));
+        }
+        let expected =
+            tail_token.is_none_or(|it| it == fingerprint::tail_text(fingerprint::tail(&last)));
+        if !expected {
+            return Err(self.replaced("something else stands where reading stopped"));
         }
         // The last line of a file may lack its line feed; then nothing may have been added to it.
-        let mut next = [0];
-        match stream.read(&mut next).map_err(failed)? {
-            0 => Ok(Box::new(io::empty())),
-            _ => Err(self.replaced("no line ends where reading stopped")),
+        if !last.ends_with(self.line_feed.bytes()) {
+            let mut next = [0];
+            if stream.read(&mut next).map_err(failed)? > 0 {
+                return Err(self.replaced("no line ends where reading stopped"));
+            }
+        }
+        Ok((head, last))
+    }
+
+    /// How many lines end before an offset.
+    pub(super) fn count_lines(&self, offset: u64) -> io::Result<u64> {
+        let (stream, _) = self.open_bytes(None).map_err(io::Error::other)?;
+        let mut stream = stream.take(offset);
+        // An even number of bytes at a time: a line feed may be a pair.
+        let mut piece = Vec::with_capacity(COUNTED_READ_BYTES);
+        let line_feed = self.line_feed.bytes();
+        let mut count = 0;
+        loop {
+            piece.clear();
+            stream.by_ref().take(COUNTED_READ_BYTES as u64).read_to_end(&mut piece)?;
+            count += match line_feed {
+                [_] => memchr_iter(b'\n', &piece).count() as u64,
+                pair => piece.chunks_exact(2).filter(|it| *it == pair).count() as u64,
+            };
+            if piece.len() < COUNTED_READ_BYTES {
+                return Ok(count);
+            }
         }
     }
 

@@ -14,11 +14,14 @@ use tokio::task::JoinHandle;
 
 use super::{
     chunks::{Chunk, ChunkLoader},
-    fingerprint::Head,
+    fingerprint::{self, Head, Tails},
 };
 
 /// About how long lines are, to make room for as many.
 const USUAL_LINE_BYTES: usize = 256;
+
+/// What some programs begin a file of UTF-8 with. It is no part of a record.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How large a record may be.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +79,26 @@ pub(super) trait Stream: Send + Sync + 'static {
     /// What kind of failure an error of a read is.
     fn failed(&self, offset: u64, error: io::Error) -> SourceError;
 
+    /// A number that changes when there may be more to read. Taken before a read; one that found
+    /// nothing waits until it has changed.
+    fn version(&self) -> u64 {
+        0
+    }
+
+    /// Waits for another version, for as long as it finds proper.
+    fn changed(&self, since: u64) -> impl Future<Output = ()> + Send {
+        let _ = since;
+        std::future::ready(())
+    }
+
+    /// Hears how far the stream has been read, and the token that belongs there.
+    fn reached(&self, offset: u64, token: impl FnOnce() -> String) {
+        let _ = (offset, token);
+    }
+
+    /// Hears that the stream has ended, and that all of it has been read.
+    fn ended(&self) {}
+
     /// Runs a call that blocks, and never ends while nobody writes to the stream.
     fn run(
         &self,
@@ -94,6 +117,7 @@ pub(super) trait Loader: Send + 'static {
     type Piece: Piece;
 
     /// The next piece; none at the end of the stream. Blocks; called by one thread at a time.
+    /// Called again after it has said that there is nothing for now: [`io::ErrorKind::WouldBlock`].
     fn load(&mut self) -> io::Result<Option<Self::Piece>>;
 
     /// Takes back the buffer of a piece that has been returned, to be used again.
@@ -106,11 +130,21 @@ pub(super) trait Piece: Send + 'static {
     /// go.
     fn read_from(&self) -> (u64, &[u8]);
 
-    /// The next records, as far as the limits go. Says whether the next one lies beyond `until`.
-    fn split(&mut self, limit: &ReadLimit, until: u64, limits: &LineLimits) -> (RecordBatch, bool);
+    /// The next records, as far as the limits go.
+    fn split(&mut self, limit: &ReadLimit, until: u64, limits: &LineLimits) -> Split;
 
     /// Its buffer.
     fn into_bytes(self) -> Bytes;
+}
+
+/// The next records of a piece.
+#[derive(Default)]
+pub(super) struct Split {
+    pub(super) batch: RecordBatch,
+    /// The tail that belongs to each record's position.
+    pub(super) tails: Vec<(u64, u64)>,
+    /// The next record lies beyond where reading was to end.
+    pub(super) beyond: bool,
 }
 
 /// Reads the records of a stream, each of which ends with a line.
@@ -119,11 +153,23 @@ pub(super) struct LineReader<S: Stream> {
     limits: LineLimits,
     /// The end of the last record that was returned.
     offset: u64,
+    /// Where reading began, with the token that it was found by.
+    resumed: Option<(u64, String)>,
     head: Head,
+    tails: Tails,
     piece: Option<<S::Loader as Loader>::Piece>,
     /// What was returned of earlier pieces, for the loader to use again.
     spent: Vec<Bytes>,
     loading: Loading<S::Loader>,
+    /// The stream's version when the last load was begun.
+    version: u64,
+}
+
+/// What came of a load.
+enum Load<S: Stream> {
+    Piece(<S::Loader as Loader>::Piece),
+    NothingForNow,
+    End,
 }
 
 enum Loading<L: Loader> {
@@ -139,28 +185,38 @@ impl<S: Stream> LineReader<S> {
     pub(super) fn new(
         stream: S,
         limits: LineLimits,
-        offset: u64,
+        resumed: Option<(u64, String)>,
         (loader, head): (S::Loader, Head),
     ) -> Self {
         LineReader {
             stream: Arc::new(stream),
             limits,
-            offset,
+            offset: resumed.as_ref().map_or(0, |it| it.0),
+            resumed,
             head,
+            tails: Tails::default(),
             piece: None,
             spent: Vec::new(),
             loading: Loading::Ready(loader),
+            version: 0,
+        }
+    }
+
+    fn token_at(&self, offset: u64) -> String {
+        match &self.resumed {
+            Some((began, token)) if *began == offset => token.clone(),
+            _ => self.head.token(offset, self.tails.get(offset)),
         }
     }
 
     /// The next piece, and sets out for the one after it.
-    async fn load(&mut self) -> Result<Option<<S::Loader as Loader>::Piece>, SourceError> {
+    async fn load(&mut self) -> Result<Load<S>, SourceError> {
         if let Loading::Closed = self.loading {
             self.loading = Loading::Ready(self.reopen().await?);
         }
         self.spent.extend(self.piece.take().map(Piece::into_bytes));
         self.start_loading();
-        let Loading::Underway(handle) = &mut self.loading else { return Ok(None) };
+        let Loading::Underway(handle) = &mut self.loading else { return Ok(Load::End) };
         let (loader, loaded) = match handle.await {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -174,11 +230,15 @@ impl<S: Stream> LineReader<S> {
                 self.start_loading();
                 let (offset, bytes) = piece.read_from();
                 self.head.extend(offset, bytes);
-                Ok(Some(piece))
+                Ok(Load::Piece(piece))
             }
             Ok(None) => {
                 self.loading = Loading::Ready(loader);
-                Ok(None)
+                Ok(Load::End)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.loading = Loading::Ready(loader);
+                Ok(Load::NothingForNow)
             }
             Err(error) => {
                 self.loading = Loading::Closed;
@@ -188,6 +248,9 @@ impl<S: Stream> LineReader<S> {
     }
 
     fn start_loading(&mut self) {
+        if matches!(self.loading, Loading::Ready(_)) {
+            self.version = self.stream.version();
+        }
         self.loading = match std::mem::replace(&mut self.loading, Loading::Closed) {
             Loading::Ready(mut loader) => {
                 let spent = std::mem::take(&mut self.spent);
@@ -204,7 +267,7 @@ impl<S: Stream> LineReader<S> {
 
     async fn reopen(&mut self) -> Result<S::Loader, SourceError> {
         let (stream, offset) = (self.stream.clone(), self.offset);
-        let token = (offset > 0).then(|| self.head.token(offset));
+        let token = (offset > 0).then(|| self.token_at(offset));
         let opened = tokio::task::spawn_blocking(move || {
             stream.open(token.as_deref().map(|token| (offset, token)))
         });
@@ -224,9 +287,11 @@ impl<S: Stream> Reader for LineReader<S> {
                 return Ok(ReadOutcome::Ended);
             }
             if let Some(piece) = &mut self.piece {
-                let (batch, beyond) = piece.split(&limit, until, &self.limits);
+                let Split { batch, tails, beyond } = piece.split(&limit, until, &self.limits);
                 if let Some(last) = batch.last_position() {
                     self.offset = last.offset();
+                    self.tails.push(tails);
+                    self.stream.reached(self.offset, || self.token_at(self.offset));
                     return Ok(ReadOutcome::Records(batch));
                 }
                 if beyond {
@@ -234,14 +299,21 @@ impl<S: Stream> Reader for LineReader<S> {
                 }
             }
             match self.load().await? {
-                Some(piece) => self.piece = Some(piece),
-                None => return Ok(ReadOutcome::Ended),
+                Load::Piece(piece) => self.piece = Some(piece),
+                Load::NothingForNow => {
+                    self.stream.changed(self.version).await;
+                    return Ok(ReadOutcome::Idle);
+                }
+                Load::End => {
+                    self.stream.ended();
+                    return Ok(ReadOutcome::Ended);
+                }
             }
         }
     }
 
     fn token(&self, position: Position) -> String {
-        self.head.token(position.offset())
+        self.token_at(position.offset())
     }
 }
 
@@ -255,7 +327,11 @@ impl Loader for ChunkLoader {
     type Piece = Lines;
 
     fn load(&mut self) -> io::Result<Option<Lines>> {
-        Ok(self.chunk()?.map(|chunk| Lines { chunk, done: 0 }))
+        Ok(self.chunk()?.map(|chunk| {
+            let marked = chunk.offset == 0 && chunk.bytes.starts_with(BYTE_ORDER_MARK);
+            let done = if marked { BYTE_ORDER_MARK.len() } else { 0 };
+            Lines { chunk, done }
+        }))
     }
 
     fn retire(&mut self, bytes: Bytes) {
@@ -272,11 +348,12 @@ impl Piece for Lines {
         self.chunk.bytes
     }
 
-    fn split(&mut self, limit: &ReadLimit, until: u64, limits: &LineLimits) -> (RecordBatch, bool) {
+    fn split(&mut self, limit: &ReadLimit, until: u64, limits: &LineLimits) -> Split {
         let chunk = &self.chunk;
         let mut batch = RecordBatch::default();
+        let mut tails = Vec::new();
         if let Some(cut_off) = chunk.cut_off {
-            if self.done == 0 && cut_off.end <= until {
+            if self.done < chunk.bytes.len() && cut_off.end <= until {
                 let kept = chunk.bytes.len().min(limits.payload_bytes_max);
                 batch.spans.push((0, kept as u32));
                 batch.positions.push(Position::from_offset(cut_off.end));
@@ -284,7 +361,7 @@ impl Piece for Lines {
                 batch.bytes = chunk.bytes.clone();
                 self.done = chunk.bytes.len();
             }
-            return (batch, cut_off.end > until);
+            return Split { batch, tails, beyond: cut_off.end > until };
         }
 
         let rest = &chunk.bytes[self.done..];
@@ -296,6 +373,7 @@ impl Piece for Lines {
         let expected = limit.records_max.min(rest.len() / USUAL_LINE_BYTES);
         batch.spans.reserve(expected);
         batch.positions.reserve(expected);
+        tails.reserve(expected);
         for line_end in memchr_iter(b'\n', rest).chain(tail) {
             let behind = (line_end + 1).min(rest.len());
             let with_return = line_end > line_start && rest[line_end - 1] == b'\r';
@@ -319,11 +397,16 @@ impl Piece for Lines {
             let kept = record_bytes.min(limits.payload_bytes_max);
             batch.defects.extend(limits.defect(row, record_bytes as u64, kept));
             batch.spans.push((record_start as u32, (record_start + kept) as u32));
-            batch.positions.push(Position::from_offset(start + behind as u64));
+            let position = start + behind as u64;
+            batch.positions.push(Position::from_offset(position));
+            // One that no chunk might hold has none.
+            if kept == record_bytes {
+                tails.push((position, fingerprint::tail(&rest[record_start..behind])));
+            }
         }
         batch.bytes = chunk.bytes.slice(self.done..self.done + line_start);
         self.done += line_start;
-        (batch, beyond)
+        Split { batch, tails, beyond }
     }
 }
 
@@ -385,7 +468,7 @@ mod tests {
         for after in 0..TEXT.len() {
             let stream = BreaksOnce { opened: AtomicUsize::new(0), after };
             let opened = stream.open(None).unwrap();
-            let mut reader = LineReader::new(stream, limits, 0, opened);
+            let mut reader = LineReader::new(stream, limits, None, opened);
             let (mut records, mut failures) = (Vec::new(), 0);
             loop {
                 match reader.read(limit).await {

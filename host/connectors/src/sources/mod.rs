@@ -1,20 +1,32 @@
-//! Where records come from: lines of files, rows of CSV, whole files, standard input.
+//! Where records come from: lines of files, rows of CSV and Parquet, whole files, standard input.
 //!
 //! A file is a partition. Its name is the path as it was asked for, relative to the source's base,
 //! so that a tree may be moved. Files are read to the end that they have when it is reached: a
-//! file should be whole when it appears (write it elsewhere, then rename it).
+//! file should be whole when it appears (write it elsewhere, then rename it). Or they are followed
+//! while they are written, and then a partition is a file whatever its name is: see `follow`.
 
-mod chunks;
+pub(crate) mod chunks;
 mod compression;
-mod csv;
+pub(crate) mod csv;
+mod encoding;
 mod files;
 mod fingerprint;
+mod follow;
+mod line_feed;
 mod lines;
+mod parquet;
+mod records;
 mod stdin;
+mod text;
 mod whole;
 
 pub use compression::Compression;
 pub use csv::{CsvColumns, CsvEmpty, CsvFormat, CsvMismatch, CsvType};
+pub use encoding::{EncodingError, TextEncoding};
 pub use files::{FileSource, FileSourceConfig, Framing};
+pub use follow::{Follow, KnownPartition, OnLost};
 pub use lines::LineLimits;
 pub use stdin::{StandardInput, StandardInputConfig};
+#[cfg(feature = "text")]
+pub use text::{LinePattern, PatternError, PatternText};
+pub use text::{TextForm, TextFormat};

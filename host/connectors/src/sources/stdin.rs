@@ -86,7 +86,7 @@ impl Source for StandardInput {
             .map_err(|error| stream.failed(0, error))?;
         let limits = self.config.limits;
         let loader = ChunkLoader::new(decoded, 0, limits.payload_bytes_max, true);
-        Ok(Box::new(LineReader::new(stream, limits, 0, (loader, Head::default()))))
+        Ok(Box::new(LineReader::new(stream, limits, None, (loader, Head::default()))))
     }
 }
 

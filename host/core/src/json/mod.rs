@@ -47,6 +47,8 @@ pub use fault::{JsonError, JsonErrorCode};
 pub use layout::{Envelope, Layout, Stamp};
 pub use project::{InvalidProjection, Located, Projection, Projector};
 pub use splice::{RowSplicer, Splicer};
+#[cfg(feature = "parquet")]
+pub(crate) use time_text::{date_has_text, timestamp_has_text};
 pub use write::{write_date, write_float64, write_string, write_timestamp};
 
 use tokens::Tokens;

@@ -159,12 +159,12 @@ fn date_of(days: i64) -> (u32, u32, u32) {
 }
 
 /// Whether a timestamp has a text form.
-pub(super) fn timestamp_has_text(micros: i64) -> bool {
+pub(crate) fn timestamp_has_text(micros: i64) -> bool {
     DAYS_WITH_TEXT.contains(&micros.div_euclid(86_400 * SECOND_MICROS))
 }
 
 /// Whether a date has a text form.
-pub(super) fn date_has_text(days: i32) -> bool {
+pub(crate) fn date_has_text(days: i32) -> bool {
     DAYS_WITH_TEXT.contains(&i64::from(days))
 }
 

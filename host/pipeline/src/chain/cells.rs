@@ -46,6 +46,15 @@ pub(crate) fn push_code(into: &mut Column, code: u32) {
     pushed(into);
 }
 
+/// Appends a float to a column of floats.
+pub(crate) fn push_float(into: &mut Column, value: f64) {
+    match &mut into.values {
+        Values::Float64(to) => to.push(value),
+        _ => return push_absent(into, Presence::OtherType as u8),
+    }
+    pushed(into);
+}
+
 /// Appends a timestamp to a column of timestamps.
 pub(crate) fn push_time(into: &mut Column, micros: i64) {
     match &mut into.values {

@@ -5,6 +5,7 @@ use tidegate_core::{
     Column, Digest, Kind, Presence, RecordBatch, Values, Write,
     description::HostValue,
     json::{Projection, Splicer, Stamp, WriteConflict, WrittenColumn},
+    lookup::Matches,
 };
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
     table::{StageOutput, Table},
 };
 use crate::{
-    plan::{Conversion, Plan, Recipe, RecipeId, Writer},
+    plan::{Conversion, Join, Plan, Recipe, RecipeId, Writer},
     process::RangeContext,
 };
 
@@ -68,8 +69,18 @@ pub(crate) struct Columns {
     /// batch's rows.
     materialized: Vec<(Projection, bool)>,
     splicers: Vec<Splicer>,
+    /// One a join.
+    joined: Vec<Joined>,
     /// Rows that could not be rendered.
     conflicts: Vec<(u32, WriteConflict)>,
+}
+
+/// The rows of a table that a batch's keys were found at.
+#[derive(Debug, Default)]
+struct Joined {
+    matches: Matches,
+    /// Whether they are of this batch's rows.
+    current: bool,
 }
 
 /// A recipe's column.
@@ -97,7 +108,9 @@ impl Columns {
         let kind = |recipe: &Recipe| match recipe {
             Recipe::Source { column } => plan.source_reads[*column].1.clone(),
             Recipe::Host { value } => value.kind(),
-            Recipe::Overlay { kind, .. } | Recipe::Materialized { kind, .. } => kind.clone(),
+            Recipe::Overlay { kind, .. }
+            | Recipe::Materialized { kind, .. }
+            | Recipe::Lookup { kind, .. } => kind.clone(),
         };
         let made = |recipe| Made { column: Column::empty(&kind(recipe)), place: Place::Nowhere };
         Columns {
@@ -109,6 +122,7 @@ impl Columns {
                 .map(|it| (it.reader.projection(), false))
                 .collect(),
             splicers: plan.materializations.iter().map(|it| it.renderer.splicer()).collect(),
+            joined: plan.joins.iter().map(|_| Joined::default()).collect(),
             conflicts: Vec::new(),
         }
     }
@@ -123,12 +137,16 @@ impl Columns {
     pub(crate) fn forget_rows(&mut self) {
         self.cells.iter_mut().for_each(|made| made.place = Place::Nowhere);
         self.materialized.iter_mut().for_each(|(_, current)| *current = false);
+        self.joined.iter_mut().for_each(|joined| joined.current = false);
     }
 
     /// Makes a column, one row for each row of the table, if it is not there yet.
     pub(crate) fn make(&mut self, recipe: RecipeId, from: Ingredients<'_>) {
         if self.cells[recipe].place != Place::Nowhere {
             return;
+        }
+        if let Recipe::Lookup { join, .. } = &from.plan.recipes[recipe] {
+            self.join(*join, from);
         }
         let mut column =
             std::mem::replace(&mut self.cells[recipe].column, Column::empty(&Kind::Boolean));
@@ -160,8 +178,43 @@ impl Columns {
                 );
                 Place::Own
             }
+            Recipe::Lookup { join, column: cell, from: kind, conversion, .. } => {
+                let table = &from.plan.joins[*join].table;
+                let matches = &self.joined[*join].matches;
+                match conversion {
+                    Conversion::Same => table.gather(*cell, matches, &mut column),
+                    conversion => {
+                        let mut cells = Column::empty(kind);
+                        table.gather(*cell, matches, &mut cells);
+                        convert_all(conversion, kind, &cells, &mut column);
+                    }
+                }
+                Place::Own
+            }
         };
         self.cells[recipe].column = column;
+    }
+
+    /// Finds the rows of a table that the batch's keys stand for, if they are not there yet.
+    fn join(&mut self, join: usize, from: Ingredients<'_>) {
+        if std::mem::replace(&mut self.joined[join].current, true) {
+            return;
+        }
+        let Join { table, key } = &from.plan.joins[join];
+        key.iter().for_each(|part| self.make(*part, from));
+        let mut matches = std::mem::take(&mut self.joined[join].matches);
+        let key: Vec<&Column> = key.iter().map(|part| self.get(*part, from.outputs)).collect();
+        table.find(&key, from.table.len(), &mut matches);
+        self.joined[join].matches = matches;
+    }
+
+    /// How many of some rows have a key that a join found, once it was made.
+    pub(crate) fn hits(&self, join: usize, rows: &[u32]) -> u64 {
+        let matches = &self.joined[join].matches;
+        match matches.misses() {
+            0 => rows.len() as u64,
+            _ => rows.iter().filter(|row| matches.is_hit(**row as usize)).count() as u64,
+        }
     }
 
     /// A column that was made.
@@ -246,14 +299,34 @@ fn overlay(base: &Column, writers: &[Writer], from: Ingredients<'_>, into: &mut 
             None => cells::push_read(into, base, from.table.source(row)),
             Some((_, _, _, Write::Null)) => cells::push_absent(into, Presence::Null as u8),
             Some((_, _, _, Write::Remove)) => cells::push_absent(into, Presence::Missing as u8),
-            Some((writer, column, slot, _)) => convert(writer, column, slot, &mut text, into),
+            Some((Writer { conversion, kind, .. }, column, slot, _)) => {
+                convert(conversion, kind, column, slot, &mut text, into);
+            }
         }
     }
 }
 
-/// Appends a written value as the kind that is read.
-fn convert(writer: &Writer, column: &Column, slot: usize, text: &mut Vec<u8>, into: &mut Column) {
-    match (&writer.conversion, &column.values, &writer.kind) {
+/// Appends the cells of a table, of a kind, as the kind that is read.
+fn convert_all(conversion: &Conversion, kind: &Kind, cells: &Column, into: &mut Column) {
+    let mut text = Vec::new();
+    for row in 0..cells.values.len() {
+        match cells.presence_of(row) {
+            0 => convert(conversion, kind, cells, row, &mut text, into),
+            presence => cells::push_absent(into, presence),
+        }
+    }
+}
+
+/// Appends a value of a kind as the kind that is read.
+fn convert(
+    conversion: &Conversion,
+    kind: &Kind,
+    column: &Column,
+    slot: usize,
+    text: &mut Vec<u8>,
+    into: &mut Column,
+) {
+    match (conversion, &column.values, kind) {
         (Conversion::Same, ..) => cells::push_value(into, column, slot),
         (Conversion::Trim, Values::Json(texts), _) => match texts.get(slot).trim_ascii() {
             b"null" => cells::push_absent(into, Presence::Null as u8),
@@ -270,6 +343,9 @@ fn convert(writer: &Writer, column: &Column, slot: usize, text: &mut Vec<u8>, in
                 Some(word) => cells::push_text(into, word.as_bytes()),
                 None => cells::push_absent(into, Presence::OutOfRange as u8),
             }
+        }
+        (Conversion::Nearest, Values::Int64(values), _) => {
+            cells::push_float(into, values[slot] as f64);
         }
         (Conversion::Render, _, kind) => {
             text.clear();

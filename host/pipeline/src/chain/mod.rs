@@ -16,6 +16,7 @@ pub(crate) mod parts;
 mod route;
 mod stage;
 pub(crate) mod table;
+mod tabulate;
 
 use std::collections::BTreeMap;
 
@@ -61,6 +62,8 @@ pub(crate) struct Chain {
     pub(crate) outcomes: Vec<RecordOutcome>,
     pinned: BTreeMap<Position, Vec<Exclusion>>,
     letter: Vec<u8>,
+    /// For each sink and column of its files, how many values became nulls.
+    nulled: Vec<Vec<u64>>,
 }
 
 impl Chain {
@@ -90,6 +93,7 @@ impl Chain {
             outcomes: Vec::new(),
             pinned,
             letter: Vec::new(),
+            nulled: tabulate::counts(plan),
         }
     }
 

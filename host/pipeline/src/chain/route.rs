@@ -6,7 +6,7 @@ use tidegate_core::{
     json::{Located, Projection, Splicer, Stamp, WriteConflict},
 };
 
-use super::{Chain, columns::Ingredients, ledger::Fate};
+use super::{Chain, columns::Ingredients, ledger::Fate, tabulate::Tables};
 use crate::{
     dead_letter::Letter,
     encode::Objects,
@@ -51,12 +51,16 @@ impl Chain {
             for column in &sink.tree.columns {
                 self.make(column.recipe, plan, context, batch);
             }
+            for column in sink.table.iter().flat_map(|table| &table.columns) {
+                self.make(column.recipe, plan, context, batch);
+            }
             self.bury_conflicts(plan, context, batch);
         }
         if let Some(recipe) = plan.record_id {
             self.make(recipe, plan, context, batch);
         }
-        let Chain { columns, table, records, outputs, router, ledger, destinations, .. } = self;
+        let Chain { columns, table, records, outputs, router, ledger, .. } = self;
+        let Chain { destinations, nulled, .. } = self;
         let from = Ingredients { plan, context, batch, records, table, outputs };
         let trees: Vec<Vec<&Column>> = plan
             .sinks
@@ -65,6 +69,7 @@ impl Chain {
                 sink.tree.columns.iter().map(|it| columns.get(it.recipe, outputs)).collect()
             })
             .collect();
+        let mut tables = Tables::new(plan, columns, outputs, nulled);
         let ids = plan.record_id.map(|recipe| &columns.get(recipe, outputs).values);
         let written = from.written(plan.stages.len());
         let Router { splicers, located: own_located } = router;
@@ -88,6 +93,21 @@ impl Chain {
                 routed = true;
                 let shares = &mut destinations[place];
                 shares.shares += 1;
+                if sink.table.is_some() {
+                    match tables.place(place, row, |row| {
+                        objects[place].leaf(&sink.tree, &trees[place], row)
+                    }) {
+                        Ok(()) => {
+                            shares.delivered += 1;
+                            ledger.note(index, Fate::Delivered);
+                        }
+                        Err(misfit) => {
+                            shares.dead_lettered += 1;
+                            ledger.dead_letter(|| misfit.letter(index, plan), index);
+                        }
+                    }
+                    continue;
+                }
                 let located = match &mut own_located[sink.layout] {
                     None => columns.projection.located(table.source(row)),
                     Some(own) => locate(plan, sink.layout, record, own),
@@ -119,7 +139,7 @@ impl Chain {
                 }
             }
         }
-        Ok(())
+        tables.append(objects)
     }
 }
 

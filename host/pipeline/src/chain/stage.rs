@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tidegate_core::{
     Column, Presence, RecordBatch,
     checkpoint::{Exclusion, StateChange},
-    description::Kind,
+    description::{Kind, Origin, Read},
     transform::{Reply, States, Verdict},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     dead_letter::{Letter, Note},
     isolate::{Caller, EXCLUSION_ATTEMPTS, Gone, POISON_ATTEMPTS, Settled},
     plan::{Plan, StagePlan},
-    process::{ProcessError, RangeContext, StageStatistics},
+    process::{LookupStatistics, ProcessError, RangeContext, StageStatistics},
     purity,
     states::{Grouping, KeyedStates, StateLoader},
 };
@@ -52,7 +52,9 @@ impl StageRun {
             compacted: description.reads.iter().map(|read| Column::empty(&read.kind)).collect(),
             statistics: StageStatistics {
                 stage: stage.name.to_string(),
+                rules: description.rules.iter().map(|rule| rule.id.clone()).collect(),
                 findings: vec![0; description.rules.len()],
+                lookups: tables(plan, stage),
                 ..StageStatistics::default()
             },
         }
@@ -101,6 +103,7 @@ impl Chain {
         if self.bury_conflicts(plan, context, batch) {
             retain_alive(&mut self.stages[index].selected, &self.table.alive);
         }
+        self.count_lookups(index, plan);
         self.reject_incomplete(index, plan, context, batch);
         let mut excluded = self.excluded(index, plan, context, batch);
 
@@ -166,6 +169,19 @@ impl Chain {
         }
     }
 
+    /// Counts which of the selected rows have a key that is in the stage's tables.
+    fn count_lookups(&mut self, index: usize, plan: &Plan) {
+        let run = &mut self.stages[index];
+        for join in &plan.stages[index].joins {
+            let hits = self.columns.hits(*join, &run.selected);
+            let name = plan.joins[*join].table.name();
+            if let Some(of_table) = run.statistics.lookups.iter_mut().find(|it| it.table == name) {
+                of_table.hits += hits;
+                of_table.misses += run.selected.len() as u64 - hits;
+            }
+        }
+    }
+
     /// Rejects selected rows that lack a required field or a part of their key.
     fn reject_incomplete(
         &mut self,
@@ -199,12 +215,7 @@ impl Chain {
             let presence = columns.get(stage.reads[*read], outputs).presence_of(*row as usize);
             let field = &stage.plugin().description.reads[*read];
             let letter = || Letter {
-                message: format!(
-                    "`{}` {}, and must be of kind {}",
-                    field.from,
-                    found(presence),
-                    field.kind
-                ),
+                message: lacking(field, presence),
                 plugin: Some(index),
                 ..Letter::new(record as u32, &stage.letter_stage(), stage.on_reject.class(), code)
             };
@@ -401,6 +412,19 @@ fn set_apart(
     }
 }
 
+/// The tables that a stage reads, with nothing counted yet.
+fn tables(plan: &Plan, stage: &StagePlan) -> Vec<LookupStatistics> {
+    let mut names: Vec<&str> = Vec::new();
+    for join in &stage.joins {
+        let name = plan.joins[*join].table.name();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let nothing = |name: &str| LookupStatistics { table: name.to_owned(), hits: 0, misses: 0 };
+    names.into_iter().map(nothing).collect()
+}
+
 /// Keeps those of the selected rows that are alive; both lists ascend.
 fn retain_alive(selected: &mut Vec<u32>, alive: &[u32]) {
     let mut alive = alive.iter().copied().peekable();
@@ -408,6 +432,18 @@ fn retain_alive(selected: &mut Vec<u32>, alive: &[u32]) {
         while alive.next_if(|alive| alive < row).is_some() {}
         alive.peek() == Some(row)
     });
+}
+
+/// Why a row has not what is required of it, for people.
+fn lacking(read: &Read, presence: u8) -> String {
+    let (from, kind) = (&read.from, &read.kind);
+    match (from, Presence::from_byte(presence)) {
+        (Origin::Lookup(lookup), Some(Presence::Missing)) => {
+            let keys: Vec<String> = lookup.keys.iter().map(|key| format!("`{key}`")).collect();
+            format!("`{from}` is missing: the table has no row for {}", keys.join(" and "))
+        }
+        _ => format!("`{from}` {}, and must be of kind {kind}", found(presence)),
+    }
 }
 
 /// What was found where a value should be, for people.

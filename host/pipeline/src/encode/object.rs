@@ -2,12 +2,17 @@
 //! closed when it is full and named after the range.
 //!
 //! Rows wait as plain bytes, and each object is compressed in one piece, by an encoder of its own,
-//! when it is closed: at most one encoder's tables are in memory, however wide the tree is.
+//! when it is closed: at most one encoder's tables are in memory, however wide the tree is. Rows of
+//! files of columns wait as columns, and are encoded a row group at a time.
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
 use hashbrown::HashTable;
-use tidegate_core::{Column, ObjectDigest, sink::Object};
+use tidegate_core::{
+    Column, ObjectDigest,
+    parquet::{self, Room},
+    sink::Object,
+};
 
 use super::{
     buffers::Buffers,
@@ -28,6 +33,8 @@ pub(crate) struct Naming {
     pub(crate) range: u64,
     pub(crate) revision: u32,
     pub(crate) compression: Compression,
+    /// The columns, where objects are files of such and no lines.
+    pub(crate) schema: Option<Arc<parquet::Schema>>,
     pub(crate) part_records_max: u64,
     pub(crate) part_bytes_max: u64,
     pub(crate) buffers: Buffers,
@@ -56,6 +63,8 @@ pub(crate) struct Leaf {
     records: u64,
     /// The open object's rows.
     rows: Rows,
+    /// The open object, where it is a file of columns.
+    table: Option<Box<parquet::Writer>>,
 }
 
 impl Objects {
@@ -104,7 +113,7 @@ impl Objects {
             return place;
         }
         let rows = Rows::default();
-        self.leaves.push(Leaf { fingerprint, directory, part: 0, records: 0, rows });
+        self.leaves.push(Leaf { fingerprint, directory, part: 0, records: 0, rows, table: None });
         let leaves = &self.leaves;
         self.by_fingerprint.insert_unique(hash, place, |leaf| {
             xxhash_rust::xxh3::xxh3_64(&leaves[*leaf].fingerprint)
@@ -133,13 +142,53 @@ impl Objects {
         Ok(())
     }
 
+    /// Appends rows of columns to a leaf, and closes its objects as they fill.
+    pub(crate) fn append_columns(
+        &mut self,
+        leaf: usize,
+        schema: &Arc<parquet::Schema>,
+        columns: &[&Column],
+        mut rows: &[u32],
+    ) -> Result<(), ProcessError> {
+        let Naming { part_records_max, part_bytes_max, .. } = self.naming;
+        while !rows.is_empty() {
+            let open = &mut self.leaves[leaf];
+            let new = || Box::new(parquet::Writer::new(Arc::clone(schema)));
+            let table = open.table.get_or_insert_with(new);
+            let held = table.held_bytes();
+            let room = Room {
+                rows: part_records_max.saturating_sub(open.records),
+                bytes: part_bytes_max.saturating_sub(table.pushed_bytes()),
+            };
+            let taken = table.push(columns, rows, room);
+            let taken = match taken {
+                Ok(taken) => taken,
+                Err(source) => return Err(ProcessError::Encode { key: self.key(leaf), source }),
+            };
+            rows = &rows[taken..];
+            open.records += taken as u64;
+            self.bytes = self.bytes - held + table.held_bytes();
+            if open.records >= part_records_max || table.pushed_bytes() >= part_bytes_max {
+                self.close(leaf)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Finishes the open object of a leaf.
     fn close(&mut self, leaf: usize) -> Result<(), ProcessError> {
-        let Leaf { directory, part, records, rows, .. } = &mut self.leaves[leaf];
-        let Naming { slug, range, revision, compression, .. } = &self.naming;
-        let extension = compression.extension();
-        let name = ObjectName { slug, range: *range, revision: *revision, part: *part, extension };
-        let key = format!("{directory}{name}");
+        let key = self.key(leaf);
+        let Leaf { rows, table, .. } = &mut self.leaves[leaf];
+        let Naming { compression, .. } = &self.naming;
+        if let Some(table) = table.take() {
+            self.bytes -= table.held_bytes();
+            let content = table.finish();
+            let content =
+                content.map_err(|source| ProcessError::Encode { key: key.clone(), source })?;
+            let digest = ObjectDigest::of(&content);
+            self.push_closed(leaf, key, Content::Bytes(content), digest);
+            return Ok(());
+        }
         self.bytes -= rows.len();
         let Naming { destination, buffers, .. } = &self.naming;
         buffers.note(*destination, rows.len());
@@ -154,12 +203,29 @@ impl Objects {
                 (Content::Bytes(compressed), digest)
             }
         };
+        self.push_closed(leaf, key, content, digest);
+        Ok(())
+    }
+
+    /// The name of a leaf's open object.
+    fn key(&self, leaf: usize) -> String {
+        let Leaf { directory, part, .. } = &self.leaves[leaf];
+        let Naming { slug, range, revision, compression, schema, .. } = &self.naming;
+        let extension = match schema {
+            Some(_) => parquet::EXTENSION,
+            None => compression.extension(),
+        };
+        let name = ObjectName { slug, range: *range, revision: *revision, part: *part, extension };
+        format!("{directory}{name}")
+    }
+
+    fn push_closed(&mut self, leaf: usize, key: String, content: Content, digest: ObjectDigest) {
+        let Leaf { records, part, .. } = &mut self.leaves[leaf];
         self.bytes += content.as_ref().len();
         let records = std::mem::take(records);
         *part += 1;
         let object = Object { key, content: self.naming.buffers.lend(content), digest };
         self.closed.push(RangeObject { destination: self.naming.destination, records, object });
-        Ok(())
     }
 
     /// How many bytes are held.
@@ -219,6 +285,7 @@ mod tests {
             range: 7,
             revision: 2,
             compression,
+            schema: None,
             part_records_max,
             part_bytes_max: 1 << 20,
             buffers: Buffers::default(),

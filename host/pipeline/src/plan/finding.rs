@@ -23,6 +23,9 @@ pub struct Finding {
     pub pointer: String,
     /// What, and what to do about it.
     pub message: String,
+    /// What was probably meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<String>,
 }
 
 /// All that a check found.
@@ -48,3 +51,21 @@ impl fmt::Display for Findings {
 }
 
 impl std::error::Error for Findings {}
+
+/// What was probably meant by a name, where one is near enough to say so; else what there is.
+pub(super) fn suggestion<'n>(
+    name: &str,
+    what: &str,
+    known: impl Iterator<Item = &'n str> + Clone,
+) -> Option<String> {
+    let nearest = known
+        .clone()
+        .map(|other| (strsim::jaro_winkler(name, other), other))
+        .filter(|(likeness, _)| *likeness >= 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let all: Vec<String> = known.map(|name| format!("`{name}`")).collect();
+    match nearest {
+        Some((_, other)) => Some(format!("did you mean `{other}`?")),
+        None => (!all.is_empty()).then(|| format!("{what}: {}", all.join(", "))),
+    }
+}

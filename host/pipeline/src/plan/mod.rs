@@ -4,6 +4,7 @@
 //! [`PlanSpec`] → [`Plan::build`] → `Plan`, with no I/O. Everything that is wrong comes back at
 //! once as [`Findings`], each with a stable code; [`Plan::describe`] says what a sound plan does.
 
+mod columns;
 mod describe;
 mod finding;
 mod resolve;
@@ -15,19 +16,24 @@ use tidegate_core::{
     Digest, Kind, Path, TransformFactory,
     description::{HostValue, Origin},
     json::{self, Envelope, Projector},
+    parquet::Schema,
     sink::Naming,
     transform::Plugin,
 };
 
-pub use describe::{PlanDescription, ReadDescription, StageDescription, WriteDescription};
+pub(crate) use columns::TablePlan;
+pub use columns::declared_columns;
+pub use describe::{
+    PlanDescription, ReadDescription, StageDescription, TableDescription, WriteDescription,
+};
 pub use finding::{Finding, Findings, Level};
 use resolve::Resolver;
 pub(crate) use resolve::{
-    Conversion, Materialization, Recipe, RecipeId, Selector, StageWrite, Writer,
+    Conversion, Join, Materialization, Recipe, RecipeId, Selector, StageWrite, Writer,
 };
 pub use spec::{
-    Breaker, Compression, DeadLetterSpec, Layout, Limits, OnPoison, OnReject, PlanSpec, Purity,
-    SinkSpec, StageSpec, StateScope, StateSpec, Unrouted,
+    Breaker, ColumnSpec, Compression, DeadLetterSpec, Format, Layout, Limits, OnMismatch, OnPoison,
+    OnReject, PlanSpec, Purity, SinkSpec, StageSpec, StateScope, StateSpec, TableSpec, Unrouted,
 };
 
 use crate::{
@@ -54,6 +60,8 @@ pub struct Plan {
     /// What it reads.
     pub(crate) source_reads: Vec<(Path, Kind)>,
     pub(crate) recipes: Vec<Recipe>,
+    /// What is looked up, once a batch each.
+    pub(crate) joins: Vec<Join>,
     pub(crate) materializations: Vec<Materialization>,
     pub(crate) filter: Option<Selector>,
     pub(crate) stages: Vec<StagePlan>,
@@ -77,6 +85,8 @@ pub(crate) struct StagePlan {
     pub(crate) reads: Vec<RecipeId>,
     /// The reads without which the host rejects a row.
     pub(crate) required: Vec<usize>,
+    /// The joins that its reads are of, each once, in the order of the reads.
+    pub(crate) joins: Vec<usize>,
     /// Where the stage's writes begin in the plan's.
     pub(crate) first_write: usize,
     /// The reads that make up the key of the states, where it keeps any.
@@ -117,12 +127,14 @@ pub(crate) struct SinkPlan {
     pub(crate) tree: TreePlan,
     /// Its place in the plan's layouts.
     pub(crate) layout: usize,
+    /// The columns of its files, where they are no lines.
+    pub(crate) table: Option<TablePlan>,
 }
 
 impl Plan {
     /// Checks a spec and makes it a plan, or says everything that is wrong with it at once.
     pub fn build(spec: PlanSpec) -> Result<Arc<Plan>, Findings> {
-        let mut resolver = Resolver::new(spec.partition_key.clone());
+        let mut resolver = Resolver::new(spec.partition_key.clone(), spec.tables.clone());
         check_names(&spec, &mut resolver);
         let filter = spec.filter.as_ref().and_then(|it| resolver.select(0, it, "/source/filter"));
         let mut stages = Vec::new();
@@ -130,6 +142,7 @@ impl Plan {
             stages.push(resolve_stage(&mut resolver, &spec, index, stage));
         }
         warn_of_reads_before_writes(&spec, &mut resolver);
+        resolver.warn_of_unread_tables();
         let mut layouts: Vec<json::Layout> = Vec::new();
         let mut sinks = Vec::new();
         for (index, sink) in spec.sinks.iter().enumerate() {
@@ -141,12 +154,18 @@ impl Plan {
             let tree = sink.tree.resolve(|origin, kind| {
                 resolver.read(behind, origin, kind, &format!("{pointer}/tree"))
             });
+            let table = match &sink.format {
+                Format::Lines => None,
+                Format::Parquet(table) => {
+                    columns::resolve(&mut resolver, &spec, table, &format!("{pointer}/format"))
+                }
+            };
             let layout = core_layout(&spec, sink);
             let layout = layouts.iter().position(|known| *known == layout).unwrap_or_else(|| {
                 layouts.push(layout);
                 layouts.len() - 1
             });
-            sinks.push(SinkPlan { when, tree, layout });
+            sinks.push(SinkPlan { when, tree, layout, table });
         }
         let names_records = layouts.iter().any(json::Layout::is_envelope);
         let record_id = names_records.then(|| {
@@ -169,6 +188,7 @@ impl Plan {
             projector,
             source_reads: resolver.source_reads,
             recipes: resolver.recipes,
+            joins: resolver.joins,
             materializations,
             filter,
             stages,
@@ -206,6 +226,12 @@ impl Plan {
         RangeProcessor::open(Arc::clone(self), context)
     }
 
+    /// The columns of a sink's files, where its objects are such.
+    pub(crate) fn schema_of(&self, sink: &str) -> Option<&Arc<Schema>> {
+        let place = self.spec.sinks.iter().position(|it| it.name == sink)?;
+        self.sinks[place].table.as_ref().map(|table| &table.schema)
+    }
+
     /// The place of the dead letters among the destinations.
     pub(crate) fn dead_letters(&self) -> usize {
         self.destinations.len() - 1
@@ -238,6 +264,13 @@ fn check_names(spec: &PlanSpec, resolver: &mut Resolver) {
             resolver.error("duplicate-name", &format!("/stages/{index}/name"), message);
         }
     }
+    let mut seen = HashSet::new();
+    for (index, table) in spec.tables.iter().enumerate() {
+        if !seen.insert(table.name()) {
+            let message = format!("there are two tables named `{}`", table.name());
+            resolver.error("duplicate-name", &format!("/tables/{index}/name"), message);
+        }
+    }
     let mut seen = HashSet::from([&spec.dead_letters.name]);
     for (index, sink) in spec.sinks.iter().enumerate() {
         if !seen.insert(&sink.name) {
@@ -257,11 +290,19 @@ fn resolve_stage(
     let Plugin { about, description, .. } = stage.factory.plugin();
     let when =
         stage.when.as_ref().and_then(|it| resolver.select(index, it, &format!("{pointer}/when")));
-    let reads = description
+    let reads: Vec<RecipeId> = description
         .reads
         .iter()
         .map(|read| resolver.read(index, &read.from, &read.kind, &pointer))
         .collect();
+    let mut joins = Vec::new();
+    for read in &reads {
+        if let Recipe::Lookup { join, .. } = &resolver.recipes[*read]
+            && !joins.contains(join)
+        {
+            joins.push(*join);
+        }
+    }
     let key = description.state.as_ref().map(|state| state.key.clone());
     let key = key.map(|key| key.into_iter().map(|read| read as usize).collect::<Vec<_>>());
     if let Some(key) = &key {
@@ -303,6 +344,7 @@ fn resolve_stage(
         when,
         reads,
         required: required.collect(),
+        joins,
         first_write,
         key,
         on_reject: stage.on_reject,
@@ -365,8 +407,19 @@ fn check_key(
 /// A field that only a later stage writes: the source may have it, or the order is wrong.
 fn warn_of_reads_before_writes(spec: &PlanSpec, resolver: &mut Resolver) {
     for (index, stage) in spec.stages.iter().enumerate() {
-        for read in &stage.factory.plugin().description.reads {
-            let Origin::Field(path) = &read.from else { continue };
+        let reads = &stage.factory.plugin().description.reads;
+        let mut paths: Vec<&Path> = Vec::new();
+        for read in reads {
+            let of_read = match &read.from {
+                Origin::Field(path) => std::slice::from_ref(path),
+                Origin::Lookup(lookup) => lookup.keys.as_slice(),
+                Origin::Host(_) => &[],
+            };
+            // Many columns are looked up by one key, and the same path is read in several kinds.
+            let new = of_read.iter().filter(|path| !paths.contains(path)).collect::<Vec<_>>();
+            paths.extend(new);
+        }
+        for path in paths {
             let touches = |write: &&StageWrite| write.path.contains(path) && !write.path.is_root();
             let mut writes = resolver.writes.iter().filter(touches);
             if writes.clone().any(|write| write.stage <= index) {
@@ -433,6 +486,9 @@ fn generation(spec: &PlanSpec) -> Digest {
         let Plugin { component, config, .. } = stage.factory.plugin();
         parts.extend_from_slice(&component.0);
         parts.extend_from_slice(&config.0);
+    }
+    for table in &spec.tables {
+        parts.extend_from_slice(&table.digest().0);
     }
     Digest::of(&parts)
 }

@@ -7,14 +7,17 @@
 //!
 //! Each distinct way to come by a column is a recipe, and is followed once a batch at most.
 
+use std::sync::Arc;
+
 use tidegate_core::{
-    Condition, Kind, Origin, Path,
+    Condition, Kind, LookupTable, Origin, Path,
     condition::Compiled,
-    description::HostValue,
+    description::{HostValue, Lookup},
     json::{self, Projector},
+    lookup,
 };
 
-use super::finding::{Finding, Findings, Level};
+use super::finding::{Finding, Findings, Level, suggestion};
 
 /// A recipe's place in the plan.
 pub(crate) type RecipeId = usize;
@@ -30,6 +33,16 @@ pub(crate) enum Recipe {
     Overlay { base: usize, kind: Kind, writers: Vec<Writer> },
     /// It is a column of a materialization.
     Materialized { materialization: usize, column: usize, kind: Kind },
+    /// It is a column of the table that a join finds rows of.
+    Lookup { join: usize, column: usize, from: Kind, kind: Kind, conversion: Conversion },
+}
+
+/// Rows of a table, found by a key: once a batch, whatever is read of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Join {
+    pub(crate) table: Arc<LookupTable>,
+    /// How to come by each part of the key.
+    pub(crate) key: Vec<RecipeId>,
 }
 
 /// A written column that an overlay takes values of.
@@ -42,8 +55,8 @@ pub(crate) struct Writer {
     pub(crate) conversion: Conversion,
 }
 
-/// From a written value to a value of the kind that is read: what projecting the written text
-/// would give.
+/// From a written value, or a table's, to a value of the kind that is read: what projecting its
+/// text would give.
 #[derive(Clone, Debug)]
 pub(crate) enum Conversion {
     /// It is the value.
@@ -54,6 +67,8 @@ pub(crate) enum Conversion {
     Codes(Vec<Option<u32>>),
     /// The entry of the dictionary.
     Words,
+    /// The float nearest to the integer.
+    Nearest,
     /// Its JSON text.
     Render,
     /// Its JSON text is projected.
@@ -91,6 +106,8 @@ pub(crate) struct StageWrite {
 /// Collects what has to be projected, built and materialized, and what is wrong.
 pub(super) struct Resolver {
     partition_key: Option<Path>,
+    tables: Vec<Arc<LookupTable>>,
+    pub(super) joins: Vec<Join>,
     pub(super) source_reads: Vec<(Path, Kind)>,
     pub(super) recipes: Vec<Recipe>,
     /// For each materialization: before which stage, and what is read of it.
@@ -101,9 +118,11 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    pub(super) fn new(partition_key: Option<Path>) -> Self {
+    pub(super) fn new(partition_key: Option<Path>, tables: Vec<Arc<LookupTable>>) -> Self {
         Resolver {
             partition_key,
+            tables,
+            joins: Vec::new(),
             source_reads: Vec::new(),
             recipes: Vec::new(),
             materialized: Vec::new(),
@@ -114,12 +133,21 @@ impl Resolver {
 
     pub(super) fn error(&mut self, code: &'static str, pointer: &str, message: String) {
         let pointer = pointer.to_owned();
-        self.findings.0.push(Finding { level: Level::Error, code, pointer, message });
+        let finding = Finding { level: Level::Error, code, pointer, message, suggestion: None };
+        self.findings.0.push(finding);
+    }
+
+    /// Says what the last finding's author probably meant.
+    fn suggest(&mut self, suggestion: Option<String>) {
+        if let Some(finding) = self.findings.0.last_mut() {
+            finding.suggestion = suggestion;
+        }
     }
 
     pub(super) fn warn(&mut self, code: &'static str, pointer: &str, message: String) {
         let pointer = pointer.to_owned();
-        self.findings.0.push(Finding { level: Level::Warning, code, pointer, message });
+        let finding = Finding { level: Level::Warning, code, pointer, message, suggestion: None };
+        self.findings.0.push(finding);
     }
 
     /// How a stage with this number (or the router, behind the last) comes by a column.
@@ -138,16 +166,92 @@ impl Resolver {
             }
             Origin::Field(path) => self.field(stage, path, kind),
             Origin::Host(value) => self.host(*value, kind, pointer),
-            Origin::Lookup(lookup) => {
-                let message = format!(
-                    "`{}.{}` is read from a table, and tables are not configured",
-                    lookup.table, lookup.column
-                );
-                self.error("tables-not-configured", pointer, message);
-                Recipe::Host { value: HostValue::Source }
-            }
+            Origin::Lookup(lookup) => match self.lookup(stage, lookup, kind, pointer) {
+                Some(recipe) => recipe,
+                // It is an error by now, and there will be no plan.
+                None => Recipe::Host { value: HostValue::Source },
+            },
         };
         self.recipe(recipe)
+    }
+
+    /// A cell of a table, or nothing and a finding that says why it can't be had.
+    fn lookup(
+        &mut self,
+        stage: usize,
+        lookup: &Lookup,
+        kind: &Kind,
+        pointer: &str,
+    ) -> Option<Recipe> {
+        let Some(table) = self.tables.iter().find(|table| table.name() == lookup.table) else {
+            let message = format!(
+                "`{}` is read from the table `{}`, which the pipeline does not have",
+                lookup.column, lookup.table
+            );
+            let known = suggestion(
+                &lookup.table,
+                "its tables are",
+                self.tables.iter().map(|table| table.name()),
+            );
+            let known = known.or_else(|| Some("name it under `tables`".to_owned()));
+            self.error("unknown-table", pointer, message);
+            self.suggest(known);
+            return None;
+        };
+        let table = Arc::clone(table);
+        let schema = table.schema();
+        let Some(column) = schema.column(&lookup.column) else {
+            let message = format!("the table `{}` has no column `{}`", lookup.table, lookup.column);
+            self.error("unknown-table-column", pointer, message);
+            let known = schema.columns().iter().map(|column| column.name.as_str());
+            self.suggest(suggestion(&lookup.column, "its columns are", known));
+            return None;
+        };
+        if lookup.keys.len() != schema.key().len() {
+            let parts: Vec<_> = schema.key().map(|part| format!("`{}`", part.name)).collect();
+            let message = format!(
+                "the key of the table `{}` is {}, and it is looked up by {} fields",
+                lookup.table,
+                parts.join(" and "),
+                lookup.keys.len()
+            );
+            self.error("lookup-key", pointer, message);
+            return None;
+        }
+        let from = schema.columns()[column].kind.clone();
+        if !lookup::is_readable_as(&from, kind) {
+            let message = format!(
+                "`{}.{}` is of kind {from}, and is read as {kind}: no value would ever fit",
+                lookup.table, lookup.column
+            );
+            self.error("lookup-kind", pointer, message);
+            return None;
+        }
+        let kinds: Vec<Kind> = schema.key().map(|part| part.kind.clone()).collect();
+        let key: Vec<RecipeId> = lookup
+            .keys
+            .iter()
+            .zip(&kinds)
+            .map(|(path, kind)| self.read(stage, &Origin::Field(path.clone()), kind, pointer))
+            .collect();
+        let same = |join: &Join| Arc::ptr_eq(&join.table, &table) && join.key == key;
+        let join = self.joins.iter().position(same).unwrap_or_else(|| {
+            self.joins.push(Join { table: Arc::clone(&table), key });
+            self.joins.len() - 1
+        });
+        let conversion = Conversion::of(&from, kind);
+        Some(Recipe::Lookup { join, column, from, kind: kind.clone(), conversion })
+    }
+
+    /// Tables that nobody reads are memory and time for nothing.
+    pub(super) fn warn_of_unread_tables(&mut self) {
+        for index in 0..self.tables.len() {
+            let table = &self.tables[index];
+            if self.joins.iter().all(|join| !Arc::ptr_eq(&join.table, table)) {
+                let message = format!("no stage reads the table `{}`", table.name());
+                self.warn("unread-table", &format!("/tables/{index}"), message);
+            }
+        }
     }
 
     fn field(&mut self, stage: usize, path: &Path, kind: &Kind) -> Recipe {
@@ -278,6 +382,10 @@ impl Recipe {
                 Recipe::Materialized { materialization: a, column: of_a, .. },
                 Recipe::Materialized { materialization: b, column: of_b, .. },
             ) => (a, of_a) == (b, of_b),
+            (
+                Recipe::Lookup { join: a, column: of_a, kind: as_a, .. },
+                Recipe::Lookup { join: b, column: of_b, kind: as_b, .. },
+            ) => (a, of_a, as_a) == (b, of_b, as_b),
             _ => false,
         }
     }
@@ -296,6 +404,7 @@ impl Conversion {
                 Conversion::Codes(written.iter().map(code).collect())
             }
             (Kind::Enumeration(_), Kind::Utf8) => Conversion::Words,
+            (Kind::Int64, Kind::Float64) => Conversion::Nearest,
             (_, Kind::Json) => Conversion::Render,
             (_, read) => {
                 let reads = [(Path::keys(["v"]), read.clone())];

@@ -2,7 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tidegate_core::{Condition, Digest, Path, TransformFactory, sink::Naming};
+use tidegate_core::{
+    Condition, Digest, Kind, LookupTable, Origin, Path, TransformFactory,
+    parquet::{Codec, RowGroupLimit},
+    sink::Naming,
+};
 
 use crate::encode::Tree;
 
@@ -22,6 +26,8 @@ pub struct PlanSpec {
     pub partition_key: Option<Path>,
     /// Records that don't meet it are filtered before the first stage.
     pub filter: Option<Condition>,
+    /// The tables that plugins may look up in. All partitions and workers share each.
+    pub tables: Vec<Arc<LookupTable>>,
     /// The plugins, in order.
     pub stages: Vec<StageSpec>,
     /// Where rows go, in order; a row goes to each sink whose condition it meets.
@@ -44,6 +50,7 @@ impl PlanSpec {
             source: source.to_owned(),
             partition_key: None,
             filter: None,
+            tables: Vec::new(),
             stages: Vec::new(),
             sinks: Vec::new(),
             dead_letters: DeadLetterSpec::new("dead-letters"),
@@ -220,10 +227,12 @@ pub struct SinkSpec {
     pub when: Option<Condition>,
     /// The directories that rows are sorted into.
     pub tree: Tree,
-    /// How new fields join the record.
+    /// How new fields join the record. Of lines only.
     pub layout: Layout,
-    /// How objects are compressed.
+    /// How objects are compressed. Of lines only.
     pub compression: Compression,
+    /// What an object is.
+    pub format: Format,
     /// An object is closed after this many rows.
     pub part_records_max: u64,
     /// An object is closed once it has this many bytes before compression.
@@ -240,10 +249,60 @@ impl SinkSpec {
             tree: Tree::default(),
             layout: Layout::Flat,
             compression: Compression::None,
+            format: Format::Lines,
             part_records_max: u64::MAX,
             part_bytes_max: 128 << 20,
         }
     }
+}
+
+/// What an object is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// JSON Lines: the records, with what stages wrote spliced in.
+    #[default]
+    Lines,
+    /// Parquet: columns of fields.
+    Parquet(TableSpec),
+}
+
+/// A file of columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSpec {
+    /// The columns, in order.
+    pub columns: Vec<ColumnSpec>,
+    /// Behind them a column for each field that a stage reads or writes and that is none of them.
+    pub declared: bool,
+    /// What becomes of a row with a value that its column can't have.
+    pub on_mismatch: OnMismatch,
+    /// How pages are compressed.
+    pub codec: Codec,
+    /// When a row group ends.
+    pub row_group: RowGroupLimit,
+}
+
+/// A column of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnSpec {
+    /// Its name; made of the field's path where this is none.
+    pub name: Option<String>,
+    /// The field.
+    pub from: Origin,
+    /// What it holds.
+    pub kind: Kind,
+    /// A row without a value is a dead letter, and the file says that there is none.
+    pub required: bool,
+}
+
+/// What becomes of a row with a value that its column can't have: a text where a number should
+/// be, a timestamp that is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnMismatch {
+    /// It is a dead letter: nothing is lost.
+    #[default]
+    DeadLetter,
+    /// The value is a null, and counted.
+    Null,
 }
 
 /// How new fields join the record.

@@ -4,6 +4,7 @@
 mod invariants;
 mod isolation;
 mod letters;
+mod lookups;
 mod model;
 
 mod plans;
@@ -11,3 +12,4 @@ mod plugins;
 mod purity;
 mod states;
 mod support;
+mod tables;

@@ -67,7 +67,7 @@ fn all_that_is_wrong_is_said_at_once() {
             of("passthrough-forbidden", "/stages/1/on_poison"),
             of("root-needs-json", "/stages/4"),
             of("root-needs-json", "/stages/4"),
-            of("tables-not-configured", "/stages/2"),
+            of("unknown-table", "/stages/2"),
             of("write-overlap", "/stages/0"),
         ]
     );

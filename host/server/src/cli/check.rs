@@ -6,14 +6,14 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::{Value, json};
 use tidegate_engine::Runtime;
-use tidegate_pipeline::plan::{PlanDescription, StageDescription};
+use tidegate_pipeline::plan::{PlanDescription, StageDescription, TableDescription};
 
 use super::{PipelineArgs, runtime_options};
 use crate::{
     chain, config,
-    finding::Finding,
+    finding::{Finding, both},
     output::{Exit, Failed, Outcome},
-    plan,
+    plan, tables,
 };
 
 /// What `check` takes.
@@ -26,7 +26,8 @@ pub(super) struct CheckArgs {
 pub(super) fn check(args: &CheckArgs) -> Result<Outcome, Failed> {
     let loaded = args.pipeline.load()?;
     let runtime = Runtime::new(runtime_options(&loaded.config)).map_err(Failed::environment)?;
-    let planned = chain::load(&loaded, &runtime).and_then(|stages| plan::build(&loaded, &stages));
+    let planned = both(chain::load(&loaded, &runtime), tables::load(&loaded))
+        .and_then(|(stages, tables)| plan::build(&loaded, &stages, tables));
     Ok(match planned {
         Err(findings) => failed(findings),
         Ok((plan, warnings)) => {
@@ -56,6 +57,9 @@ fn text(config: &config::Config, plan: &PlanDescription, warnings: usize) -> Str
     for read in &plan.projected {
         let _ = writeln!(text, "  {read}");
     }
+    for table in &plan.tables {
+        table_text(&mut text, table);
+    }
     for stage in &plan.stages {
         stage_text(&mut text, stage);
     }
@@ -78,6 +82,23 @@ fn text(config: &config::Config, plan: &PlanDescription, warnings: usize) -> Str
         }
     }
     text
+}
+
+fn table_text(text: &mut String, table: &TableDescription) {
+    let TableDescription { name, key, columns, rows, keys, bytes, digest } = table;
+    let _ = writeln!(text, "table {name} ({digest})");
+    let _ = writeln!(text, "  key     {}", listed(key));
+    let _ = writeln!(text, "  columns {}", listed(columns));
+    let of_keys = if keys == rows { String::new() } else { format!(" of {keys} keys") };
+    let _ = writeln!(text, "  holds   {}{of_keys} in {}", count(*rows, "row"), in_bytes(*bytes));
+}
+
+fn in_bytes(bytes: usize) -> String {
+    match bytes {
+        0..1024 => count(bytes, "byte"),
+        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
 }
 
 fn stage_text(text: &mut String, stage: &StageDescription) {

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use serde_json::{Value, json};
 use tidegate_connectors::store::{Redriven, StoreInspector};
@@ -89,6 +89,23 @@ pub(super) struct ShowArgs {
     payload: bool,
 }
 
+/// Calls `visit` with every letter of a pipeline. A directory that is not there is an error: it is
+/// the wrong one, or nothing ever ran.
+fn each_letter(
+    loaded: &Loaded,
+    visit: impl FnMut(Letter) -> anyhow::Result<()>,
+) -> Result<(), Failed> {
+    let directory = &loaded.config.dead_letters.directory;
+    if !directory.is_dir() {
+        return Err(Failed::environment(anyhow!(
+            "there is no directory `{}`: nothing has run with this config yet, or its dead letters \
+             lie elsewhere",
+            directory.display()
+        )));
+    }
+    block_on(letters::each(directory, visit))?.map_err(Failed::runtime)
+}
+
 /// What was redriven, where there is a store that knows.
 fn history(loaded: &Loaded) -> Result<History, Failed> {
     let directory = &loaded.config.data_dir;
@@ -119,8 +136,7 @@ pub(super) fn list(args: &ListArgs) -> Result<Outcome, Failed> {
         }
         Ok(())
     };
-    block_on(letters::each(&loaded.config.dead_letters.directory, visit))?
-        .map_err(Failed::environment)?;
+    each_letter(&loaded, visit)?;
     let text = list_text(total, &reasons, &shown);
     let data = json!({
         "total": total,
@@ -254,8 +270,7 @@ pub(super) fn named(loaded: &Loaded, id: &str) -> Result<Vec<Letter>, Failed> {
         }
         Ok(())
     };
-    block_on(letters::each(&loaded.config.dead_letters.directory, visit))?
-        .map_err(Failed::environment)?;
+    each_letter(loaded, visit)?;
     found.sort_by_key(Letter::redrives);
     Ok(found)
 }

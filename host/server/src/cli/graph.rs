@@ -13,10 +13,10 @@ use super::{PipelineArgs, check, runtime_options};
 use crate::{
     chain,
     config::Loaded,
-    finding::Finding,
+    finding::{Finding, both},
     lineage::{ConditionNode, Impact, Lineage, Notice, ReadNode, Role, Step, User, named},
     output::{Exit, Failed, Outcome},
-    plan,
+    plan, tables,
 };
 
 /// What `graph` takes.
@@ -109,8 +109,8 @@ fn lineage(loaded: &Loaded) -> Result<Result<(Lineage, Vec<Finding>), Vec<Findin
     let runtime = Runtime::new(runtime_options(&loaded.config))
         .context("failed to start the runtime of plugins")
         .map_err(Failed::environment)?;
-    Ok(chain::load(loaded, &runtime).and_then(|stages| {
-        let (_, warnings) = plan::build(loaded, &stages)?;
+    Ok(both(chain::load(loaded, &runtime), tables::load(loaded)).and_then(|(stages, tables)| {
+        let (_, warnings) = plan::build(loaded, &stages, tables)?;
         let plugins = stages.iter().map(|stage| stage.factory.plugin());
         Ok((Lineage::of(&loaded.config, plugins), warnings))
     }))
@@ -176,7 +176,7 @@ fn graph_text(lineage: &Lineage) -> String {
         if !sink.directory.is_empty() {
             let _ = writeln!(text, "  directories {}", sink.directory);
         }
-        for read in &sink.directory_reads {
+        for read in sink.directory_reads.iter().chain(&sink.column_reads) {
             read_text(&mut text, "reads ", read);
         }
     }
@@ -280,6 +280,10 @@ fn notice_text(notice: &Notice) -> String {
         (_, Role::StateKey) => format!("keeps its state by {field}"),
         (_, Role::Lookup(table)) => format!("looks {field} up in the table {table}"),
         (_, Role::Rule(id)) => format!("has the rule {id} about {field}"),
+        (_, Role::Column) if notice.used.required => {
+            format!("has a column of {field}, and records without it are dead letters")
+        }
+        (_, Role::Column) => format!("has a column of {field}"),
         (_, Role::Directory) => format!("names directories by {field}"),
     };
     what + &through_text(&notice.through)

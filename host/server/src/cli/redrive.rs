@@ -1,7 +1,6 @@
 //! `tidegate dlq redrive`: takes dead letters through the pipeline again, as it is now.
 
 use std::{
-    collections::BTreeMap,
     fmt::Write as _,
     num::NonZeroU32,
     sync::{
@@ -14,11 +13,13 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 use tidegate_connectors::store::{Redriven, SqliteStore, StoreInspector};
+use tidegate_core::checkpoint;
 use tidegate_pipeline::{Pipeline, Plan, Report, Settings, shutdown};
 
 use super::{
     PipelineArgs, block_on,
     dlq::{WantedArgs, reasons_json, reasons_text},
+    progress,
     run::{self, Signals},
 };
 use crate::{
@@ -142,21 +143,25 @@ fn execute(args: &RedriveArgs, loaded: &Loaded) -> Result<Outcome, Failed> {
             Redrive { number, resumed: false, letters, left: Some(left) }
         }
     };
+    run::say_which_sinks_may_repeat(config);
     let letters = redrive.letters.clone();
-    let ran = io.block_on(drive(args, loaded, plan, store, letters))?;
+    let (report, forced) = io.block_on(drive(args, loaded, plan, store, letters))?;
     let after = History::read(&inspector).map_err(Failed::environment)?;
-    Ok(outcome(&redrive, &after.redrive(redrive.number), &ran))
+    let outcome = outcome(&redrive, &after.redrive(redrive.number), &report, forced);
+    Ok(Outcome { text: run::beside_records(config, outcome.text), ..outcome })
 }
 
+/// Runs a redrive to its end, or to the signal that stops it. Says whether it was forced.
 async fn drive(
     args: &RedriveArgs,
     loaded: &Loaded,
     plan: Arc<Plan>,
     store: SqliteStore,
     letters: Vec<Redriven>,
-) -> Result<Report, Failed> {
+) -> Result<(Report, bool), Failed> {
     let config = &loaded.config;
     let directory = config.dead_letters.directory.clone();
+    let records = letters.iter().filter(|it| it.outcome.is_none()).count() as u64;
     let source = RedriveSource::new(&config.source.name, directory, letters, args.rate);
     let sinks = edges::sinks(config).map_err(Failed::environment)?;
     let environment = run::environment(args.clock, config.workers)?;
@@ -174,12 +179,12 @@ async fn drive(
     let forced = Arc::new(AtomicBool::new(false));
     let signals = signals.map_err(Failed::environment)?;
     let signals = tokio::spawn(signals.obey(stop, Health::default(), Arc::clone(&forced)));
+    let shown = tokio::spawn(progress::show(pipeline.progress(), Some(records)));
     let report = pipeline.run(shutdown).await;
     signals.abort();
-    if forced.load(Ordering::Relaxed) {
-        tracing::warn!("stopped at once: `dlq redrive --execute` finishes what was begun");
-    }
-    report.map_err(Failed::runtime)
+    shown.abort();
+    progress::clear();
+    Ok((report.map_err(Failed::runtime)?, forced.load(Ordering::Relaxed)))
 }
 
 fn nothing(selection: &Selection) -> Outcome {
@@ -197,12 +202,12 @@ fn dry_text(selection: &Selection, interrupted: Option<(u64, usize)>) -> String 
              it, and does nothing else"
         );
     }
-    let _ = writeln!(
-        text,
-        "{} letters of {} partitions would be redriven: `--execute` does it",
-        selection.letters.len(),
-        selection.partitions().len()
-    );
+    let letters = selection.letters.len();
+    let _ = match (letters, interrupted) {
+        (0, _) => writeln!(text, "no letter would be redriven"),
+        (_, None) => writeln!(text, "{letters} letters would be redriven: `--execute` does it"),
+        (_, Some(_)) => writeln!(text, "{letters} letters would be redriven after that"),
+    };
     text.push_str(&left_text(&selection.left));
     text
 }
@@ -222,12 +227,20 @@ fn left_text(left: &LeftAlone) -> String {
     text
 }
 
-fn outcome(redrive: &Redrive, letters: &[Redriven], report: &Report) -> Outcome {
-    let mut outcomes: BTreeMap<&str, u64> =
-        ["delivered", "dropped", "filtered", "dead_lettered"].map(|name| (name, 0)).into();
-    for it in letters.iter().filter_map(|it| it.outcome) {
-        *outcomes.entry(it.outcome.name()).or_default() += 1;
-    }
+/// The outcomes, as they are told.
+const OUTCOMES: [checkpoint::Outcome; 4] = [
+    checkpoint::Outcome::Delivered,
+    checkpoint::Outcome::Dropped,
+    checkpoint::Outcome::Filtered,
+    checkpoint::Outcome::DeadLettered,
+];
+
+fn outcome(redrive: &Redrive, letters: &[Redriven], report: &Report, forced: bool) -> Outcome {
+    let count = |outcome: checkpoint::Outcome| {
+        let of = |it: &&Redriven| it.outcome.is_some_and(|it| it.outcome == outcome);
+        (outcome.name(), letters.iter().filter(of).count())
+    };
+    let outcomes = OUTCOMES.map(count);
     let stopped: Vec<Value> = report
         .stopped()
         .map(|it| {
@@ -245,8 +258,8 @@ fn outcome(redrive: &Redrive, letters: &[Redriven], report: &Report) -> Outcome 
         "open": open,
         "stopped": stopped,
     });
-    for (name, records) in &outcomes {
-        data[*name] = (*records).into();
+    for (name, records) in outcomes {
+        data[name] = records.into();
     }
     if let Some(left) = left {
         data["left"] = json!(left);
@@ -254,8 +267,8 @@ fn outcome(redrive: &Redrive, letters: &[Redriven], report: &Report) -> Outcome 
     let mut text = String::new();
     let again = if *resumed { ", which was interrupted" } else { "" };
     let _ = writeln!(text, "redrive {number}{again}: {} letters", letters.len());
-    for (name, records) in &outcomes {
-        let name = if *name == "dead_lettered" { "dead-lettered again" } else { name };
+    for (name, records) in outcomes {
+        let name = if name == "dead_lettered" { "dead-lettered again" } else { name };
         let _ = writeln!(text, "  {name:<20} {records:>10}");
     }
     if open > 0 {
@@ -269,6 +282,6 @@ fn outcome(redrive: &Redrive, letters: &[Redriven], report: &Report) -> Outcome 
     if let Some(left) = left {
         text.push_str(&left_text(left));
     }
-    let exit = if stopped.is_empty() && open == 0 { Exit::Ok } else { Exit::Failure };
+    let exit = if stopped.is_empty() && !forced { Exit::Ok } else { Exit::Failure };
     Outcome { exit, data, text, findings: Vec::new() }
 }

@@ -26,7 +26,8 @@ use tidegate_core::{
 };
 use tidegate_engine::Runtime;
 use tidegate_pipeline::{
-    Environment, Error, Event, Pipeline, Plan, Report, StopHandle, Workers, shutdown,
+    Environment, Error, Event, Pipeline, Plan, Report, StopHandle, Workers,
+    process::LookupStatistics, shutdown,
 };
 use tokio::{
     net::TcpListener,
@@ -269,11 +270,13 @@ pub(super) async fn record_generation(
     store: &SqliteStore,
     clock: &dyn Clock,
 ) -> Result<(), Failed> {
+    let described = plan.describe();
     let generation = Generation {
         digest: plan.generation(),
         recorded_at: clock.now(),
-        contents: json!({ "pipeline": loaded.config.pipeline, "stages": plan.describe().stages })
-            .to_string(),
+        contents: json!({ "pipeline": loaded.config.pipeline, "stages": described.stages,
+                          "tables": described.tables })
+        .to_string(),
     };
     let recorded = store.record_generation(generation).await;
     recorded.context("failed to record the generation").map_err(Failed::environment)
@@ -298,6 +301,11 @@ fn say_what_is_not_exactly_once(config: &Config) {
              loses what was read and not yet committed"
         );
     }
+    say_which_sinks_may_repeat(config);
+}
+
+/// Sinks that can't be looked up after a crash.
+pub(super) fn say_which_sinks_may_repeat(config: &Config) {
     for sink in config.sinks.iter().filter(|sink| plan::naming(sink) == Naming::Unnamed) {
         tracing::warn!(
             sink = sink.name,
@@ -399,6 +407,11 @@ fn outcome(config: &Config, report: &Report, seconds: f64) -> Outcome {
         })
         .collect();
     let records_per_second = counts.read.records as f64 / seconds.max(1e-9);
+    let lookups: Vec<Value> = lookups(report)
+        .map(|(stage, it)| {
+            json!({ "stage": stage, "table": it.table, "hits": it.hits, "misses": it.misses })
+        })
+        .collect();
     let data = json!({
         "pipeline": config.pipeline,
         "read": counts.read.records,
@@ -414,6 +427,7 @@ fn outcome(config: &Config, report: &Report, seconds: f64) -> Outcome {
         "recovered_ranges": report.partitions.iter().map(|it| it.recovered).sum::<u64>(),
         "objects": report.objects,
         "object_bytes": report.object_bytes,
+        "lookups": lookups,
         "partitions": report.partitions.len(),
         "complete": report.is_complete(),
         "interrupted": report.interrupted,
@@ -421,15 +435,19 @@ fn outcome(config: &Config, report: &Report, seconds: f64) -> Outcome {
     });
     let exit = if stopped.is_empty() { Exit::Ok } else { Exit::Failure };
     let text = text(config, report, seconds, records_per_second);
-    let text = match config.sinks.iter().any(|sink| sink.stdout.is_some()) {
-        // Standard output is for the records.
+    let text = beside_records(config, text);
+    Outcome { exit, data, text, findings: Vec::new() }
+}
+
+/// What is to be printed on standard output: nothing, where that is for the records.
+pub(super) fn beside_records(config: &Config, text: String) -> String {
+    match config.sinks.iter().any(|sink| sink.stdout.is_some()) {
         true => {
             eprint!("{text}");
             String::new()
         }
         false => text,
-    };
-    Outcome { exit, data, text, findings: Vec::new() }
+    }
 }
 
 fn text(config: &Config, report: &Report, seconds: f64, rate: f64) -> String {
@@ -455,11 +473,22 @@ fn text(config: &Config, report: &Report, seconds: f64, rate: f64) -> String {
         "  {rate:.0} records/s over {seconds:.1} s, {} ranges, {} objects",
         report.ranges, report.objects
     );
+    for (stage, LookupStatistics { table, hits, misses }) in lookups(report) {
+        let _ = writeln!(text, "  stage {stage} in table {table}: {hits} hits, {misses} misses");
+    }
     for partition in report.stopped() {
         let error = partition.error.as_ref().map(|error| format!(": {}", Chain(error)));
         let _ = writeln!(text, "  stopped: {}{}", partition.partition, error.unwrap_or_default());
     }
     text
+}
+
+/// What each stage looked up in each table.
+fn lookups(report: &Report) -> impl Iterator<Item = (&str, &LookupStatistics)> {
+    report
+        .stages
+        .iter()
+        .flat_map(|stage| stage.lookups.iter().map(|of_table| (stage.stage.as_str(), of_table)))
 }
 
 /// An error and its causes.

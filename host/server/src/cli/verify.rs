@@ -10,8 +10,9 @@ use tidegate_engine::Runtime;
 use super::{PipelineArgs, block_on, runtime_options};
 use crate::{
     chain, edges,
+    finding::both,
     output::{Exit, Failed, Outcome},
-    plan,
+    plan, tables,
     verify::{self, Verdict},
 };
 
@@ -37,8 +38,8 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Outcome, Failed> {
         false => None,
         true => {
             let runtime = Runtime::new(runtime_options(config)).map_err(Failed::environment)?;
-            let plan = chain::load(&loaded, &runtime)
-                .and_then(|stages| plan::build(&loaded, &stages))
+            let plan = both(chain::load(&loaded, &runtime), tables::load(&loaded))
+                .and_then(|(stages, tables)| plan::build(&loaded, &stages, tables))
                 .map_err(Failed::invalid)?;
             Some(plan.0)
         }

@@ -9,6 +9,7 @@
 //! Each step runs only over what the ones before left whole, and gives all that it finds.
 
 mod field;
+mod format;
 mod interpolate;
 mod model;
 pub mod reference;
@@ -16,6 +17,8 @@ mod rules;
 mod shape;
 mod sink;
 mod source;
+mod table;
+mod table_rules;
 mod tests;
 mod tree;
 mod units;
@@ -26,6 +29,7 @@ use std::{
 };
 
 pub use field::FieldPath;
+pub use format::{Column, ColumnKind, Format, OnMismatch, ParquetFormat, RowGroup, TimeFormat};
 pub use interpolate::Variables;
 pub use model::{
     Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, OnReject, PluginLimits,
@@ -36,9 +40,10 @@ pub use sink::{
     Rotation, Sink, TimePart, Unrouted,
 };
 pub use source::{
-    Csv, CsvEmpty, CsvHeader, CsvMismatch, CsvType, Generator, InputCompression, Ndjson, Source,
-    Stdin, Weights, WholeFile,
+    Csv, CsvEmpty, CsvHeader, CsvMismatch, CsvType, Generator, InputCompression, LocalTimes,
+    Ndjson, NotFinite, Nulls, OnLost, Parquet, Source, Stdin, Text, Weights, WholeFile,
 };
+pub use table::{OnDuplicate, Table, TableCsv, TableFormat, TableKind};
 pub use tests::{
     Expected, ExpectedLetter, ExpectedVerdict, LoadedTests, TestCase, TestFile, load_tests,
 };
@@ -252,6 +257,7 @@ fn resolve_paths(config: &mut Config, base: &Path) {
     let resolve = |path: &mut PathBuf| *path = base.join(&*path);
     resolve(&mut config.data_dir);
     resolve(&mut config.dead_letters.directory);
+    config.tables.iter_mut().for_each(|table| resolve(&mut table.path));
     for stage in &mut config.stages {
         resolve(&mut stage.plugin);
         stage.config_file.iter_mut().for_each(resolve);

@@ -9,6 +9,7 @@ use tidegate_core::{Condition, description::Capability};
 use super::{
     sink::{DeadLetters, Sink, Unrouted},
     source::Source,
+    table::Table,
     units::{ByteSize, TimeSpan},
 };
 
@@ -33,6 +34,9 @@ pub struct Config {
     /// Which records are taken at all; the others count as filtered.
     #[serde(default)]
     pub filter: Option<Condition>,
+    /// The tables that plugins look up in.
+    #[serde(default)]
+    pub tables: Vec<Table>,
     /// The chain of plugins, in order.
     #[serde(default)]
     pub stages: Vec<Stage>,

@@ -3,20 +3,26 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_connectors::sources::{PatternError, TextEncoding};
 use tidegate_pipeline::encode::Tree;
 
 use super::{
+    format::{Column, ColumnKind, Format, RowGroup},
     model::Config,
-    sink::{Compression, Level, Sink},
-    source::{Csv, CsvHeader, Source},
+    sink::{Compression, Layout, Level, Sink},
+    source::{Csv, CsvHeader, InputCompression, Source, Text},
     tree::{Node, step},
 };
-use crate::finding::{Finding, SourceFile};
+use crate::{
+    edges,
+    finding::{Finding, SourceFile},
+};
 
 /// Checks a config and gives all findings. `node` is the tree that it was read from.
 pub(super) fn check(config: &Config, node: &Node, file: &SourceFile) -> Vec<Finding> {
     let mut rules = Rules { node, file, findings: Vec::new() };
     rules.source(&config.source);
+    rules.tables(&config.tables);
     rules.names("/stages", config.stages.iter().map(|stage| stage.name.as_str()));
     for (i, stage) in config.stages.iter().enumerate() {
         let pointer = step("/stages", i);
@@ -34,6 +40,7 @@ pub(super) fn check(config: &Config, node: &Node, file: &SourceFile) -> Vec<Find
     }
     let dead = &config.dead_letters;
     rules.level(dead.compression, dead.compression_level, "/dead_letters/compression_level");
+    rules.of_lines(dead.compression, "/dead_letters/compression");
     rules.directories(config);
     if config.retry.delay_first > config.retry.delay_max {
         rules.find("out-of-range", "/retry/delay_first", "it is longer than `delay_max`");
@@ -50,20 +57,20 @@ pub(super) fn check(config: &Config, node: &Node, file: &SourceFile) -> Vec<Find
     rules.findings
 }
 
-struct Rules<'a> {
+pub(super) struct Rules<'a> {
     node: &'a Node,
     file: &'a SourceFile,
-    findings: Vec<Finding>,
+    pub(super) findings: Vec<Finding>,
 }
 
 impl Rules<'_> {
-    fn find(&mut self, code: &'static str, pointer: &str, message: impl Into<String>) {
+    pub(super) fn find(&mut self, code: &'static str, pointer: &str, message: impl Into<String>) {
         let place = self.node.place_of(pointer);
         self.findings.push(Finding::error(code, self.file, place, pointer, message));
     }
 
     /// Names are directories, metric labels and keys of stored state.
-    fn names<'n>(&mut self, list: &str, names: impl Iterator<Item = &'n str>) {
+    pub(super) fn names<'n>(&mut self, list: &str, names: impl Iterator<Item = &'n str>) {
         let mut seen = BTreeMap::new();
         for (i, name) in names.enumerate() {
             let pointer = step(&step(list, i), "name");
@@ -94,6 +101,8 @@ impl Rules<'_> {
             &[
                 ("ndjson", source.ndjson.is_some()),
                 ("csv", source.csv.is_some()),
+                ("parquet", source.parquet.is_some()),
+                ("text", source.text.is_some()),
                 ("whole_file", source.whole_file.is_some()),
                 ("stdin", source.stdin.is_some()),
                 ("generator", source.generator.is_some()),
@@ -102,6 +111,8 @@ impl Rules<'_> {
         let files = [
             ("/source/ndjson/paths", source.ndjson.as_ref().map(|it| &it.paths)),
             ("/source/csv/paths", source.csv.as_ref().map(|it| &it.paths)),
+            ("/source/parquet/paths", source.parquet.as_ref().map(|it| &it.paths)),
+            ("/source/text/paths", source.text.as_ref().map(|it| &it.paths)),
             ("/source/whole_file/paths", source.whole_file.as_ref().map(|it| &it.paths)),
         ];
         for (pointer, paths) in files {
@@ -109,8 +120,16 @@ impl Rules<'_> {
                 self.find("empty", pointer, "a source of files has at least one path");
             }
         }
+        if let Some(ndjson) = &source.ndjson {
+            self.encoding("/source/ndjson", ndjson.encoding.as_deref());
+            self.follow("/source/ndjson", ndjson.follow, ndjson.compression);
+        }
         if let Some(csv) = &source.csv {
             self.csv(csv);
+            self.follow("/source/csv", csv.follow, csv.compression);
+        }
+        if let Some(text) = &source.text {
+            self.text(text);
         }
         if let Some(generator) = &source.generator {
             if generator.start.parse::<jiff::Timestamp>().is_err() {
@@ -124,6 +143,45 @@ impl Rules<'_> {
                 let message = "at least one event type needs a weight above 0";
                 self.find("out-of-range", "/source/generator/weights", message);
             }
+        }
+    }
+
+    fn encoding(&mut self, pointer: &str, encoding: Option<&str>) {
+        if let Some(Err(error)) = encoding.map(TextEncoding::named) {
+            self.find("invalid-value", &step(pointer, "encoding"), error.to_string());
+        }
+    }
+
+    fn follow(&mut self, pointer: &str, follow: bool, compression: InputCompression) {
+        if follow && matches!(compression, InputCompression::Gzip | InputCompression::Zstd) {
+            let message = "a compressed file is whole when it appears, and can't be followed: \
+                           leave `follow` or `compression` out";
+            self.find("one-of", &step(pointer, "follow"), message);
+        }
+    }
+
+    fn text(&mut self, text: &Text) {
+        self.encoding("/source/text", text.encoding.as_deref());
+        self.follow("/source/text", text.follow, text.compression);
+        let given = [("regex", text.regex.is_some()), ("grok", text.grok.is_some())];
+        self.exactly_one("/source/text", &given);
+        if text.grok.is_none() && !text.patterns.is_empty() {
+            let message = "they are for `grok`, and there is none";
+            self.find("one-of", "/source/text/patterns", message);
+        }
+        if let Some(Err(error)) = edges::line_pattern(text) {
+            let key = match &error {
+                PatternError::UnknownField { name, .. } => step("/source/text/types", name),
+                _ if text.grok.is_some() => "/source/text/grok".to_owned(),
+                _ => "/source/text/regex".to_owned(),
+            };
+            let code = match &error {
+                PatternError::UnknownField { .. } | PatternError::UnknownPattern { .. } => {
+                    "unknown-name"
+                }
+                _ => "invalid-value",
+            };
+            self.find(code, &key, error.to_string());
         }
     }
 
@@ -183,6 +241,25 @@ impl Rules<'_> {
             ],
         );
         self.level(sink.compression, sink.compression_level, &step(pointer, "compression_level"));
+        match &sink.format {
+            Format::Jsonl => self.of_lines(sink.compression, &step(pointer, "compression")),
+            Format::Parquet(parquet) => {
+                let pointer = &format!("{pointer}/format/parquet");
+                self.columns(&parquet.columns, pointer);
+                let bytes = parquet.row_group.bytes.0;
+                if !(1..=RowGroup::BYTES_MAX).contains(&bytes) {
+                    let message = "a row group has from 1 byte to 1 GiB";
+                    self.find("out-of-range", &format!("{pointer}/row_group/bytes"), message);
+                }
+                if sink.stdout.is_some() {
+                    self.find("one-of", pointer, "standard output takes lines, and no files");
+                }
+                if sink.layout != Layout::Flat {
+                    let message = "columns are fields, wherever `layout` would put them";
+                    self.find("one-of", pointer, message);
+                }
+            }
+        }
         let tree = sink.directory.iter().flat_map(|directory| &directory.tree).enumerate();
         for (i, level) in tree {
             self.tree_level(level, &format!("{pointer}/directory/tree/{i}"));
@@ -190,6 +267,43 @@ impl Rules<'_> {
         if sink.name == crate::DEAD_LETTERS {
             let message = format!("`{}` is the name of the dead letters", sink.name);
             self.find("duplicate-name", &step(pointer, "name"), message);
+        }
+    }
+
+    fn columns(&mut self, columns: &[Column], pointer: &str) {
+        for (i, column) in columns.iter().enumerate() {
+            let pointer = format!("{pointer}/columns/{i}");
+            let field = &column.field;
+            if column.from().is_none() {
+                let message = format!("`{field}` is not a field: a path such as `merchant.id`");
+                self.find("invalid-value", &step(&pointer, "field"), message);
+            } else if column.kind().is_none() {
+                let message = "a column of a field says of which `kind` it is";
+                self.find("missing-key", &pointer, message);
+            }
+            if column.name.as_ref().is_some_and(String::is_empty) {
+                self.find("invalid-name", &step(&pointer, "name"), "a column has a name");
+            }
+            match (column.kind == Some(ColumnKind::Enumeration), column.values.is_empty()) {
+                (true, true) => {
+                    self.find("missing-key", &pointer, "an enumeration says its `values`");
+                }
+                (false, false) => {
+                    let message = "only an enumeration has values";
+                    self.find("one-of", &step(&pointer, "values"), message);
+                }
+                _ => {}
+            }
+            if column.time_format.is_some() && column.kind != Some(ColumnKind::Timestamp) {
+                let message = "only a timestamp has one";
+                self.find("one-of", &step(&pointer, "time_format"), message);
+            }
+        }
+    }
+
+    fn of_lines(&mut self, compression: Compression, pointer: &str) {
+        if compression == Compression::Snappy {
+            self.find("one-of", pointer, "lines are compressed with gzip or zstd");
         }
     }
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::Condition;
 
-use super::units::ByteSize;
+use super::{format::Format, units::ByteSize};
 
 /// Where records go: exactly one of `directory`, `stdout` and `blackhole`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -29,10 +29,13 @@ pub struct Sink {
     /// Nowhere: for measuring.
     #[serde(default)]
     pub blackhole: Option<Nothing>,
-    /// How new fields join the record.
+    /// What its objects are.
+    #[serde(default)]
+    pub format: Format,
+    /// How new fields join the record, in JSON Lines.
     #[serde(default)]
     pub layout: Layout,
-    /// How objects are compressed.
+    /// How objects are compressed; of Parquet, the pages in them.
     #[serde(default)]
     pub compression: Compression,
     /// How hard it tries: 1, fast, to 9 for gzip and 19 for zstd, small. 6 and 3 where this is
@@ -150,13 +153,15 @@ pub enum Compression {
     Gzip,
     /// `.jsonl.zst`
     Zstd,
+    /// Only within Parquet: fast, and read by everything.
+    Snappy,
 }
 
 impl Compression {
     /// The levels that there are, and the one where nothing is said: the library's own.
     pub(crate) fn levels(self) -> Option<(std::ops::RangeInclusive<u32>, u32)> {
         match self {
-            Compression::None => None,
+            Compression::None | Compression::Snappy => None,
             Compression::Gzip => Some((1..=9, 6)),
             Compression::Zstd => Some((1..=19, 3)),
         }

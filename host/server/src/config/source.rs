@@ -11,7 +11,8 @@ use super::{
     units::{ByteSize, TimeSpan},
 };
 
-/// Where records come from: exactly one of `ndjson`, `csv`, `whole_file`, `stdin` and `generator`.
+/// Where records come from: exactly one of `ndjson`, `csv`, `parquet`, `text`, `whole_file`, `stdin` and
+/// `generator`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Source {
@@ -21,6 +22,10 @@ pub struct Source {
     pub ndjson: Option<Ndjson>,
     /// Rows of CSV out of files.
     pub csv: Option<Csv>,
+    /// Rows of Parquet out of files.
+    pub parquet: Option<Parquet>,
+    /// Lines of text out of files, taken apart by a pattern.
+    pub text: Option<Text>,
     /// One record a file.
     pub whole_file: Option<WholeFile>,
     /// JSON Lines from standard input. It can't be read twice: each record is delivered at most
@@ -38,6 +43,8 @@ impl Default for Source {
             name: "source".to_owned(),
             ndjson: None,
             csv: None,
+            parquet: None,
+            text: None,
             whole_file: None,
             stdin: None,
             generator: None,
@@ -62,7 +69,21 @@ pub enum InputCompression {
     Zstd,
 }
 
-/// JSON Lines out of files. Each file is a partition, read from its start to its end.
+/// What becomes of a followed file of which something is lost: it is gone, or was truncated, before
+/// it was read to its end, and nothing in its directory is that file or a copy of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnLost {
+    /// Its partition stops with an error that says how far it was read, until the file is put back
+    /// under any name. The other files go on.
+    #[default]
+    Stop,
+    /// Its partition is finished where it stands, and the log says so as an error.
+    Finish,
+}
+
+/// JSON Lines out of files. Each file is a partition, read from its start to its end. A byte order
+/// mark is skipped.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ndjson {
@@ -70,16 +91,27 @@ pub struct Ndjson {
     pub paths: Vec<String>,
     /// How they are compressed.
     pub compression: InputCompression,
+    /// The character set that the lines are in, by the names of the Encoding Standard: `utf-8`,
+    /// `utf-16le`, `windows-1252`, `shift_jis`, … Each line is converted; one that is not of the
+    /// character set is a dead letter, `invalid-encoding`. Nothing is guessed and nothing replaced.
+    pub encoding: Option<String>,
+    /// Whether files are read while they are written: new lines as they come, new files as they
+    /// appear, rotated ones to their end, until the pipeline is told to stop. Otherwise a file is
+    /// read to the end that it has. Files are then known by what they are and not by their names;
+    /// `docs/formats.md` says what happens at each event.
+    pub follow: bool,
+    /// What becomes of a followed file of which something is lost.
+    pub on_lost: OnLost,
     /// The field that records of one file have in common or are ordered by. State that is kept by
     /// this field is whole: no two files hold records of the same key.
     pub partition_key: Option<FieldPath>,
 }
 
-/// Rows of CSV out of files, or of other delimited text. Each row is a record: a JSON object with the
-/// columns as members, in order. Each file is a partition, read from its start to its end. A byte
-/// order mark and empty lines are skipped. A bad row is a dead letter, as it stands in the file, and
-/// names its line: `csv-field-count`, `csv-broken-quote`, `csv-invalid-utf8`, `csv-wrong-type`. A
-/// header that is bad stops the file.
+/// Rows of CSV out of files, or of other delimited text. Each row is a record: a JSON object with
+/// the columns as members, in order. Each file is a partition, read from its start to its end. A
+/// byte order mark and empty lines are skipped. A bad row is a dead letter, as it stands in the
+/// file, and names its line: `csv-field-count`, `csv-broken-quote`, `csv-invalid-utf8`,
+/// `csv-wrong-type`. A header that is bad stops the file.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Csv {
@@ -87,6 +119,13 @@ pub struct Csv {
     pub paths: Vec<String>,
     /// How they are compressed.
     pub compression: InputCompression,
+    /// Whether files are read while they are written: new lines as they come, new files as they
+    /// appear, rotated ones to their end, until the pipeline is told to stop. Otherwise a file is
+    /// read to the end that it has. Files are then known by what they are and not by their names;
+    /// `docs/formats.md` says what happens at each event.
+    pub follow: bool,
+    /// What becomes of a followed file of which something is lost.
+    pub on_lost: OnLost,
     /// What the first row of a file is.
     pub header: CsvHeader,
     /// The columns' names, in order, where the header does not give them.
@@ -102,9 +141,9 @@ pub struct Csv {
     pub trim: bool,
     /// What stands between two fields: one ASCII character, such as `;` or `"\t"`.
     pub delimiter: String,
-    /// What stands around a field with a delimiter or a line break in it: one ASCII character, which
-    /// is doubled where it is meant. It counts only at the start of a field. An empty text: nothing
-    /// is quoted. A quote that is not closed within `record_bytes_max` costs its line.
+    /// What stands around a field with a delimiter or a line break in it: one ASCII character,
+    /// which is doubled where it is meant. It counts only at the start of a field. An empty text:
+    /// nothing is quoted. A quote that is not closed within `record_bytes_max` costs its line.
     pub quote: String,
     /// The field that records of one file have in common or are ordered by. State that is kept by
     /// this field is whole: no two files hold records of the same key.
@@ -116,6 +155,8 @@ impl Default for Csv {
         Csv {
             paths: Vec::new(),
             compression: InputCompression::default(),
+            follow: false,
+            on_lost: OnLost::default(),
             header: CsvHeader::default(),
             columns: Vec::new(),
             types: BTreeMap::new(),
@@ -143,7 +184,7 @@ impl Csv {
 }
 
 /// One ASCII character that ends no line.
-fn single(text: &str) -> Option<u8> {
+pub(super) fn single(text: &str) -> Option<u8> {
     match text.as_bytes() {
         [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0) => Some(*byte),
         _ => None,
@@ -163,7 +204,7 @@ pub enum CsvHeader {
     Absent,
 }
 
-/// What a column holds.
+/// What a column or a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CsvType {
@@ -177,11 +218,11 @@ pub enum CsvType {
     Boolean,
 }
 
-/// What becomes of a value that is not of its column's type.
+/// What becomes of a value that is not of its column's or field's type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CsvMismatch {
-    /// Its row is a dead letter.
+    /// Its row or line is a dead letter.
     #[default]
     Reject,
     /// It is left as text.
@@ -199,6 +240,101 @@ pub enum CsvEmpty {
     Null,
     /// Text of no characters. It is no integer, number or boolean.
     Text,
+}
+
+/// Rows of Parquet out of files. Each row is a record: a JSON object with the columns as members, in
+/// order; groups are objects, lists arrays, and a map is an object where its keys are texts. Each
+/// file is a partition, read from its start to its end. A row with a value that JSON has no place
+/// for is a dead letter that names the column: `parquet-not-finite`, `parquet-invalid-utf8`,
+/// `parquet-invalid-json`, `parquet-out-of-range`. A broken file stops its partition.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Parquet {
+    /// Files, or patterns such as `input/**/*.parquet`, relative to this file.
+    pub paths: Vec<String>,
+    /// What becomes of a null in an object. In a list it is kept.
+    pub nulls: Nulls,
+    /// What becomes of a float that is not finite.
+    pub not_finite: NotFinite,
+    /// What a timestamp without a time zone is.
+    pub local_times: LocalTimes,
+    /// The field that records of one file have in common or are ordered by. State that is kept by
+    /// this field is whole: no two files hold records of the same key.
+    pub partition_key: Option<FieldPath>,
+}
+
+/// Lines of text out of files. A pattern takes each line apart: a record is a JSON object with what
+/// was found as members, in the order of their names. What the pattern did not need is no member.
+/// Each file is a partition, read from its start to its end. Empty lines are skipped. A bad line is
+/// a dead letter, as it stands in the file, and names its line: `text-no-match`, `text-wrong-type`,
+/// `invalid-encoding`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Text {
+    /// Files, or patterns such as `logs/*.log`, relative to this file.
+    pub paths: Vec<String>,
+    /// How they are compressed.
+    pub compression: InputCompression,
+    /// The character set that the lines are in, by the names of the Encoding Standard: `utf-8`,
+    /// `utf-16le`, `windows-1252`, `shift_jis`, … Each line is converted; one that is not of the
+    /// character set is a dead letter, `invalid-encoding`. Nothing is guessed and nothing replaced.
+    pub encoding: Option<String>,
+    /// Whether files are read while they are written: new lines as they come, new files as they
+    /// appear, rotated ones to their end, until the pipeline is told to stop. Otherwise a file is
+    /// read to the end that it has. Files are then known by what they are and not by their names;
+    /// `docs/formats.md` says what happens at each event.
+    pub follow: bool,
+    /// What becomes of a followed file of which something is lost.
+    pub on_lost: OnLost,
+    /// A regular expression with named groups, as in `(?<level>\w+) (?<message>.*)`, in the syntax
+    /// of Rust's `regex`. The whole line has to match. One of `regex` and `grok` is given.
+    pub regex: Option<String>,
+    /// A grok pattern, as in `%{COMBINEDAPACHELOG}` or `%{WORD:level} %{GREEDYDATA:message}`. The
+    /// whole line has to match. What has no name of a field is not kept. A type may stand behind
+    /// it: `%{NUMBER:bytes:int}`. `docs/formats.md` says which patterns there are.
+    pub grok: Option<String>,
+    /// Grok patterns by name, to be used in `grok` and in each other.
+    pub patterns: BTreeMap<String, String>,
+    /// What fields hold, by name; all others hold text. Each field must be there.
+    pub types: BTreeMap<String, CsvType>,
+    /// What becomes of a value that is not of its field's type.
+    pub wrong_type: CsvMismatch,
+    /// The field that records of one file have in common or are ordered by. State that is kept by
+    /// this field is whole: no two files hold records of the same key.
+    pub partition_key: Option<FieldPath>,
+}
+
+/// What becomes of a null in an object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Nulls {
+    /// It is a null.
+    #[default]
+    Keep,
+    /// It is no member.
+    Omit,
+}
+
+/// What becomes of a float that is not finite, which JSON has no text for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NotFinite {
+    /// Its row is a dead letter.
+    #[default]
+    Reject,
+    /// It is a null.
+    AsNull,
+}
+
+/// What a timestamp without a time zone is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LocalTimes {
+    /// A text without a zone, which is no timestamp by RFC 3339.
+    #[default]
+    AsWritten,
+    /// A timestamp in UTC.
+    AsUtc,
 }
 
 /// One record a file: each file is a partition with one record.
@@ -305,6 +441,37 @@ impl Source {
         let generator = self.generator.as_ref();
         let generated = generator.map(|_| FieldPath(tidegate_core::Path::keys([PARTITION_KEY])));
         let csv = self.csv.as_ref().and_then(|it| it.partition_key.clone());
-        ndjson.or(csv).or(stdin).or(generated)
+        let parquet = self.parquet.as_ref().and_then(|it| it.partition_key.clone());
+        let text = self.text.as_ref().and_then(|it| it.partition_key.clone());
+        ndjson.or(csv).or(parquet).or(text).or(stdin).or(generated)
+    }
+
+    /// How files are followed, where they are.
+    pub(crate) fn follows(&self) -> Option<OnLost> {
+        let ndjson = self.ndjson.as_ref().filter(|it| it.follow).map(|it| it.on_lost);
+        let csv = self.csv.as_ref().filter(|it| it.follow).map(|it| it.on_lost);
+        let text = self.text.as_ref().filter(|it| it.follow).map(|it| it.on_lost);
+        ndjson.or(csv).or(text)
+    }
+
+    /// What decides what a record is made of, in a form that can be hashed; none where a record is
+    /// what lies in the file.
+    pub(crate) fn decoding(&self) -> Option<serde_json::Value> {
+        let ndjson = self.ndjson.as_ref().and_then(|it| it.encoding.as_ref());
+        if let Some(encoding) = ndjson {
+            return Some(serde_json::json!({ "encoding": encoding }));
+        }
+        if let Some(it) = &self.csv {
+            return Some(serde_json::json!({
+                "header": it.header, "columns": it.columns, "types": it.types,
+                "wrong_type": it.wrong_type, "empty": it.empty, "trim": it.trim,
+                "delimiter": it.delimiter, "quote": it.quote,
+            }));
+        }
+        let it = self.text.as_ref()?;
+        Some(serde_json::json!({
+            "encoding": it.encoding, "regex": it.regex, "grok": it.grok, "patterns": it.patterns,
+            "types": it.types, "wrong_type": it.wrong_type,
+        }))
     }
 }

@@ -147,7 +147,8 @@ impl LoadedTests {
         let finding = self.finding("unknown-name", pointer, message);
         match nearest(name, known.iter().copied()) {
             Some(near) => finding.suggest(format!("did you mean `{near}`?")),
-            None => finding,
+            None if known.is_empty() => finding,
+            None => finding.suggest(format!("known here: `{}`", known.join("`, `"))),
         }
     }
 

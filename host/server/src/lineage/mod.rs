@@ -16,8 +16,9 @@ use tidegate_core::{
 };
 
 pub use impact::{Change, Impact, Notice, Step};
+use tidegate_pipeline::plan::declared_columns;
 
-use crate::config::{Config, Layout, Sink, TreeLevel};
+use crate::config::{Config, Format, Layout, Sink, TreeLevel};
 
 /// A pipeline, and who reads and writes what in it.
 #[derive(Clone, Debug, Serialize)]
@@ -147,6 +148,9 @@ pub struct SinkNode {
     pub directory: String,
     /// What the template reads.
     pub directory_reads: Vec<ReadNode>,
+    /// What the columns of its files read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub column_reads: Vec<ReadNode>,
 }
 
 /// A field and all who name it, or something above or below it.
@@ -193,6 +197,8 @@ pub enum Role {
     Rule(String),
     /// A directory's name is made of it.
     Directory,
+    /// A column of a file is made of it.
+    Column,
 }
 
 /// One use of a field.
@@ -217,13 +223,14 @@ pub struct Use {
 impl Lineage {
     /// Writes down what a config and its plugins, one a stage, say.
     pub fn of<'p>(config: &Config, plugins: impl IntoIterator<Item = &'p Plugin>) -> Self {
+        let plugins: Vec<&Plugin> = plugins.into_iter().collect();
         let mut stages = Vec::new();
         let mut uses = Uses::new(config);
         if let Some(filter) = &config.filter {
             uses.condition(&User::Filter, 0, filter);
         }
         let filter = config.filter.as_ref().map(|it| condition_node(it, &[]));
-        for (stage, plugin) in config.stages.iter().zip(plugins) {
+        for (stage, plugin) in config.stages.iter().zip(&plugins) {
             let position = stages.len();
             let user = User::Stage(stage.name.clone());
             if let Some(when) = &stage.when {
@@ -239,7 +246,10 @@ impl Lineage {
             if let Some(when) = &sink.when {
                 uses.condition(&user, stages.len(), when);
             }
-            let node = sink_node(sink, &stages);
+            let node = sink_node(sink, &plugins, &stages);
+            for read in &node.column_reads {
+                uses.push(&user, Role::Column, stages.len(), read.field.clone(), read.required);
+            }
             for read in &node.directory_reads {
                 uses.push(&user, Role::Directory, stages.len(), read.field.clone(), false);
             }
@@ -413,7 +423,20 @@ fn stage_node(
     }
 }
 
-fn sink_node(sink: &Sink, stages: &[StageNode]) -> SinkNode {
+fn sink_node(sink: &Sink, plugins: &[&Plugin], stages: &[StageNode]) -> SinkNode {
+    let columns = match &sink.format {
+        Format::Jsonl => Vec::new(),
+        Format::Parquet(parquet) => {
+            let mut columns = crate::plan::columns(parquet);
+            if parquet.declared {
+                let descriptions = plugins.iter().map(|plugin| &plugin.description);
+                columns.extend(declared_columns(descriptions, &columns));
+            }
+            columns
+        }
+    };
+    let column_reads =
+        columns.into_iter().map(|it| read_node(it.from, it.kind, it.required, stages));
     let levels = sink.directory.iter().flat_map(|directory| &directory.tree);
     SinkNode {
         name: sink.name.clone(),
@@ -421,6 +444,7 @@ fn sink_node(sink: &Sink, stages: &[StageNode]) -> SinkNode {
         when: sink.when.as_ref().map(|it| condition_node(it, stages)),
         directory: sink.directory.as_ref().map(|it| it.template()).unwrap_or_default(),
         directory_reads: levels.filter_map(|level| level_read(level, stages)).collect(),
+        column_reads: column_reads.collect(),
     }
 }
 

@@ -229,3 +229,129 @@ fn offset(at: usize) -> Result<u32, SourceError> {
 fn broken(message: String) -> SourceError {
     SourceError::plain(SourceErrorKind::Broken, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use serde_json::json;
+    use tidegate_core::{
+        Timestamp,
+        conformance::{self, ExpectedPartition},
+    };
+
+    use super::*;
+
+    /// A line of a dead-letter object.
+    fn line(position: u64, redrives: u32, key: &str, record: &[u8]) -> String {
+        let kinesis = json!({ "data": STANDARD.encode(record),
+                              "approximateArrivalTimestamp": position as f64 + 0.000_001 });
+        let etl = json!({ "partition": "in", "position": position.to_string(),
+                          "redriveCount": redrives, "partitionKey": key });
+        let letter = json!({ "etl": etl, "payload": { "Records": [{ "kinesis": kinesis }] } });
+        format!("{letter}\n")
+    }
+
+    fn letter(position: u64, redrives: u32, object: &str, record: &[u8]) -> Redriven {
+        Redriven {
+            origin: PartitionId::from("in"),
+            position: Position::from_offset(position),
+            redrives,
+            partition: PartitionId::from("redrive:1:in"),
+            redrive: 1,
+            object: object.to_owned(),
+            bytes: record.len() as u64,
+            keyed: true,
+            outcome: None,
+        }
+    }
+
+    /// Letters of two objects, whose positions lie between each other's, and some that are not
+    /// redriven.
+    fn letters(directory: &Path) -> (Vec<Redriven>, Vec<Vec<u8>>) {
+        let mut objects = [String::new(), String::new()];
+        let (mut letters, mut records) = (Vec::new(), Vec::new());
+        for position in 1..=40_u64 {
+            let record = format!("record {position} {}", "x".repeat(position as usize % 7));
+            let is_third = position.is_multiple_of(3);
+            let (place, redrives) = (usize::from(is_third), u32::from(is_third));
+            let key = format!("key {position}");
+            objects[place].push_str(&line(position, redrives, &key, record.as_bytes()));
+            if !position.is_multiple_of(5) {
+                let object = ["first.jsonl", "second.jsonl"][place];
+                letters.push(letter(position, redrives, object, record.as_bytes()));
+                records.push(record.into_bytes());
+            }
+        }
+        for (name, text) in ["first.jsonl", "second.jsonl"].iter().zip(&objects) {
+            fs::write(directory.join(name), text).expect("room for the letters");
+        }
+        // In no order.
+        letters.reverse();
+        (letters, records)
+    }
+
+    #[tokio::test]
+    async fn it_passes_the_suite_of_sources() {
+        let directory = tempfile::tempdir().expect("a temporary folder");
+        let (letters, records) = letters(directory.path());
+        let source = RedriveSource::new("s", directory.path().to_owned(), letters, None);
+        let id = PartitionId::from("redrive:1:in");
+        assert_eq!(source.origin(&id), Some(PartitionId::from("in")));
+        conformance::source(&source, &[ExpectedPartition { id, records }]).await;
+    }
+
+    #[tokio::test]
+    async fn records_are_what_they_were_and_are_counted_once_more() {
+        let directory = tempfile::tempdir().expect("a temporary folder");
+        let (letters, _) = letters(directory.path());
+        let source = RedriveSource::new("s", directory.path().to_owned(), letters, None);
+        let mut reader = source.open(&PartitionId::from("redrive:1:in"), None).await.expect("open");
+        let limit = ReadLimit { records_max: 3, bytes_max: 1 << 20, until: None };
+        let ReadOutcome::Records(batch) = reader.read(limit).await.expect("read") else {
+            panic!("there are records");
+        };
+        let offsets: Vec<u64> = batch.positions.iter().map(|it| it.offset()).collect();
+        assert_eq!(offsets, [1, 2, 3]);
+        assert_eq!(batch.redrives, [1, 1, 2]);
+        assert_eq!(batch.arrivals[2], Timestamp(3_000_001));
+        assert_eq!(batch.keys.get(1), b"key 2");
+    }
+
+    #[tokio::test]
+    async fn a_letter_that_is_gone_is_named() {
+        let directory = tempfile::tempdir().expect("a temporary folder");
+        let (letters, _) = letters(directory.path());
+        fs::write(directory.path().join("second.jsonl"), "").expect("it can be written to");
+        let source = RedriveSource::new("s", directory.path().to_owned(), letters, None);
+        let mut reader = source.open(&PartitionId::from("redrive:1:in"), None).await.expect("open");
+        let limit = ReadLimit { records_max: 100, bytes_max: 1 << 20, until: None };
+        let error = reader.read(limit).await.expect_err("some are gone");
+        assert!(error.message.contains("`in:3` is not in"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_rate_holds_back_reads_but_not_replays() {
+        let directory = tempfile::tempdir().expect("a temporary folder");
+        let (letters, records) = letters(directory.path());
+        let rate = NonZeroU32::new(1);
+        let source = RedriveSource::new("s", directory.path().to_owned(), letters, rate);
+        let id = PartitionId::from("redrive:1:in");
+        let read = async |until: Option<u64>| {
+            let limit = ReadLimit {
+                records_max: 100,
+                bytes_max: 1 << 20,
+                until: until.map(Position::from_offset),
+            };
+            let mut reader = source.open(&id, None).await.expect("open");
+            match reader.read(limit).await.expect("read") {
+                ReadOutcome::Records(batch) => batch.len(),
+                _ => 0,
+            }
+        };
+        assert_eq!(read(None).await, 1, "the first one comes at once");
+        assert_eq!(read(None).await, 0, "and then no more for a while");
+        assert_eq!(read(Some(40)).await, records.len());
+    }
+}

@@ -11,8 +11,8 @@ use crate::{
     chain::{self, LoadedStage},
     config::{self, Config, ConfigError, Loaded},
     files::{Contents, Files},
-    finding::Finding,
-    plan,
+    finding::{Finding, both},
+    plan, tables,
 };
 
 /// States that are tried in one call: what a plugin is given in one batch.
@@ -52,8 +52,8 @@ impl Refusal {
 /// One digest over files and their names: whether something changed at all.
 pub(crate) fn digest(files: &Contents) -> Digest {
     let mut text = String::new();
-    for (path, bytes) in files {
-        text.push_str(&format!("{}\0{}\n", path.display(), Digest::of(bytes)));
+    for (path, content) in files {
+        text.push_str(&format!("{}\0{}\n", path.display(), content.digest()));
     }
     Digest::of(text.as_bytes())
 }
@@ -73,8 +73,10 @@ impl Candidate {
             ConfigError::Read { .. } => Refusal::new("unreadable-file", chain::causes(&error)),
         })?;
         loaded.config.data_dir = data_dir.to_owned();
-        let stages = chain::load_from(&loaded, runtime, &files).map_err(Refusal::of)?;
-        let (plan, warnings) = plan::build(&loaded, &stages).map_err(Refusal::of)?;
+        let parts =
+            both(chain::load_from(&loaded, runtime, &files), tables::load_from(&loaded, &files));
+        let (stages, tables) = parts.map_err(Refusal::of)?;
+        let (plan, warnings) = plan::build(&loaded, &stages, tables).map_err(Refusal::of)?;
         Ok(Candidate { loaded, stages, plan, files, warnings })
     }
 

@@ -16,12 +16,13 @@ use std::{
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
 use tidegate_core::Digest;
 use tidegate_engine::Runtime;
 use tidegate_pipeline::{Generations, Plan};
 
 use super::candidate::{Candidate, Refusal, names};
-use crate::files::{Contents, Files};
+use crate::files::{Content, Contents, Files};
 
 /// Generations that are kept, the latest ones.
 const GENERATIONS_MAX: usize = 64;
@@ -45,6 +46,33 @@ struct Entry {
 struct Named {
     path: PathBuf,
     digest: Digest,
+    /// It is a large one, which is read where it lies.
+    #[serde(default)]
+    placed: bool,
+}
+
+/// Copies a file, and gives the digest of what was copied.
+pub(super) fn hashed_copy(from: &Path, to: &mut impl io::Write) -> io::Result<Digest> {
+    let mut tee = Hashing { to, hasher: sha2::Sha256::new() };
+    io::copy(&mut fs::File::open(from)?, &mut tee)?;
+    Ok(Digest(tee.hasher.finalize().into()))
+}
+
+struct Hashing<'a, W> {
+    to: &'a mut W,
+    hasher: sha2::Sha256,
+}
+
+impl<W: io::Write> io::Write for Hashing<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
 }
 
 impl Catalogue {
@@ -65,24 +93,37 @@ impl Catalogue {
 
     fn write(&self, candidate: &Candidate) -> io::Result<()> {
         let mut files = Vec::new();
-        for (path, bytes) in candidate.files.taken() {
-            let digest = Digest::of(&bytes);
+        for (path, content) in candidate.files.taken() {
+            let digest = content.digest();
+            let placed = matches!(content, Content::Placed { .. });
             let blob = self.blob(&digest);
             if !blob.exists() {
-                self.put(&blob, &bytes)?;
+                match content {
+                    Content::Bytes(bytes) => self.put(&blob, |file| file.write_all(&bytes))?,
+                    Content::Placed { at, .. } => self.put(&blob, |file| {
+                        let copied = hashed_copy(&at, file)?;
+                        let changed = || io::Error::other("it changed while it was read");
+                        (copied == digest).then_some(()).ok_or_else(changed)
+                    })?,
+                }
             }
             let path = path.strip_prefix(&self.base).map(Path::to_owned).unwrap_or(path);
-            files.push(Named { path, digest });
+            files.push(Named { path, digest, placed });
         }
         let entry = Entry { generation: candidate.generation(), files };
-        self.put(&self.entry(&entry.generation), &serde_json::to_vec(&entry)?)?;
+        let text = serde_json::to_vec(&entry)?;
+        self.put(&self.entry(&entry.generation), |file| file.write_all(&text))?;
         self.prune()
     }
 
     /// A crash leaves the whole file or none, and what is there is on the disk.
-    fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn put(
+        &self,
+        path: &Path,
+        write: impl FnOnce(&mut fs::File) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-        file.write_all(bytes)?;
+        write(file.as_file_mut())?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         fs::File::open(path.parent().unwrap_or(&self.directory))?.sync_all()
@@ -184,17 +225,25 @@ impl Catalogue {
 
     fn read(&self, entry: &Entry) -> Result<Files, Refusal> {
         let mut contents = Contents::new();
-        for Named { path, digest } in &entry.files {
-            let bytes = fs::read(self.blob(digest)).map_err(|error| {
-                let message =
-                    format!("`{}` is missing from the catalogue: {error}", path.display());
+        for Named { path, digest, placed } in &entry.files {
+            let blob = self.blob(digest);
+            let missing = |error: io::Error| {
+                let path = path.display();
+                let message = format!("`{path}` is missing from the catalogue: {error}");
                 Refusal::new("catalogue", message)
-            })?;
-            if Digest::of(&bytes) != *digest {
+            };
+            let content = match *placed {
+                true => {
+                    let found = hashed_copy(&blob, &mut io::sink()).map_err(missing)?;
+                    Content::Placed { at: blob, digest: found }
+                }
+                false => Content::Bytes(fs::read(&blob).map_err(missing)?.into()),
+            };
+            if content.digest() != *digest {
                 let message = format!("`{}` is damaged in the catalogue", path.display());
                 return Err(Refusal::new("catalogue", message));
             }
-            contents.insert(self.base.join(path), bytes.into());
+            contents.insert(self.base.join(path), content);
         }
         Ok(Files::of(contents))
     }

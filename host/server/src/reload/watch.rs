@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     thread,
@@ -17,7 +17,7 @@ use std::{
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::{sync::mpsc, task::AbortHandle, time::sleep};
 
-use super::Message;
+use super::{Message, catalogue::hashed_copy};
 use crate::{config, files::Files};
 
 /// How long files must stand still.
@@ -155,5 +155,12 @@ fn read_all(pipeline: &Path, files: &Files) {
     let Ok(loaded) = config::load_from(pipeline, &variables, files) else { return };
     for stage in &loaded.config.stages {
         let _ = files.read(&stage.plugin);
+    }
+    for table in &loaded.config.tables {
+        if let Ok(at) = files.place(&table.path)
+            && let Ok(digest) = hashed_copy(&at, &mut io::sink())
+        {
+            files.placed(&table.path, at, digest);
+        }
     }
 }

@@ -16,9 +16,9 @@ use tidegate_pipeline::{Plan, RangeContext, RangeOutput, Settings, states::NoSta
 use crate::{
     DEAD_LETTERS, chain,
     config::{ByteSize, Compression, Loaded, LoadedTests, Rotation, TestCase},
-    finding::Finding,
+    finding::{Finding, both},
     letters::Letter,
-    objects, plan,
+    objects, plan, tables,
 };
 
 /// A pipeline that is tested.
@@ -59,8 +59,8 @@ impl Pipeline {
         }
         loaded.config.dead_letters.compression = Compression::None;
         loaded.config.dead_letters.compression_level = None;
-        let stages = chain::load(&loaded, runtime)?;
-        let (plan, _) = plan::build(&loaded, &stages)?;
+        let (stages, tables) = both(chain::load(&loaded, runtime), tables::load(&loaded))?;
+        let (plan, _) = plan::build(&loaded, &stages, tables)?;
         let rules = |stage: &chain::LoadedStage| {
             let rules = &stage.factory.plugin().description.rules;
             rules.iter().map(|rule| rule.id.clone()).collect()
@@ -152,7 +152,7 @@ async fn records(tests: &LoadedTests, case: &TestCase) -> anyhow::Result<Vec<Vec
     let mut records: Vec<Vec<u8>> = given.collect();
     if let Some(file) = &case.given_file {
         let path = tests.base.join(file);
-        objects::each_line(&path, |batch| {
+        objects::each_record(&path, |batch| {
             records.extend((0..batch.len()).map(|row| batch.record(row).to_vec()));
             Ok(())
         })

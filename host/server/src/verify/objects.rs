@@ -132,7 +132,7 @@ async fn check_object(
     }
     drop(content);
     let mut records = 0;
-    let read = objects::each_line(path, |batch| {
+    let read = objects::each_record(path, |batch| {
         records += batch.len() as u64;
         if object.sink != DEAD_LETTERS {
             return Ok(());

@@ -130,7 +130,7 @@ pub(crate) fn expand(arguments: Arguments, function: ItemFn) -> Result<TokenStre
                     name: #name,
                     version: #version,
                     summary: #summary,
-                    capabilities: ::tidegate_plugin::typed::capabilities(&description),
+                    capabilities: ::tidegate_plugin::typed::capabilities::<#output>(&description),
                     state_version: #state_version,
                     may_be_passed_by: #may_be_passed_by,
                 }

@@ -130,7 +130,7 @@ impl Attributes {
                     }
                 })?;
             } else if attribute.path().is_ident("lookup") {
-                from(attribute.span(), lookup(attribute)?)?;
+                from(attribute.span(), lookup(attribute, &field::name_of(field))?)?;
             }
         }
         let origin = origin.unwrap_or_else(|| {
@@ -159,7 +159,8 @@ fn host_value(name: &LitStr) -> Result<TokenStream> {
     Ok(quote!(::tidegate_plugin::HostValue::#variant))
 }
 
-fn lookup(attribute: &syn::Attribute) -> Result<TokenStream> {
+/// A cell of a table: of the column of the field's name, unless the attribute names another.
+fn lookup(attribute: &syn::Attribute, field: &str) -> Result<TokenStream> {
     let mut table: Option<LitStr> = None;
     let mut column: Option<LitStr> = None;
     let mut keys = Vec::new();
@@ -175,8 +176,9 @@ fn lookup(attribute: &syn::Attribute) -> Result<TokenStream> {
         }
         Ok(())
     })?;
-    match (table, column, keys.is_empty()) {
-        (Some(table), Some(column), false) => Ok(quote! {
+    let column = column.map_or_else(|| field.to_owned(), |column| column.value());
+    match (table, keys.is_empty()) {
+        (Some(table), false) => Ok(quote! {
             ::tidegate_plugin::Origin::Lookup(::tidegate_plugin::Lookup {
                 table: #table.into(),
                 keys: ::std::vec![#(#keys),*],
@@ -185,8 +187,8 @@ fn lookup(attribute: &syn::Attribute) -> Result<TokenStream> {
         }),
         _ => Err(Error::new_spanned(
             attribute,
-            "a look-up is `#[lookup(table = \"…\", key = \"…\", column = \"…\")]`, with a `key` for \
-             each key column",
+            "a look-up is `#[lookup(table = \"…\", key = \"…\")]`, with a `key` for each key column, \
+             and a `column` where its name is not the field's",
         )),
     }
 }

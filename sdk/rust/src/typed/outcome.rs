@@ -5,40 +5,75 @@ use std::borrow::Cow;
 use super::{NoRules, Rejected, Rules, Writes};
 use crate::{Batch, Reply, Verdict};
 
-/// What a plugin's function returns: a struct that is written, or a `Result` of one and a refusal.
+/// What a plugin's function returns: a struct that is written, a `Vec` of such structs, or a
+/// `Result` of one of these and a refusal.
 #[diagnostic::on_unimplemented(
     message = "a plugin can't return `{Self}`",
     label = "a plugin returns a struct with `#[derive(Writes)]`, or a `Result` of one and a \
              `Reject`"
 )]
 pub trait Outcome {
-    /// What is written.
-    type Writes: Writes;
+    /// The rows that go on.
+    type Children: Children;
     /// The rules that a row may break.
     type Rules: Rules;
 
     /// What is written, or why the row does not go on.
-    fn settle(self) -> Result<Self::Writes, Refused<Self::Rules>>;
+    fn settle(self) -> Result<Self::Children, Refused<Self::Rules>>;
 }
 
-impl<W: Writes> Outcome for W {
-    type Writes = W;
+impl<C: Children> Outcome for C {
+    type Children = C;
     type Rules = NoRules;
 
-    fn settle(self) -> Result<W, Refused<NoRules>> {
+    fn settle(self) -> Result<C, Refused<NoRules>> {
         Ok(self)
     }
 }
 
-impl<W: Writes, R: Refusal> Outcome for Result<W, R> {
-    type Writes = W;
+impl<C: Children, R: Refusal> Outcome for Result<C, R> {
+    type Children = C;
     type Rules = R::Rules;
 
     #[inline]
-    fn settle(self) -> Result<W, Refused<R::Rules>> {
+    fn settle(self) -> Result<C, Refused<R::Rules>> {
         self.map_err(R::refused)
     }
 }
+
+/// The rows that go on in a row's place: itself, with what is written, or as many copies as there
+/// are in a `Vec`.
+pub trait Children {
+    /// What is written to each.
+    type Writes: Writes;
+    /// Whether it may be another number than one: the capability `fan-out`.
+    const FAN_OUT: bool;
+
+    /// Each, in order.
+    fn each(self) -> impl Iterator<Item = Self::Writes>;
+}
+
+impl<W: Writes> Children for W {
+    type Writes = W;
+    const FAN_OUT: bool = false;
+
+    #[inline]
+    fn each(self) -> impl Iterator<Item = W> {
+        std::iter::once(self)
+    }
+}
+
+impl<W: Writes> Children for Vec<W> {
+    type Writes = W;
+    const FAN_OUT: bool = true;
+
+    fn each(self) -> impl Iterator<Item = W> {
+        self.into_iter()
+    }
+}
+
+/// What an outcome writes.
+pub(crate) type WritesOf<O> = <<O as Outcome>::Children as Children>::Writes;
 
 /// A row does not go on: [`Reject`], [`Dropped`], or [`Refused`], which is either.
 #[diagnostic::on_unimplemented(
@@ -160,18 +195,38 @@ impl<R: Rules> Found<R> {
 }
 
 /// Calls a function for each row of a batch, and makes one reply of its outcomes.
+///
+/// # Panics
+/// When nothing at all goes on in a row's place, and no finding says why: the host takes that for
+/// a plugin that loses rows.
 pub fn run<O: Outcome>(
     batch: &Batch<'_>,
     mut function: impl FnMut(usize, &mut Found<O::Rules>) -> O,
 ) -> Reply {
     let mut reply = Reply::default();
-    let mut columns = O::Writes::columns(batch.rows);
+    let mut columns = WritesOf::<O>::columns(batch.rows);
     let mut found = Found::new();
     for row in batch.rows() {
         match function(row, &mut found).settle() {
-            Ok(written) => written.push(&mut columns),
+            Ok(children) if O::Children::FAN_OUT => {
+                let before = reply.parents.len();
+                for written in children.each() {
+                    written.push(&mut columns);
+                    reply.parents.push(row as u32);
+                }
+                if reply.parents.len() == before {
+                    assert!(
+                        !found.findings.is_empty(),
+                        "no row goes on in the row's place, and no rule says why: drop it by one"
+                    );
+                    reply.judge(batch.rows, row, Verdict::Drop);
+                }
+            }
+            Ok(children) => children.each().for_each(|written| written.push(&mut columns)),
             Err(refused) => {
-                O::Writes::leave(&mut columns);
+                if !O::Children::FAN_OUT {
+                    WritesOf::<O>::leave(&mut columns);
+                }
                 refuse(refused, batch.rows, row, &mut reply);
             }
         }
@@ -180,7 +235,11 @@ pub fn run<O: Outcome>(
             find(rule, &detail, row, &mut reply);
         }
     }
-    reply.columns = O::Writes::finish(columns);
+    if O::Children::FAN_OUT && reply.parents.is_empty() {
+        // No parents mean one row for each, so there is one for each, which nobody looks at.
+        (0..batch.rows).for_each(|_| WritesOf::<O>::leave(&mut columns));
+    }
+    reply.columns = WritesOf::<O>::finish(columns);
     reply
 }
 

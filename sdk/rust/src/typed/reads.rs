@@ -16,7 +16,8 @@ use crate::{
 /// | `#[read(host = "@batch-time")]` | what the host knows |
 /// | `#[read(format = "unix-seconds")]` | a timestamp that is no RFC 3339 text |
 /// | `#[read(key)]` | the key of the plugin's state, or one of its parts |
-/// | `#[lookup(table = "merchants", key = "merchant.id", column = "risk")]` | a cell of a table |
+/// | `#[lookup(table = "merchants", key = "merchant.id")]` | a cell of a table's column of the field's name |
+/// | `#[lookup(table = "merchants", key = "merchant.id", column = "risk")]` | a cell of another column |
 ///
 /// A field of a plain type is required: the host rejects a row without it before the plugin sees
 /// it. `Option<T>` is `None` where there is no value, and `Result<T, Absence>` says why.

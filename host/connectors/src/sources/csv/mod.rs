@@ -4,7 +4,7 @@
 //! Where a row ends depends on nothing but the bytes from its start on. That makes a replay exact:
 //! whoever starts behind a row finds the rows that a reader from the file's start found.
 
-mod row;
+pub(crate) mod row;
 mod table;
 
 use std::{collections::BTreeMap, io, sync::Arc};
@@ -144,4 +144,50 @@ impl Stream for CsvFile {
     fn failed(&self, offset: u64, error: io::Error) -> SourceError {
         self.file.failed(offset, error)
     }
+
+    fn version(&self) -> u64 {
+        self.file.version()
+    }
+
+    async fn changed(&self, since: u64) {
+        self.file.changed(since).await;
+    }
+
+    fn reached(&self, offset: u64, token: impl FnOnce() -> String) {
+        self.file.reached(offset, token);
+    }
+
+    fn ended(&self) {
+        self.file.ended();
+    }
+}
+
+impl CsvType {
+    pub(in crate::sources) fn name(self) -> &'static str {
+        match self {
+            CsvType::String => "text",
+            CsvType::Integer => "integer",
+            CsvType::Number => "number",
+            CsvType::Boolean => "boolean",
+        }
+    }
+
+    /// Whether a text is one of its values, as JSON writes it.
+    pub(in crate::sources) fn admits(self, text: &str) -> bool {
+        match self {
+            CsvType::String => true,
+            CsvType::Boolean => matches!(text, "true" | "false"),
+            CsvType::Integer => is_number(text) && !text.contains(['.', 'e', 'E']),
+            CsvType::Number => is_number(text),
+        }
+    }
+}
+
+pub(crate) fn is_number(text: &str) -> bool {
+    let digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    let bytes = text.as_bytes();
+    // White space around it is no part of a number, and nothing else begins and ends like one.
+    (digit(bytes.first()) || bytes.first() == Some(&b'-'))
+        && digit(bytes.last())
+        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }

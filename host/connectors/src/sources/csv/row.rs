@@ -5,7 +5,7 @@ use csv_core::{ReadFieldResult, ReadRecordResult, Reader, ReaderBuilder, Termina
 use memchr::{memchr, memchr_iter};
 
 /// Takes rows apart.
-pub(super) struct RowParser {
+pub(crate) struct RowParser {
     reader: Reader,
     /// Looks for the end of rows of several lines. (A clone of a reader does not work: it has lost
     /// which byte means what.)
@@ -20,17 +20,17 @@ pub(super) struct RowParser {
 
 /// A row as it stands at the start of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(crate) struct Row {
     /// Its length, without its line break.
-    pub(super) length: usize,
+    pub(crate) length: usize,
     /// Its length with its line break: where the next one starts.
-    pub(super) end: usize,
-    pub(super) kind: RowKind,
+    pub(crate) end: usize,
+    pub(crate) kind: RowKind,
 }
 
 /// What a row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RowKind {
+pub(crate) enum RowKind {
     /// Nothing stands on the line.
     Blank,
     /// The parser has its fields.
@@ -51,7 +51,7 @@ enum Quotes {
 }
 
 impl RowParser {
-    pub(super) fn new(delimiter: u8, quote: Option<u8>) -> Self {
+    pub(crate) fn new(delimiter: u8, quote: Option<u8>) -> Self {
         let mut builder = ReaderBuilder::new();
         builder.delimiter(delimiter).terminator(Terminator::Any(b'\n'));
         match quote {
@@ -68,7 +68,7 @@ impl RowParser {
     ///
     /// A line break is part of a quoted field only where its quote is closed within `row_bytes_max`.
     /// Else the row is taken to end with its first line, so that a stray quote costs one line.
-    pub(super) fn row(
+    pub(crate) fn row(
         &mut self,
         bytes: &[u8],
         complete: bool,
@@ -106,11 +106,14 @@ impl RowParser {
     }
 
     /// The fields of the last row, as they stand.
-    pub(super) fn fields(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        (0..self.fields).map(|i| {
-            let start = i.checked_sub(1).map_or(0, |before| self.ends[before]);
-            &self.output[start..self.ends[i]]
-        })
+    pub(crate) fn fields(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        (0..self.fields).map(|i| self.field(i))
+    }
+
+    /// A field of the last row.
+    pub(crate) fn field(&self, i: usize) -> &[u8] {
+        let start = i.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.output[start..self.ends[i]]
     }
 
     fn parse(&mut self, row: &[u8]) -> Quotes {

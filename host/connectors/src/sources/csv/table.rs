@@ -1,14 +1,9 @@
 //! Rows into JSON objects, a table of them at a time. Blocking; runs off the tasks' threads.
 
-use std::{
-    collections::BTreeSet,
-    io::{self, Read},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, io, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use memchr::memchr_iter;
-use tidegate_core::{Position, RecordBatch, record::Defect, source::ReadLimit};
 
 use super::{
     CsvColumns, CsvEmpty, CsvFormat, CsvMismatch, CsvType,
@@ -17,20 +12,10 @@ use super::{
 use crate::sources::{
     chunks::{Chunk, ChunkLoader},
     files::SourceFile,
-    fingerprint::HEAD_BYTES_MAX,
-    lines::{LineLimits, Loader, Piece},
+    fingerprint::{HEAD_BYTES_MAX, tail},
+    lines::{BYTE_ORDER_MARK, Loader},
+    records::{Buffers, Fault, TABLE_BYTES, Table},
 };
-
-/// A table is full with so many bytes: with what is made of it, it stays in the second-level cache.
-const TABLE_BYTES: usize = 512 << 10;
-
-/// More buffers than these are given back to the allocator.
-const RETIRED_MAX: usize = 4;
-
-/// Files are read in pieces of this size where only their lines are counted.
-const COUNTED_READ_BYTES: usize = 128 << 10;
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads the rows of a file.
 pub(in crate::sources) struct Rows {
@@ -53,8 +38,7 @@ pub(in crate::sources) struct Rows {
     lines_done: u64,
     /// What was read first, as far as fingerprints go.
     head: Vec<u8>,
-    /// Buffers of earlier tables. One is used again once nobody holds any of its bytes.
-    retired: Vec<Bytes>,
+    buffers: Buffers,
 }
 
 /// What comes next.
@@ -89,7 +73,7 @@ impl Rows {
             lines_before: (offset == 0).then_some(0),
             lines_done: 0,
             head: Vec::new(),
-            retired: Vec::new(),
+            buffers: Buffers::default(),
         }
     }
 
@@ -160,14 +144,6 @@ impl Rows {
         Ok(before + self.lines_done + 1)
     }
 
-    fn buffer(&mut self) -> BytesMut {
-        let unused = self.retired.iter().position(Bytes::is_unique);
-        let recycled = unused.and_then(|i| self.retired.swap_remove(i).try_into_mut().ok());
-        let mut buffer = recycled.unwrap_or_else(|| BytesMut::with_capacity(TABLE_BYTES * 9 / 8));
-        buffer.clear();
-        buffer
-    }
-
     /// Makes a record of a row, or says why it is none; its bytes are then those of the file.
     fn write(&mut self, row: Row, output: &mut BytesMut) -> io::Result<Option<Fault>> {
         let start = output.len();
@@ -175,7 +151,7 @@ impl Rows {
         let mut fault = match row.kind {
             RowKind::Fields => self.columns.write(&self.parser, output).err(),
             RowKind::Blank | RowKind::TooLarge => None,
-            RowKind::BrokenQuote => Some(Fault::broken_quote(limits.record_bytes_max)),
+            RowKind::BrokenQuote => Some(broken_quote(limits.record_bytes_max)),
         };
         let bytes = match row.kind {
             RowKind::TooLarge => row.length,
@@ -198,15 +174,19 @@ impl Loader for Rows {
 
     fn load(&mut self) -> io::Result<Option<Table>> {
         let mut table = Table::default();
-        let mut output = self.buffer();
+        let mut output = self.buffers.take();
+        output.reserve(TABLE_BYTES * 9 / 8);
         while output.len() < TABLE_BYTES {
             let start = output.len();
             match self.next() {
                 Next::Row(row) if row.kind == RowKind::Blank => self.pass(row),
                 Next::Row(row) => {
                     let fault = self.write(row, &mut output)?;
+                    // One that no chunk might hold has none.
+                    let known = row.length <= self.file.limits.payload_bytes_max;
+                    let tail = known.then(|| tail(&self.raw[self.done..self.done + row.end]));
                     self.pass(row);
-                    table.push(start, output.len(), self.offset, fault);
+                    table.push(start, output.len(), (self.offset, tail), fault);
                 }
                 Next::CutOff(chunk) => {
                     output.extend_from_slice(&chunk.bytes);
@@ -217,15 +197,15 @@ impl Loader for Rows {
                     });
                     let fault =
                         fault.map(|it| Fault::new(it.code, format!("line {line}: {}", it.message)));
-                    table.push(start, output.len(), self.offset, fault);
+                    table.push(start, output.len(), (self.offset, None), fault);
                 }
                 // What is there is returned before a read can fail.
-                Next::Unknown if !table.spans.is_empty() => break,
+                Next::Unknown if !table.is_empty() => break,
                 Next::Unknown => self.fetch()?,
                 Next::End => break,
             }
         }
-        if table.spans.is_empty() {
+        if table.is_empty() {
             return Ok(None);
         }
         table.bytes = output.freeze();
@@ -234,108 +214,16 @@ impl Loader for Rows {
     }
 
     fn retire(&mut self, bytes: Bytes) {
-        // Larger ones were for a record of unusual size.
-        if self.retired.len() < RETIRED_MAX && bytes.len() <= TABLE_BYTES * 2 {
-            self.retired.push(bytes);
-        }
+        self.buffers.give(bytes);
     }
 }
 
-impl SourceFile {
-    /// How many line feeds there are before an offset.
-    fn count_lines(&self, offset: u64) -> io::Result<u64> {
-        let mut stream = self.compression.open(&self.path)?.take(offset);
-        let mut buffer = vec![0; COUNTED_READ_BYTES];
-        let mut count = 0;
-        loop {
-            match stream.read(&mut buffer) {
-                Ok(0) => return Ok(count),
-                Ok(n) => count += memchr_iter(b'\n', &buffer[..n]).count() as u64,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-}
-
-/// Records that were made of rows, and how many of them have been returned.
-#[derive(Default)]
-pub(in crate::sources) struct Table {
-    bytes: Bytes,
-    spans: Vec<(u32, u32)>,
-    positions: Vec<Position>,
-    defects: Vec<Defect>,
-    head: (u64, Vec<u8>),
-    done: usize,
-    defects_done: usize,
-}
-
-impl Table {
-    fn push(&mut self, start: usize, end: usize, offset: u64, fault: Option<Fault>) {
-        let row = self.spans.len() as u32;
-        self.defects.extend(fault.map(|it| Defect { row, code: it.code, message: it.message }));
-        self.spans.push((start as u32, end as u32));
-        self.positions.push(Position::from_offset(offset));
-    }
-}
-
-impl Piece for Table {
-    fn read_from(&self) -> (u64, &[u8]) {
-        (self.head.0, &self.head.1)
-    }
-
-    fn split(&mut self, limit: &ReadLimit, until: u64, _: &LineLimits) -> (RecordBatch, bool) {
-        let first = self.done;
-        let mut batch = RecordBatch::default();
-        let Some((from, mut to)) = self.spans.get(first).map(|span| (span.0, span.0)) else {
-            return (batch, false);
-        };
-        let mut beyond = false;
-        for (span, position) in self.spans[first..].iter().zip(&self.positions[first..]) {
-            let bytes = (span.1 - from) as usize;
-            let full = batch.len() >= limit.records_max.max(1)
-                || (!batch.is_empty() && bytes > limit.bytes_max);
-            beyond = position.offset() > until;
-            if full || beyond {
-                break;
-            }
-            batch.spans.push((span.0 - from, span.1 - from));
-            batch.positions.push(*position);
-            to = span.1;
-        }
-        batch.bytes = self.bytes.slice(from as usize..to as usize);
-        self.done += batch.len();
-        let defects = self.defects[self.defects_done..].iter();
-        let of_batch = defects.take_while(|it| (it.row as usize) < self.done);
-        batch.defects = of_batch.cloned().collect();
-        self.defects_done += batch.defects.len();
-        batch.defects.iter_mut().for_each(|defect| defect.row -= first as u32);
-        (batch, beyond)
-    }
-
-    fn into_bytes(self) -> Bytes {
-        self.bytes
-    }
-}
-
-/// Why a row is no record.
-struct Fault {
-    code: &'static str,
-    message: String,
-}
-
-impl Fault {
-    fn new(code: &'static str, message: String) -> Self {
-        Fault { code, message }
-    }
-
-    fn broken_quote(row_bytes_max: usize) -> Self {
-        let message = format!(
-            "a quote is out of place: what is quoted is quoted up to a delimiter or the line's end, \
-             has its quotes doubled, and is no longer than {row_bytes_max} bytes"
-        );
-        Fault::new("csv-broken-quote", message)
-    }
+fn broken_quote(row_bytes_max: usize) -> Fault {
+    let message = format!(
+        "a quote is out of place: what is quoted is quoted up to a delimiter or the line's end, \
+         has its quotes doubled, and is no longer than {row_bytes_max} bytes"
+    );
+    Fault::new("csv-broken-quote", message)
 }
 
 /// What a row's fields become.
@@ -471,36 +359,6 @@ impl Columns {
         output.put_u8(b'}');
         Ok(())
     }
-}
-
-impl CsvType {
-    fn name(self) -> &'static str {
-        match self {
-            CsvType::String => "text",
-            CsvType::Integer => "integer",
-            CsvType::Number => "number",
-            CsvType::Boolean => "boolean",
-        }
-    }
-
-    /// Whether a text is one of its values, as JSON writes it.
-    fn admits(self, text: &str) -> bool {
-        match self {
-            CsvType::String => true,
-            CsvType::Boolean => matches!(text, "true" | "false"),
-            CsvType::Integer => is_number(text) && !text.contains(['.', 'e', 'E']),
-            CsvType::Number => is_number(text),
-        }
-    }
-}
-
-fn is_number(text: &str) -> bool {
-    let digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
-    let bytes = text.as_bytes();
-    // White space around it is no part of a number, and nothing else begins and ends like one.
-    (digit(bytes.first()) || bytes.first() == Some(&b'-'))
-        && digit(bytes.last())
-        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// The first row, and the number of its line.

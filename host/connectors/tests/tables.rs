@@ -1,0 +1,270 @@
+//! What loading a look-up table promises: cells as `docs/json.md` converts them, the same of every
+//! format; a digest of content and schema; and a table whole or not at all, with lines.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
+
+use std::{collections::BTreeMap, fs, io::Write, sync::Arc};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+use tidegate_connectors::{
+    sources::{Compression, CsvColumns},
+    tables::{CsvTable, TableError, TableFormat, TableSpec, load},
+};
+use tidegate_core::{
+    Column, Kind, LookupTable, Presence, Values,
+    description::TimestampFormat,
+    lookup::{Matches, OnDuplicate, TableColumn},
+};
+
+const SECONDS: Kind = Kind::Timestamp(TimestampFormat::UnixSeconds);
+const RFC_3339: Kind = Kind::Timestamp(TimestampFormat::Rfc3339);
+
+fn spec(format: TableFormat, columns: &[(&str, Kind)], key: &[&str]) -> TableSpec {
+    let column =
+        |(name, kind): &(&str, Kind)| TableColumn { name: (*name).into(), kind: kind.clone() };
+    TableSpec {
+        name: "t".into(),
+        format,
+        compression: Compression::ByExtension,
+        columns: columns.iter().map(column).collect(),
+        paths: BTreeMap::new(),
+        key: key.iter().map(|part| (*part).into()).collect(),
+        nulls: vec![String::new()],
+        on_duplicate: OnDuplicate::Refuse,
+    }
+}
+
+fn csv(columns: &[(&str, Kind)], key: &[&str]) -> TableSpec {
+    spec(TableFormat::Csv(CsvTable::default()), columns, key)
+}
+
+fn load_bytes(name: &str, bytes: &[u8], spec: &TableSpec) -> Result<Arc<LookupTable>, TableError> {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join(name);
+    fs::write(&path, bytes).unwrap();
+    load(&path, spec)
+}
+
+fn load_text(text: &str, spec: &TableSpec) -> Result<Arc<LookupTable>, TableError> {
+    load_bytes("table", text.as_bytes(), spec)
+}
+
+#[track_caller]
+fn refused(text: &str, spec: &TableSpec) -> String {
+    load_text(text, spec).expect_err("it is no table").to_string()
+}
+
+/// A column of the rows that have these keys, all of them texts.
+#[track_caller]
+fn cells(table: &LookupTable, column: &str, keys: &[&str]) -> Column {
+    let place = table.schema().column(column).unwrap();
+    let key = Column { values: Values::Utf8(keys.iter().collect()), presence: Vec::new() };
+    let (mut matches, mut found) =
+        (Matches::default(), Column::empty(&table.schema().columns()[place].kind));
+    table.find(&[&key], keys.len(), &mut matches);
+    table.gather(place, &matches, &mut found);
+    found
+}
+
+#[test]
+fn every_format_gives_the_same_cells() {
+    let columns = [
+        ("id", Kind::Utf8),
+        ("n", Kind::Int64),
+        ("x", Kind::Float64),
+        ("yes", Kind::Boolean),
+        ("at", RFC_3339),
+        ("since", SECONDS),
+        ("day", Kind::Date),
+        ("raw", Kind::Json),
+    ];
+    let texts = [
+        (
+            TableFormat::Csv(CsvTable::default()),
+            "other,id,n,x,yes,at,since,day,raw\r\n\
+             -,\"a,\"\"b\"\"\",9007199254740993,2.50,true,2026-03-01T12:00:00+02:00,1.5,1970-01-02,\
+             \"{\"\"k\"\": 1E400}\"\r\n\
+             -,b,,,,,,,\r\n",
+        ),
+        (
+            TableFormat::Ndjson,
+            "{\"id\":\"a,\\\"b\\\"\",\"n\":9007199254740993,\"x\":2.50,\"yes\":true,\
+             \"at\":\"2026-03-01T12:00:00+02:00\",\"since\":1.5,\"day\":\"1970-01-02\",\
+             \"raw\":{\"k\": 1E400}}\n\n{\"id\":\"b\",\"n\":null,\"x\":null}",
+        ),
+        (
+            TableFormat::Json,
+            " [ {\"id\":\"a,\\\"b\\\"\",\"n\":9007199254740993,\"x\":2.50,\"yes\":true,\
+             \"at\":\"2026-03-01T12:00:00+02:00\",\"since\":1.5,\"day\":\"1970-01-02\",\
+             \"raw\":{\"k\": 1E400}} ,\n{\"id\":\"b\",\"n\":null}\n]\n",
+        ),
+    ];
+    for (format, text) in texts {
+        let table = load_text(text, &spec(format.clone(), &columns, &["id"])).unwrap();
+        assert_eq!((table.rows(), table.keys()), (2, 2), "{format:?}");
+        let found = |column: &str| {
+            let found = cells(&table, column, &["a,\"b\"", "b", "c"]);
+            let null = [0, Presence::Null as u8, Presence::Missing as u8];
+            assert_eq!(found.presence, null, "{format:?} {column}");
+            found.values
+        };
+        assert!(matches!(found("n"), Values::Int64(n) if n[0] == 9_007_199_254_740_993));
+        assert!(matches!(found("x"), Values::Float64(x) if x[0] == 2.5));
+        assert!(matches!(found("yes"), Values::Boolean(yes) if yes[0] == 1));
+        assert!(matches!(found("at"), Values::Timestamp(at) if at[0] == 1_772_359_200_000_000));
+        assert!(matches!(found("since"), Values::Timestamp(at) if at[0] == 1_500_000));
+        assert!(matches!(found("day"), Values::Date(day) if day[0] == 1));
+        assert!(matches!(found("raw"), Values::Json(raw) if raw.get(0) == b"{\"k\": 1E400}"));
+    }
+}
+
+#[test]
+fn columns_of_json_lie_where_their_paths_say() {
+    let mut spec = spec(TableFormat::Ndjson, &[("id", Kind::Utf8), ("risk", Kind::Int64)], &["id"]);
+    spec.paths.insert("id".into(), "merchant.id".parse().unwrap());
+    spec.paths.insert("risk".into(), "scores[1]".parse().unwrap());
+    let table = load_text("{\"merchant\":{\"id\":\"m\"},\"scores\":[1,2]}", &spec).unwrap();
+    assert_eq!(cells(&table, "risk", &["m"]).values, Values::Int64(vec![2]));
+}
+
+#[test]
+fn csv_is_read_as_it_is_said_to_be() {
+    let mut spec = csv(&[("id", Kind::Utf8), ("n", Kind::Int64)], &["id"]);
+    spec.nulls = vec!["NA".into()];
+    spec.format = TableFormat::Csv(CsvTable {
+        columns: CsvColumns::Named { names: vec!["n".into(), "id".into()], skip_header: true },
+        delimiter: b';',
+        quote: None,
+        trim: true,
+    });
+    let table = load_text("\u{feff}x;y\n\n 7 ; \"a\nNA;b\n8;", &spec).unwrap();
+    let found = cells(&table, "n", &["\"a", "b", ""]);
+    assert_eq!(found, Column { values: Values::Int64(vec![7, 0, 8]), presence: vec![0, 2, 0] });
+}
+
+#[test]
+fn compressed_files_are_read_by_their_extension() {
+    let spec = csv(&[("id", Kind::Utf8)], &["id"]);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(b"id\na\nb\n").unwrap();
+    let table = load_bytes("table.csv.gz", &gzip.finish().unwrap(), &spec).unwrap();
+    assert_eq!(table.keys(), 2);
+}
+
+#[test]
+fn the_digest_is_of_content_and_schema() {
+    let columns = [("id", Kind::Utf8), ("n", Kind::Int64)];
+    let of = |text: &str, spec: &TableSpec| load_text(text, spec).unwrap().digest();
+    let text = "id,n\na,1\n";
+    let first = of(text, &csv(&columns, &["id"]));
+    assert_eq!(first, of(text, &csv(&columns, &["id"])));
+    assert_ne!(first, of("id,n\na,2\n", &csv(&columns, &["id"])));
+    assert_ne!(first, of(text, &csv(&columns, &["n"])));
+    assert_ne!(first, of(text, &csv(&[("id", Kind::Utf8), ("n", Kind::Float64)], &["id"])));
+    let mut other = csv(&columns, &["id"]);
+    other.nulls.push("NA".into());
+    assert_ne!(first, of(text, &other));
+    let mut other = csv(&columns, &["id"]);
+    other.on_duplicate = OnDuplicate::First;
+    assert_ne!(first, of(text, &other));
+}
+
+#[test]
+fn rows_that_can_not_be_taken_are_told_by_their_lines_and_never_by_their_values() {
+    let spec = csv(&[("id", Kind::Utf8), ("n", Kind::Int64)], &["id"]);
+    let text = "id,n\na,1\n\"b\n\",secret\n,3\nd\n\"e\"x,1\nf,1.5\ng,99999999999999999999\n";
+    let error = refused(text, &spec);
+    assert_eq!(
+        error,
+        "6 of its rows can't be taken: line 3: `n` is not a number as JSON writes it: if it stands \
+         for no value, say so under `nulls`; line 5: it has no `id`, which is part of the key; \
+         line 6: it has 1 fields, and there are 2 columns; line 7: a quote is out of place; \
+         line 8: `n` is not of the form of int64; and more"
+    );
+    let rows = "{\"id\":\"a\",\"n\":1}\n\n{\"id\":\n{\"id\":7,\"n\":\"secret\"}\n5\n";
+    let ndjson = spec_of(TableFormat::Ndjson, &spec);
+    let error = refused(rows, &ndjson);
+    assert!(error.starts_with("4 of its rows can't be taken: line 3: "), "{error}");
+    assert!(error.contains("line 4: `id` is not of the type of utf8"), "{error}");
+    assert!(error.contains("line 4: `n` is not of the type of int64"), "{error}");
+    assert!(error.contains("line 5: it has no `id`"), "{error}");
+    assert!(!error.contains("secret"), "{error}");
+}
+
+fn spec_of(format: TableFormat, like: &TableSpec) -> TableSpec {
+    TableSpec { format, ..like.clone() }
+}
+
+#[test]
+fn duplicates_are_told_by_their_lines() {
+    let mut spec = csv(&[("id", Kind::Utf8), ("n", Kind::Int64)], &["id"]);
+    let text = "id,n\n\n\"a\",1\nb,2\n\n\"a\",3\n";
+    let error = refused(text, &spec);
+    assert!(error.contains("1 of its rows have the key of an earlier one"), "{error}");
+    assert!(error.contains("line 6 that of line 3;"), "{error}");
+    for (on_duplicate, expected) in [(OnDuplicate::First, 1), (OnDuplicate::Last, 3)] {
+        spec.on_duplicate = on_duplicate;
+        let table = load_text(text, &spec).unwrap();
+        assert_eq!(cells(&table, "n", &["a"]).values, Values::Int64(vec![expected]));
+    }
+}
+
+#[test]
+fn files_that_are_no_table_are_refused() {
+    let of_csv = csv(&[("id", Kind::Utf8)], &["id"]);
+    assert!(refused("", &of_csv).contains("its header is missing"));
+    assert!(refused("ID,n\n", &of_csv).contains("no column `id`: its columns are `ID`, `n`"));
+    assert!(refused("id,id\n", &of_csv).contains("two columns `id`"));
+    assert!(refused("\"id\n", &of_csv).contains("its header has a quote out of place"));
+    // A quote that is never closed does not swallow the rest of the file.
+    assert!(refused("id\n\"a\nb\n", &of_csv).contains("line 2: a quote is out of place"));
+    let of_json = spec_of(TableFormat::Json, &of_csv);
+    for (text, line, reason) in [
+        ("", 1, "no `[` is here"),
+        ("{\"id\":\"a\"}", 1, "no `[` is here"),
+        ("[\n1]", 2, "an object is due"),
+        ("[{\"id\":\"a\"},\n]", 2, "an object is due"),
+        ("[{\"id\":\"a\"}\n{\"id\":\"b\"}]", 2, "`,` or `]` is due"),
+        ("[{\"id\":\"a\"},\n{\"id\":", 2, "the row that begins here is no JSON"),
+        ("[{\"id\":\"a\"}]\n\n5", 3, "something stands behind the array"),
+        ("[{\"id\":\"a\"}", 1, "`,` or `]` is due"),
+    ] {
+        let error = refused(text, &of_json);
+        assert!(error.starts_with(&format!("line {line}: ")), "{text:?}: {error}");
+        assert!(error.contains(reason), "{text:?}: {error}");
+    }
+    assert_eq!(load_text("[]", &of_json).unwrap().keys(), 0);
+    let missing = load("/nowhere/table.csv".as_ref(), &of_csv).unwrap_err();
+    assert_eq!(missing.to_string(), "failed to read the file");
+}
+
+proptest! {
+    /// However many rows there are, and wherever pieces of the file end, each format gives back
+    /// what was written.
+    #[test]
+    fn what_was_written_is_found(
+        rows in prop::collection::btree_map("[a-z\"\\\\,\n é]{1,12}", any::<i64>(), 0..80),
+        padding in 0usize..9000,
+    ) {
+        let columns = [("id", Kind::Utf8), ("n", Kind::Int64)];
+        let keys: Vec<&str> = rows.keys().map(String::as_str).collect();
+        let pad = "x".repeat(padding);
+        let object = |(id, n): (&String, &i64)| {
+            serde_json::json!({ "id": id, "n": n, "pad": pad }).to_string()
+        };
+        let objects: Vec<String> = rows.iter().map(object).collect();
+        let quoted = |(id, n): (&String, &i64)| format!("{n},{pad},\"{}\"\n", id.replace('"', "\"\""));
+        let text = format!("n,pad,id\n{}", rows.iter().map(quoted).collect::<String>());
+        for (format, text) in [
+            (TableFormat::Csv(CsvTable::default()), text),
+            (TableFormat::Ndjson, objects.join("\n")),
+            (TableFormat::Json, format!("[{}]", objects.join(" ,\n"))),
+        ] {
+            let table = load_text(&text, &spec(format, &columns, &["id"])).unwrap();
+            prop_assert_eq!(table.keys(), rows.len());
+            let found = cells(&table, "n", &keys);
+            prop_assert_eq!(found.values, Values::Int64(rows.values().copied().collect()));
+        }
+    }
+}
