@@ -101,6 +101,8 @@ enum DlqCommand {
 enum PluginCommand {
     /// Show what a plugin is, and what it reads and writes with a config.
     Inspect(plugin::InspectArgs),
+    /// Hold what a plugin makes of records against its golden cases.
+    Test(plugin_test::TestArgs),
     /// Run a plugin on the record of a crash capsule.
     Replay(capsule::ReplayArgs),
 }
