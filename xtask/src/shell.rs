@@ -99,7 +99,24 @@ pub(crate) fn plugins() -> anyhow::Result<Vec<PathBuf>> {
         let target_dir = target_dir().join("wasm");
         built.extend(guests::build(&root().join(workspace), &target_dir, &plugins_dir())?);
     }
+    copy_golden_cases()?;
     Ok(built)
+}
+
+/// Puts each plugin's golden cases beside its component, where the host looks for them.
+fn copy_golden_cases() -> anyhow::Result<()> {
+    let sources = root().join("plugins");
+    for entry in std::fs::read_dir(&sources).context("list the plugins")? {
+        let entry = entry.context("list the plugins")?;
+        let cases = entry.path().join("golden.yaml");
+        if cases.is_file() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let beside = plugins_dir().join(format!("{name}.golden.yaml"));
+            std::fs::copy(&cases, &beside)
+                .with_context(|| format!("copy {} to {}", cases.display(), beside.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Builds the `tidegate` binary and returns its path.

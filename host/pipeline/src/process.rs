@@ -272,6 +272,12 @@ impl RangeProcessor {
         self.objects.iter().map(Objects::open).sum()
     }
 
+    /// What each stage has done up to now, and what became of the shares: who feeds it record by
+    /// record learns what became of each.
+    pub fn so_far(&self) -> (Vec<StageStatistics>, &[DestinationCounts]) {
+        (self.chain.statistics(), &self.chain.destinations)
+    }
+
     /// Closes the range: finishes the objects and checks that every record is accounted for.
     pub fn cut(self) -> Result<RangeOutput, ProcessError> {
         let RangeProcessor { plan, context, mut chain, objects } = self;

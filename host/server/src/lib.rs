@@ -6,7 +6,8 @@
 //!
 //! Architecture invariant: no record flows through this crate. It builds sources, sinks, plugins
 //! and the store, hands them to the pipeline, and waits. Only `verify`, `dlq` and `test` look at
-//! records, at rest; a redrive's source reads them out of the dead letters.
+//! records, at rest, and the authors' commands at those of golden cases and samples; a redrive's
+//! source reads them out of the dead letters.
 
 mod capsule;
 pub mod chain;
@@ -16,6 +17,7 @@ mod diff;
 mod edges;
 pub mod files;
 pub mod finding;
+pub mod golden;
 pub mod health;
 mod letters;
 pub mod lineage;

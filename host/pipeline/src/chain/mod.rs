@@ -237,6 +237,11 @@ impl Chain {
         self.stages.iter().map(StageRun::state_bytes).sum()
     }
 
+    /// What the stages have done up to now.
+    pub(crate) fn statistics(&self) -> Vec<StageStatistics> {
+        self.stages.iter().map(StageRun::statistics).collect()
+    }
+
     /// What the stages leave: their states, by stage, then key, and what they did.
     pub(crate) fn finish(
         self,

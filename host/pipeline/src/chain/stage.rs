@@ -64,14 +64,19 @@ impl StageRun {
         self.states.as_ref().map_or(0, KeyedStates::bytes)
     }
 
-    pub(super) fn finish(self, stage: &StagePlan) -> (Vec<StateChange>, StageStatistics) {
-        let statistics = StageStatistics {
+    /// What it has done up to now.
+    pub(super) fn statistics(&self) -> StageStatistics {
+        StageStatistics {
             poison: self.caller.poison(),
             breaker_open: self.caller.is_open(),
             calls: self.caller.calls,
             instances: self.caller.instances,
-            ..self.statistics
-        };
+            ..self.statistics.clone()
+        }
+    }
+
+    pub(super) fn finish(self, stage: &StagePlan) -> (Vec<StateChange>, StageStatistics) {
+        let statistics = self.statistics();
         debug_assert_eq!(statistics.findings.len(), stage.plugin().description.rules.len());
         (self.states.map(KeyedStates::changes).unwrap_or_default(), statistics)
     }

@@ -6,6 +6,7 @@ mod dlq;
 mod generations;
 mod graph;
 mod plugin;
+mod plugin_test;
 mod progress;
 mod redrive;
 mod run;
@@ -100,6 +101,8 @@ enum DlqCommand {
 enum PluginCommand {
     /// Show what a plugin is, and what it reads and writes with a config.
     Inspect(plugin::InspectArgs),
+    /// Hold what a plugin makes of records against its golden cases.
+    Test(plugin_test::TestArgs),
     /// Run a plugin on the record of a crash capsule.
     Replay(capsule::ReplayArgs),
 }
@@ -123,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Dlq(DlqCommand::Capsule(args)) => ("dlq capsule", capsule::capsule(args)),
         Command::Dlq(DlqCommand::Redrive(args)) => ("dlq redrive", redrive::redrive(args)),
         Command::Plugin(PluginCommand::Inspect(args)) => ("plugin inspect", plugin::inspect(args)),
+        Command::Plugin(PluginCommand::Test(args)) => ("plugin test", plugin_test::test(args)),
         Command::Plugin(PluginCommand::Replay(args)) => ("plugin replay", capsule::replay(args)),
     };
     output::print(name, cli.json, result)

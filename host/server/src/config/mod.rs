@@ -228,6 +228,19 @@ pub fn load_plugin_config(
     plugin_config(&read(path)?, variables).map_err(ConfigError::Invalid)
 }
 
+/// A file of another kind than a pipeline's, by its type: the first thing that is wrong with it.
+pub(crate) fn load_document<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let file = read(path)?;
+    let invalid = |finding| ConfigError::Invalid(vec![finding]);
+    let tree = Node::parse(&file).map_err(|finding| invalid(*finding))?;
+    serde_path_to_error::deserialize(tree.to_json()).map_err(|error| {
+        let pointer = pointer_of(error.path());
+        let place = tree.place_of(&pointer);
+        let message = error.into_inner().to_string();
+        invalid(Finding::error("invalid-value", &file, place, pointer, message))
+    })
+}
+
 fn read(path: &Path) -> Result<SourceFile, ConfigError> {
     read_from(path, &Files::on_disk())
 }
