@@ -122,8 +122,16 @@ fn a_swap_while_records_flow_loses_doubles_and_reorders_nothing() {
     for number in 1..=swaps_wanted {
         let bad = match random.next(12) {
             0 => Some(("edition.yaml", b"fields: [".to_vec(), "")),
-            1 => Some(("edition.yaml", b"fields: [{ write: x, value: { nonsense: 1 } }]".to_vec(), "plugin-config")),
-            2 => Some(("edition.yaml", b"fields: [{ write: other, value: { constant: a } }]".to_vec(), "lost-field")),
+            1 => Some((
+                "edition.yaml",
+                b"fields: [{ write: x, value: { nonsense: 1 } }]".to_vec(),
+                "plugin-config",
+            )),
+            2 => Some((
+                "edition.yaml",
+                b"fields: [{ write: other, value: { constant: a } }]".to_vec(),
+                "lost-field",
+            )),
             3 => Some(("edition.wasm", b"no component".to_vec(), "invalid-plugin")),
             4 => Some(("edition.wasm", guest("trap-in-configure.wasm"), "plugin-config")),
             5 => Some(("edition.wasm", guest("ask-too-much.wasm"), "")),
@@ -188,7 +196,10 @@ fn a_swap_while_records_flow_loses_doubles_and_reorders_nothing() {
     }
     // A generation that was followed at once may have seen no record; none comes back or early.
     let mut order = served.iter();
-    assert!(editions.iter().all(|it| order.any(|served| served == it)), "{editions:?} of {served:?}");
+    assert!(
+        editions.iter().all(|it| order.any(|served| served == it)),
+        "{editions:?} of {served:?}"
+    );
     assert!(editions.len() > 1 || served.len() == 1);
 }
 

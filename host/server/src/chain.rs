@@ -63,14 +63,7 @@ fn load_stage(
         let message = format!("failed to load `{path}`: {}", causes(&error));
         finding("invalid-plugin", "plugin", message)
     })?;
-    let config = stage.config.clone().unwrap_or_else(|| serde_json::json!({}));
-    let options = ConfigureOptions {
-        config_json: config.to_string(),
-        limits: limits(&stage.limits),
-        grants: stage.grants.iter().map(|grant| Capability::from(*grant)).collect(),
-        ..ConfigureOptions::default()
-    };
-    let factory = component.configure(options).map_err(|error| match &error {
+    let factory = component.configure(options(stage)).map_err(|error| match &error {
         ConfigureError::Refused { pointer: within, message, .. } => {
             let name = &component.about().name;
             match &stage.config_file {
@@ -95,6 +88,17 @@ fn load_stage(
         tracing::warn!(stage = stage.name, "grants that the plugin does not ask for: {extra}");
     }
     Ok(LoadedStage { component, factory })
+}
+
+/// How a stage uses its component.
+pub(crate) fn options(stage: &Stage) -> ConfigureOptions {
+    let config = stage.config.clone().unwrap_or_else(|| serde_json::json!({}));
+    ConfigureOptions {
+        config_json: config.to_string(),
+        limits: limits(&stage.limits),
+        grants: stage.grants.iter().map(|grant| Capability::from(*grant)).collect(),
+        ..ConfigureOptions::default()
+    }
 }
 
 fn unused_grants(stage: &Stage, component: &Component) -> String {

@@ -12,7 +12,7 @@ use crate::{
     config::{self, Config, ConfigError, Loaded},
     files::{Contents, Files},
     finding::{Finding, both},
-    plan, tables,
+    golden, plan, tables,
 };
 
 /// States that are tried in one call: what a plugin is given in one batch.
@@ -87,6 +87,38 @@ impl Candidate {
     /// Whether an operator may mean this one: by the digest or its beginning.
     pub(crate) fn is_named(&self, name: &str) -> bool {
         names(&self.generation(), name)
+    }
+
+    /// Runs the golden cases that lie beside components which did not serve before. Blocks.
+    ///
+    /// The reason names cases and fields, and no values: they may be real ones.
+    pub(crate) fn passes_golden_cases(&self, serving: &Candidate) -> Result<(), Refusal> {
+        let pairs = self.stages.iter().zip(&serving.stages).zip(&self.loaded.config.stages);
+        for ((new, old), stage) in pairs {
+            if new.component.digest() == old.component.digest() {
+                continue;
+            }
+            let path = golden::path_beside(&stage.plugin);
+            let unreadable = |error| {
+                let message = format!("`{}`: {}", path.display(), chain::causes(&error));
+                Refusal::new("golden-cases", message)
+            };
+            let Some(cases) = golden::load(&path).map_err(unreadable)? else { continue };
+            let report = golden::run(&new.component, chain::options(stage), &cases);
+            if let Some(failure) = report.failures.first() {
+                let place = failure.pointer.as_deref().unwrap_or_default();
+                let message = format!(
+                    "{} golden cases of stage `{}` come out otherwise, the first `{}` {place}; \
+                     `tidegate plugin test {}` shows how",
+                    report.failures.len(),
+                    stage.name,
+                    failure.case,
+                    stage.plugin.display()
+                );
+                return Err(Refusal::new("golden-cases", message));
+            }
+        }
+        Ok(())
     }
 
     /// Whether it may take over from what serves: only plugins, their configs and tables differ,

@@ -326,7 +326,11 @@ impl Reloader {
         self.swaps
             .fits(&candidate.plan)
             .map_err(|error| Refusal::new("topology", error.to_string()))?;
-        candidate.reads_states(serving, &self.store).await
+        candidate.reads_states(serving, &self.store).await?;
+        let (candidate, serving) = (Arc::clone(candidate), Arc::clone(serving));
+        let tried = tokio::task::spawn_blocking(move || candidate.passes_golden_cases(&serving));
+        let died = |error| Err(Refusal::new("golden-cases", format!("they can't be run: {error}")));
+        tried.await.unwrap_or_else(died)
     }
 
     async fn advance(&self, swap: u64, state: SwapState, reason: Option<String>) {
