@@ -10,6 +10,8 @@ pub enum Type {
     Counter,
     /// It goes up and down.
     Gauge,
+    /// Quantiles of a time, in seconds, with their sum and count.
+    Summary,
 }
 
 /// A metric.
@@ -125,6 +127,18 @@ pub const METRICS: &[Metric] = &[
         "Values that a column of a Parquet sink could not have and that were written as nulls, \
          those of discarded ranges included.",
     ),
+    counter(
+        "tidegate_swaps_total",
+        &["pipeline", "outcome"],
+        "Generations that were to take over while records flow: serving or refused.",
+    ),
+    Metric {
+        name: "tidegate_swap_pause_seconds",
+        kind: Type::Summary,
+        labels: &["pipeline"],
+        text: "From the last batch of an old generation to the first of the new one, for each \
+               partition.",
+    },
     gauge("tidegate_partitions_waiting", "Partitions that wait for something unavailable."),
     gauge("tidegate_partitions_open", "Partitions that are being read."),
 ];
@@ -135,6 +149,7 @@ pub(crate) fn describe() {
         match metric.kind {
             Type::Counter => metrics::describe_counter!(metric.name, metric.text),
             Type::Gauge => metrics::describe_gauge!(metric.name, metric.text),
+            Type::Summary => metrics::describe_histogram!(metric.name, metric.text),
         }
     }
 }

@@ -289,8 +289,7 @@ impl Reloader {
                         self.serving_swap = swap;
                         self.advance(swap, SwapState::Serving, None).await;
                         let generation = self.serving().generation();
-                        metrics::counter!("tidegate_swaps_total", "outcome" => "serving")
-                            .increment(1);
+                        self.count("serving");
                         tracing::info!(
                             swap,
                             generation = generation.short(),
@@ -314,7 +313,7 @@ impl Reloader {
     ) -> Receipt {
         let reason = refusal.to_string();
         self.advance(swap, SwapState::Refused, Some(reason.clone())).await;
-        metrics::counter!("tidegate_swaps_total", "outcome" => "refused").increment(1);
+        self.count("refused");
         tracing::warn!(swap, "a change is refused, and what serves runs on: {reason}");
         receipt(Some(swap), generation, before, "refused", Some(reason))
     }
@@ -331,6 +330,12 @@ impl Reloader {
         let tried = tokio::task::spawn_blocking(move || candidate.passes_golden_cases(&serving));
         let died = |error| Err(Refusal::new("golden-cases", format!("they can't be run: {error}")));
         tried.await.unwrap_or_else(died)
+    }
+
+    fn count(&self, outcome: &'static str) {
+        let pipeline = self.serving().loaded.config.pipeline.clone();
+        metrics::counter!("tidegate_swaps_total", "pipeline" => pipeline, "outcome" => outcome)
+            .increment(1);
     }
 
     async fn advance(&self, swap: u64, state: SwapState, reason: Option<String>) {
