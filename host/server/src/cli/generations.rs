@@ -40,8 +40,8 @@ pub(super) struct ReloadArgs {
 }
 
 pub(super) fn generations(args: &GenerationsArgs) -> Result<Outcome, Failed> {
-    let loaded = args.pipeline.load()?;
-    let inspector = StoreInspector::open(&loaded.config.data_dir).map_err(Failed::environment)?;
+    let inspector =
+        StoreInspector::open(&args.pipeline.data_dir()?).map_err(Failed::environment)?;
     let swaps = inspector.swaps().map_err(Failed::runtime)?;
     let pin = inspector.pin().map_err(Failed::runtime)?;
     let mut text = String::new();
@@ -103,8 +103,7 @@ fn time(at: Timestamp) -> String {
 }
 
 pub(super) fn rollback(args: &RollbackArgs) -> Result<Outcome, Failed> {
-    let loaded = args.pipeline.load()?;
-    let data_dir = &loaded.config.data_dir;
+    let data_dir = &args.pipeline.data_dir()?;
     let request = Request::Rollback { generation: args.generation.clone() };
     if let Some(receipt) = ask(data_dir, &request).map_err(Failed::environment)? {
         return Ok(told(&receipt));
@@ -113,7 +112,7 @@ pub(super) fn rollback(args: &RollbackArgs) -> Result<Outcome, Failed> {
     let store = SqliteStore::open(data_dir).map_err(Failed::environment)?;
     let catalogue =
         Catalogue::open(data_dir, &args.pipeline.pipeline).map_err(Failed::environment)?;
-    let on_disk = super::run::generation_of(&loaded)?;
+    let on_disk = super::run::generation_of(&args.pipeline.load()?)?;
     let serving =
         catalogue.generation(args.generation.as_deref(), on_disk).map_err(Failed::runtime)?;
     let pin = Pin { serving, instead_of: on_disk };
@@ -124,13 +123,13 @@ pub(super) fn rollback(args: &RollbackArgs) -> Result<Outcome, Failed> {
 }
 
 pub(super) fn reload(args: &ReloadArgs) -> Result<Outcome, Failed> {
-    let loaded = args.pipeline.load()?;
+    let data_dir = args.pipeline.data_dir()?;
     let request = Request::Reload { approve: args.approve };
-    match ask(&loaded.config.data_dir, &request).map_err(Failed::environment)? {
+    match ask(&data_dir, &request).map_err(Failed::environment)? {
         Some(receipt) => Ok(told(&receipt)),
         None => Err(Failed::environment(anyhow::anyhow!(
             "no pipeline runs over `{}`: start it with `tidegate run`",
-            loaded.config.data_dir.display()
+            data_dir.display()
         ))),
     }
 }

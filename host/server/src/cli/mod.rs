@@ -82,6 +82,14 @@ impl PipelineArgs {
         }
         Ok(loaded)
     }
+
+    /// Where the data lies, whatever is wrong with the plugins' own files.
+    fn data_dir(&self) -> Result<PathBuf, ConfigError> {
+        match &self.data_dir {
+            Some(directory) => Ok(directory.clone()),
+            None => config::data_dir(&self.pipeline, &environment),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

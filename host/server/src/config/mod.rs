@@ -135,6 +135,13 @@ pub fn load_from(
     }
 }
 
+/// Where a pipeline keeps its data. Its plugins' config files are not read: they may be what is to
+/// be mended.
+pub fn data_dir(path: &Path, variables: Variables<'_>) -> Result<PathBuf, ConfigError> {
+    let loaded = parse(read(path)?, variables).map_err(ConfigError::Invalid)?;
+    Ok(path.parent().unwrap_or(Path::new("")).join(loaded.config.data_dir))
+}
+
 /// Checks a config's text. Its paths stay as they are written.
 pub fn parse(file: SourceFile, variables: Variables<'_>) -> Result<Loaded, Vec<Finding>> {
     let mut tree = Node::parse(&file).map_err(|finding| vec![*finding])?;

@@ -136,7 +136,7 @@ impl Reloader {
         while let Some(message) = messages.recv().await {
             match message {
                 Message::Look { approved, answer } => {
-                    let receipt = self.look(approved).await;
+                    let receipt = self.look(approved, answer.is_some()).await;
                     if let Some(watcher) = &mut watcher {
                         watcher.watch(self.serving().files.taken().into_keys());
                     }
@@ -162,8 +162,9 @@ impl Reloader {
         self.kept.front().expect("something serves")
     }
 
-    /// Takes what the files make now, if that is something new.
-    async fn look(&mut self, approved: bool) -> Receipt {
+    /// Takes what the files make now, if that is something new. An operator who asks is told again
+    /// why something is refused.
+    async fn look(&mut self, approved: bool, asked: bool) -> Receipt {
         let before = self.serving().generation();
         let unchanged = |generation: Digest| Receipt {
             swap: None,
@@ -188,8 +189,7 @@ impl Reloader {
                 (self.seen, made)
             }
         };
-        // Asked for again on purpose, what was refused is tried again.
-        if digest == self.seen && !approved {
+        if digest == self.seen && !asked {
             return unchanged(before);
         }
         self.seen = digest;

@@ -73,7 +73,8 @@ impl Watcher {
         let watched = std::sync::Arc::clone(&shared);
         let poll = tokio::spawn(async move {
             let current = || lock(&watched).clone();
-            let mut before = stamps(&current());
+            // The first look finds what has changed since the files were read.
+            let mut before = Vec::new();
             loop {
                 tokio::select! {
                     stir = stirs.recv() => if stir.is_none() { sleep(every).await },
