@@ -51,11 +51,19 @@ fn the_manuals_configs_are_accepted() {
         for block in section.split("```yaml\n").skip(1) {
             let yaml = block.split("```").next().unwrap_or_default();
             let config: Value = serde_saphyr::from_str(yaml).expect("the block is YAML");
-            accept(plugin, &config, "docs/first-party-plugins.md");
+            let place = "docs/first-party-plugins.md";
+            match config["stages"].as_array() {
+                // A part of a pipeline, where a config alone would not say enough.
+                Some(stages) => {
+                    assert!(!stages.is_empty());
+                    stages.iter().for_each(|stage| accept(plugin, &stage["config"], place));
+                }
+                None => accept(plugin, &config, place),
+            }
             shown += 1;
         }
     }
-    assert_eq!(shown, 10, "one for each plugin, and two for `dedupe`");
+    assert_eq!(shown, 11, "one for each plugin, and two for `dedupe` and `enrich`");
 }
 
 #[test]
