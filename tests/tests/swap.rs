@@ -39,7 +39,7 @@ fn write_pipeline(folder: &Path, reload: &str) -> Program {
         r#"
 pipeline: swap-story
 data_dir: data
-source: {{ generator: {{ rate: 50000, partitions: 1 }} }}
+source: {{ generator: {{ rate: 50000, partitions: 1, duplicate: 0 }} }}
 stages:
   - {{ name: edition, plugin: edition.wasm, config_file: edition.yaml }}
   - name: label
