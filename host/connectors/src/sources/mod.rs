@@ -14,7 +14,7 @@ mod fingerprint;
 mod follow;
 mod line_feed;
 mod lines;
-mod parquet;
+pub(crate) mod parquet;
 mod records;
 mod stdin;
 mod text;
