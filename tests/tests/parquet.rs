@@ -221,3 +221,90 @@ fn what_somebody_elses_writer_writes_is_read() {
         }
     }
 }
+
+/// Merchants as somebody else writes them: nested, with dictionaries, a time without a zone, and a
+/// column that no table could have.
+const WRITE_MERCHANTS: &str = r#"
+import datetime, json, sys
+import pyarrow as pa, pyarrow.parquet as pq
+many = int(sys.argv[1].rsplit("/", 1)[1])
+schema = pa.schema([
+    ("junk", pa.list_(pa.float64())),
+    ("id", pa.string()),
+    ("scores", pa.struct([("risk", pa.float32()), ("tags", pa.list_(pa.string()))])),
+    ("since", pa.timestamp("ms")),
+    ("limit", pa.decimal128(12, 2)),
+])
+import decimal
+table = pa.table({
+    "junk": [[float("nan")]] * many,
+    "id": [f"m{i:07}" for i in range(many)],
+    "scores": [{"risk": i % 8 / 8, "tags": ["a", None]} if i % 5 else None for i in range(many)],
+    "since": [datetime.datetime(2026, 3, 1) + datetime.timedelta(milliseconds=i) for i in range(many)],
+    "limit": [decimal.Decimal(i).scaleb(-2) for i in range(many)],
+}, schema=schema)
+pq.write_table(table, sys.argv[1] + ".parquet", row_group_size=100_000, compression="zstd")
+print(json.dumps(many))
+"#;
+
+/// A pipeline that looks up in a table of so many rows, once for each of three records.
+fn looks_up(folder: &Path, rows: usize) -> Program {
+    let config = json!({
+        "pipeline": "limits",
+        "data_dir": "data",
+        "source": { "ndjson": { "paths": ["in.jsonl"] } },
+        "tables": [{
+            "name": "merchants",
+            "path": format!("{rows}.parquet"),
+            "key": ["id"],
+            "columns": { "id": "utf8", "risk": "float64", "since": "timestamp", "limit": "float64" },
+            "paths": { "risk": "scores.risk" },
+            "parquet": { "local_times": "as_utc" },
+        }],
+        "stages": [{
+            "name": "enrich",
+            "plugin": "${TIDEGATE_PLUGINS}/enrich.wasm",
+            "grants": ["lookups"],
+            "config": { "fields": ["risk", "limit"].map(|column| json!({
+                "write": column,
+                "value": { "lookup": {
+                    "table": "merchants", "key": "merchant", "column": column, "type": "number",
+                } },
+            })) },
+        }],
+        "sinks": [{ "name": "out", "directory": { "path": "out" } }],
+        "dead_letters": { "directory": "dead" },
+    });
+    let file = folder.join("pipeline.yaml");
+    fs::write(&file, config.to_string()).expect("a fresh folder");
+    Program::new(file)
+}
+
+#[test]
+fn a_table_that_somebody_elses_writer_wrote_is_looked_up_in() {
+    let Some(interpreter) = pyarrow("tables of Parquet written by PyArrow") else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rows = 10_000;
+    python(&interpreter, WRITE_MERCHANTS, &folder.path().join(rows.to_string()));
+    let records = [7, 9_998, 5].map(|i| format!("{{\"merchant\":\"m{i:07}\"}}\n"));
+    fs::write(folder.path().join("in.jsonl"), records.concat()).expect("a fresh folder");
+    let program = looks_up(folder.path(), rows);
+    let table = program.data("check", &[])["plan"]["tables"][0].clone();
+    assert_eq!(table["rows"], rows, "{table:#}");
+    assert_eq!(program.data("run", &[])["lookups"][0]["hits"], 6);
+    let written = lines(&folder.path().join("out")).into_iter().map(|line| {
+        let record: Value = serde_json::from_slice(&line).expect("a record is JSON");
+        json!([record["risk"], record["limit"]])
+    });
+    let wanted = [json!([0.875, 0.07]), json!([0.75, 99.98]), json!([null, 0.05])];
+    assert_eq!(written.collect::<Vec<_>>(), wanted);
+
+    // What can't be is told with its place.
+    let text = fs::read_to_string(folder.path().join("pipeline.yaml")).expect("it was written");
+    let text = text.replace("\"parquet\":{\"local_times\":\"as_utc\"}", "\"compression\":\"zstd\"");
+    fs::write(folder.path().join("pipeline.yaml"), text).expect("it was there");
+    let refused = program.run("check", &[]);
+    assert_eq!(refused.code, 2, "{:#}", refused.json);
+    let finding = &refused.json["findings"][0];
+    assert_eq!((&finding["code"], &finding["line"]), (&json!("one-of"), &json!(1)), "{finding:#}");
+}

@@ -15,6 +15,7 @@ use tidegate_core::{
     Column, Kind, LookupTable, Presence, Values,
     description::TimestampFormat,
     lookup::{Matches, OnDuplicate, TableColumn},
+    parquet::{Codec, Field, Room, RowFormat, RowGroupLimit, Schema, Writer},
 };
 
 const SECONDS: Kind = Kind::Timestamp(TimestampFormat::UnixSeconds);
@@ -239,6 +240,95 @@ fn files_that_are_no_table_are_refused() {
     assert_eq!(missing.to_string(), "failed to read the file");
 }
 
+/// A file of columns, all of which have a value in each row.
+fn parquet_file(columns: Vec<(&str, Kind, Values)>) -> Vec<u8> {
+    let fields = columns.iter().map(|(name, kind, _)| Field {
+        name: (*name).to_owned(),
+        kind: kind.clone(),
+        required: false,
+    });
+    let limit = RowGroupLimit { rows: 3, bytes: 1 << 20 };
+    let schema = Schema::new(fields.collect(), Codec::Snappy, limit).unwrap();
+    let mut writer = Writer::new(Arc::new(schema));
+    let rows: Vec<u32> = (0..columns[0].2.len() as u32).collect();
+    let columns: Vec<Column> =
+        columns.into_iter().map(|it| Column { values: it.2, presence: Vec::new() }).collect();
+    let columns: Vec<&Column> = columns.iter().collect();
+    let mut done = 0;
+    while done < rows.len() {
+        let room = Room { rows: u64::MAX, bytes: u64::MAX };
+        done += writer.push(&columns, &rows[done..], room).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+fn merchants() -> Vec<(&'static str, Kind, Values)> {
+    let ids = ["a", "b", "c", "d", "e"];
+    let places = ["{\"at\":[1]}", "{\"at\":[2]}", "{}", "{\"at\":null}", "{\"at\":[5]}"];
+    vec![
+        ("broken", Kind::Float64, Values::Float64(vec![f64::NAN; 5])),
+        ("id", Kind::Utf8, Values::Utf8(ids.iter().collect())),
+        ("n", Kind::Int64, Values::Int64(vec![1, 2, 3, 4, 9_007_199_254_740_993])),
+        ("since", RFC_3339, Values::Timestamp(vec![1, 2, 3, 4, 1_772_359_200_000_000])),
+        ("place", Kind::Json, Values::Json(places.iter().collect())),
+    ]
+}
+
+fn parquet(columns: &[(&str, Kind)], key: &[&str]) -> TableSpec {
+    spec(TableFormat::Parquet(RowFormat::default()), columns, key)
+}
+
+#[test]
+fn of_a_file_of_columns_those_that_are_kept_are_read() {
+    let file = parquet_file(merchants());
+    // In another order than in the file, and without the column that no row could have a value of.
+    let columns =
+        [("where", Kind::Int64), ("since", RFC_3339), ("n", Kind::Int64), ("id", Kind::Utf8)];
+    let mut spec = parquet(&columns, &["id"]);
+    spec.paths.insert("where".into(), "place.at[0]".parse().unwrap());
+    let table = load_bytes("table", &file, &spec).unwrap();
+    assert_eq!((table.rows(), table.keys()), (5, 5));
+    let found = |column: &str| cells(&table, column, &["e", "c", "a"]);
+    let of = |values| Column { values, presence: vec![0; 3] };
+    assert_eq!(found("n"), of(Values::Int64(vec![9_007_199_254_740_993, 3, 1])));
+    assert_eq!(found("since"), of(Values::Timestamp(vec![1_772_359_200_000_000, 3, 1])));
+    let presence = vec![0, Presence::Null as u8, 0];
+    assert_eq!(found("where"), Column { values: Values::Int64(vec![5, 0, 1]), presence });
+
+    let mut other = spec.clone();
+    other.format = TableFormat::Parquet(RowFormat { local_as_utc: true, ..RowFormat::default() });
+    assert_ne!(table.digest(), load_bytes("table", &file, &other).unwrap().digest());
+    assert_eq!(table.digest(), load_bytes("elsewhere", &file, &spec).unwrap().digest());
+}
+
+#[test]
+fn files_of_columns_that_are_no_table_are_refused() {
+    let refused = |file: &[u8], spec: &TableSpec| {
+        load_bytes("table", file, spec).expect_err("it is no table").to_string()
+    };
+    let file = parquet_file(merchants());
+    let error = refused(&file, &parquet(&[("id", Kind::Utf8), ("risk", Kind::Int64)], &["id"]));
+    assert_eq!(
+        error,
+        "it has no column `risk`: its columns are `broken`, `id`, `n`, `since`, `place`"
+    );
+    let error = refused(&file, &parquet(&[("id", Kind::Utf8), ("n", Kind::Utf8)], &["id"]));
+    assert!(error.starts_with("5 of its rows can't be taken: row 1: `n` is not of the"), "{error}");
+    let error = refused(&file, &parquet(&[("id", Kind::Utf8), ("broken", Kind::Float64)], &["id"]));
+    assert!(error.contains("row 1: `broken` is not a finite number"), "{error}");
+    let finite = RowFormat { not_finite_as_null: true, ..RowFormat::default() };
+    let columns = [("id", Kind::Utf8), ("broken", Kind::Float64)];
+    let table = load_bytes("t", &file, &spec(TableFormat::Parquet(finite), &columns, &["id"]));
+    let null = vec![Presence::Null as u8];
+    assert_eq!(cells(&table.unwrap(), "broken", &["a"]).presence, null);
+
+    let twice = vec![("id", Kind::Utf8, Values::Utf8(["a", "b", "a"].iter().collect()))];
+    let of_ids = parquet(&[("id", Kind::Utf8)], &["id"]);
+    let error = refused(&parquet_file(twice), &of_ids);
+    assert!(error.contains("row 3 that of row 1;"), "{error}");
+    assert!(refused(b"id\na\n", &of_ids).starts_with("it is no sound Parquet file"));
+}
+
 proptest! {
     /// However many rows there are, and wherever pieces of the file end, each format gives back
     /// what was written.
@@ -265,6 +355,27 @@ proptest! {
             prop_assert_eq!(table.keys(), rows.len());
             let found = cells(&table, "n", &keys);
             prop_assert_eq!(found.values, Values::Int64(rows.values().copied().collect()));
+        }
+    }
+
+    /// Whatever is done to a file of columns, it is a table or it is refused.
+    #[test]
+    fn a_broken_file_of_columns_breaks_nothing_else(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut file = parquet_file(merchants());
+        for (place, byte) in changes {
+            let place = place.index(file.len());
+            file[place] = byte;
+        }
+        if let Some(cut) = cut {
+            file.truncate(cut.index(file.len()));
+        }
+        let columns = [("id", Kind::Utf8), ("n", Kind::Int64), ("place", Kind::Json)];
+        match load_bytes("table", &file, &parquet(&columns, &["id"])) {
+            Ok(table) => prop_assert!(table.rows() <= 5),
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
         }
     }
 }

@@ -65,7 +65,8 @@ pub(crate) fn source(
         return Ok(files(&csv.paths, csv.compression, framing));
     }
     if let Some(parquet) = &written.parquet {
-        let framing = Framing::Parquet(row_format(parquet));
+        let framing =
+            Framing::Parquet(row_format(parquet.nulls, parquet.not_finite, parquet.local_times));
         return Ok(files(&parquet.paths, InputCompression::None, framing));
     }
     if let Some(text) = &written.text {
@@ -172,11 +173,15 @@ fn csv_format(written: &config::Csv) -> anyhow::Result<CsvFormat> {
     })
 }
 
-fn row_format(written: &config::Parquet) -> RowFormat {
+pub(crate) fn row_format(
+    nulls: config::Nulls,
+    not_finite: config::NotFinite,
+    local_times: config::LocalTimes,
+) -> RowFormat {
     RowFormat {
-        omit_nulls: written.nulls == config::Nulls::Omit,
-        not_finite_as_null: written.not_finite == config::NotFinite::AsNull,
-        local_as_utc: written.local_times == config::LocalTimes::AsUtc,
+        omit_nulls: nulls == config::Nulls::Omit,
+        not_finite_as_null: not_finite == config::NotFinite::AsNull,
+        local_as_utc: local_times == config::LocalTimes::AsUtc,
     }
 }
 

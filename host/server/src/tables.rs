@@ -10,7 +10,7 @@ use tidegate_core::LookupTable;
 
 use crate::{
     config::{self, CsvHeader, Loaded, Table},
-    edges::input_compression,
+    edges::{input_compression, row_format},
     files::Files,
     finding::Finding,
 };
@@ -66,6 +66,11 @@ pub(crate) fn spec(table: &Table) -> TableSpec {
         format: match table.format() {
             Some(config::TableFormat::Json) => TableFormat::Json,
             Some(config::TableFormat::Ndjson) => TableFormat::Ndjson,
+            Some(config::TableFormat::Parquet) => TableFormat::Parquet(row_format(
+                config::Nulls::Omit,
+                table.parquet.not_finite,
+                table.parquet.local_times,
+            )),
             _ => TableFormat::Csv(CsvTable {
                 columns: match csv.header {
                     CsvHeader::Names => CsvColumns::Header,

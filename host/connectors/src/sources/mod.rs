@@ -17,7 +17,7 @@ mod follow;
 pub mod kinesis;
 mod line_feed;
 mod lines;
-mod parquet;
+pub(crate) mod parquet;
 mod records;
 mod stdin;
 mod text;

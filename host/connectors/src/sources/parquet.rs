@@ -52,10 +52,8 @@ impl Stream for ParquetFile {
     type Loader = ParquetRows;
 
     fn open(&self, after: Option<(u64, &str)>) -> Result<(ParquetRows, Head), SourceError> {
-        let failed = |error| self.file.failed(0, error);
-        let file = File::open(&self.file.path).map_err(failed)?;
-        let length = file.metadata().map_err(failed)?.len();
-        let source = Arc::new(Plain { file: Mutex::new(file), length });
+        let file = File::open(&self.file.path).and_then(PlainFile::new);
+        let source = Arc::new(file.map_err(|error| self.file.failed(0, error))?);
         let opened = parquet::File::open(source, self.format);
         let opened = match (opened, after) {
             (Ok(opened), _) => opened,
@@ -90,12 +88,19 @@ impl Stream for ParquetFile {
 }
 
 /// A file, read by one thread at a time.
-struct Plain {
+pub(crate) struct PlainFile {
     file: Mutex<File>,
     length: u64,
 }
 
-impl ReadAt for Plain {
+impl PlainFile {
+    pub(crate) fn new(file: File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        Ok(PlainFile { file: Mutex::new(file), length })
+    }
+}
+
+impl ReadAt for PlainFile {
     fn length(&self) -> u64 {
         self.length
     }

@@ -10,7 +10,10 @@ use tidegate_core::{
     lookup::TableSchema,
 };
 
-use super::{CsvTable, ROW_BYTES_MAX, TableError, intake::Intake};
+use super::{
+    CsvTable, ROW_BYTES_MAX, TableError,
+    intake::{Counted, Intake},
+};
 use crate::sources::{
     CsvColumns,
     chunks::ChunkLoader,
@@ -43,7 +46,7 @@ pub(super) fn read(
     // Within a row that is written here, columns are told by their numbers.
     let paths: Vec<Path> =
         (0..schema.columns().len()).map(|place| Path::keys([place.to_string().as_str()])).collect();
-    let mut intake = Intake::new(schema, &paths)?;
+    let mut intake = Intake::new(schema, &paths, Counted::Lines)?;
     let mut object = Vec::new();
     let mut validator = Validator::default();
     while let Some((row, line)) = rows.next()? {

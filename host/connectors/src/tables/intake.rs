@@ -25,9 +25,29 @@ pub(super) struct Intake {
     faults: Faults,
 }
 
+/// What the numbers of rows count, by which they are told.
+#[derive(Clone, Copy)]
+pub(super) enum Counted {
+    Lines,
+    Rows,
+}
+
+impl Counted {
+    fn name(self) -> &'static str {
+        match self {
+            Counted::Lines => "line",
+            Counted::Rows => "row",
+        }
+    }
+}
+
 impl Intake {
     /// Takes rows that have the schema's columns at these paths.
-    pub(super) fn new(schema: TableSchema, paths: &[Path]) -> Result<Self, TableError> {
+    pub(super) fn new(
+        schema: TableSchema,
+        paths: &[Path],
+        counted: Counted,
+    ) -> Result<Self, TableError> {
         let reads: Vec<(Path, Kind)> = paths
             .iter()
             .zip(schema.columns())
@@ -41,11 +61,11 @@ impl Intake {
             builder: TableBuilder::new(schema.clone()),
             schema,
             lines: Lines::default(),
-            faults: Faults::default(),
+            faults: Faults { counted, count: 0, told: Vec::new() },
         })
     }
 
-    /// Takes the row that begins on a line.
+    /// Takes the row that begins on a line, or has a number.
     pub(super) fn take(&mut self, row: &[u8], line: u64) -> Result<(), TableError> {
         match self.projector.project(row, &mut self.projection) {
             Err(error) => self.fault(line, &error.to_string()),
@@ -105,7 +125,8 @@ impl Intake {
             BuildError::Duplicates { count, pairs } => {
                 let told = pairs.into_iter().map(|(earlier, row)| {
                     let [earlier, line] = [earlier, row].map(|row| lines.of(row as usize));
-                    format!("line {line} that of line {earlier}")
+                    let counted = faults.counted.name();
+                    format!("{counted} {line} that of {counted} {earlier}")
                 });
                 TableError::Duplicates { count, told: told.collect() }
             }
@@ -115,8 +136,8 @@ impl Intake {
 }
 
 /// What is wrong with rows: all of it counted, the first of it told.
-#[derive(Default)]
 struct Faults {
+    counted: Counted,
     count: usize,
     /// By line.
     told: Vec<(u64, String)>,
@@ -128,7 +149,8 @@ impl Faults {
         // What a cell holds is looked at some rows later than whether a row is one.
         let place = self.told.partition_point(|(before, _)| *before <= line);
         if place < TOLD_MAX {
-            self.told.insert(place, (line, format!("line {line}: {reason}")));
+            let counted = self.counted.name();
+            self.told.insert(place, (line, format!("{counted} {line}: {reason}")));
             self.told.truncate(TOLD_MAX);
         }
     }

@@ -1,4 +1,4 @@
-//! Look-up tables out of files: CSV, JSON and JSON Lines, read as a stream into columns.
+//! Look-up tables out of files: CSV, JSON, JSON Lines and Parquet, read as a stream into columns.
 //!
 //! ```text
 //! file ─► digest ─► decompressed ─► rows as JSON ─► projection ─► columns + index
@@ -13,6 +13,7 @@ mod csv;
 mod intake;
 mod json;
 mod ndjson;
+mod parquet;
 
 use std::{
     collections::BTreeMap,
@@ -28,10 +29,11 @@ use tidegate_core::{
     description::TimestampFormat,
     digest::DigestHasher,
     lookup::{BuildError, InvalidSchema, OnDuplicate, TableColumn, TableSchema},
+    parquet::{ReadError, RowFormat},
 };
 
 use crate::sources::{Compression, CsvColumns};
-use intake::Intake;
+use intake::{Counted, Intake};
 
 /// A longer row is refused: what is looked up is a handful of cells.
 const ROW_BYTES_MAX: usize = 16 << 20;
@@ -47,7 +49,7 @@ pub struct TableSpec {
     pub compression: Compression,
     /// The columns that are kept, those of the key among them. Others are passed over.
     pub columns: Vec<TableColumn>,
-    /// Of JSON, where in a row a column lies; the member of its name where nothing is said.
+    /// Of JSON and Parquet, where in a row a column lies; the member of its name where nothing is said.
     pub paths: BTreeMap<String, Path>,
     /// The columns of the key, in the order in which look-ups give it.
     pub key: Vec<String>,
@@ -66,6 +68,8 @@ pub enum TableFormat {
     Json,
     /// A JSON object a line.
     Ndjson,
+    /// Rows of Parquet, with values as a source of Parquet has them.
+    Parquet(RowFormat),
 }
 
 /// How delimited text is to be understood.
@@ -98,6 +102,9 @@ pub enum TableError {
     /// The file can't be read.
     #[error("failed to read the file")]
     Read(#[from] io::Error),
+    /// It is no file of Parquet, or a broken one.
+    #[error(transparent)]
+    Parquet(ReadError),
     /// The file's columns are not those that the spec names.
     #[error("{0}")]
     Columns(String),
@@ -153,18 +160,31 @@ pub fn load(path: &FilePath, spec: &TableSpec) -> Result<Arc<LookupTable>, Table
 pub fn read(path: &FilePath, spec: &TableSpec) -> Result<(Arc<LookupTable>, Digest), TableError> {
     let key: Vec<&str> = spec.key.iter().map(String::as_str).collect();
     let schema = TableSchema::new(&spec.name, spec.columns.clone(), &key, spec.on_duplicate)?;
+    let (intake, content) = match &spec.format {
+        TableFormat::Parquet(format) => parquet::read(path, *format, schema, &members(spec))?,
+        _ => read_stream(path, spec, schema)?,
+    };
+    Ok((Arc::new(intake.finish(digest(spec, content))?), content))
+}
+
+/// Takes the rows of a file that is read from its start to its end, and digests it meanwhile.
+fn read_stream(
+    path: &FilePath,
+    spec: &TableSpec,
+    schema: TableSchema,
+) -> Result<(Intake, Digest), TableError> {
     let hasher = Arc::new(Mutex::new(DigestHasher::default()));
     let file = Hashed { file: File::open(path)?, hasher: Arc::clone(&hasher) };
     let rows = spec.compression.of(path).decode(file)?;
+    let objects = |schema| Intake::new(schema, &members(spec), Counted::Lines);
     let intake = match &spec.format {
         TableFormat::Csv(format) => csv::read(rows, format, &spec.nulls, schema)?,
-        TableFormat::Ndjson => ndjson::read(rows, Intake::new(schema, &members(spec))?)?,
-        TableFormat::Json => json::read(rows, Intake::new(schema, &members(spec))?)?,
+        TableFormat::Json => json::read(rows, objects(schema)?)?,
+        TableFormat::Ndjson | TableFormat::Parquet(_) => ndjson::read(rows, objects(schema)?)?,
     };
     // All is read: nobody else holds the hasher's other end to any effect.
     let hasher = hasher.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let content = hasher.finish();
-    Ok((Arc::new(intake.finish(digest(spec, content))?), content))
+    Ok((intake, hasher.finish()))
 }
 
 /// Where in a row each column lies.
@@ -190,6 +210,9 @@ fn digest(spec: &TableSpec, content: Digest) -> Digest {
         }
         TableFormat::Json => json!({ "json": spec.paths }),
         TableFormat::Ndjson => json!({ "ndjson": spec.paths }),
+        TableFormat::Parquet(RowFormat { not_finite_as_null, local_as_utc, .. }) => {
+            json!({ "parquet": [spec.paths, not_finite_as_null, local_as_utc] })
+        }
     };
     let on_duplicate = match spec.on_duplicate {
         OnDuplicate::Refuse => "refuse",

@@ -70,6 +70,14 @@ impl File {
         match self.0 {}
     }
 
+    pub fn names(&self) -> Vec<&str> {
+        match self.0 {}
+    }
+
+    pub fn only(self, _: &[&str]) -> Self {
+        match self.0 {}
+    }
+
     pub fn rows_behind(self, _: u64) -> Result<Rows, ReadError> {
         match self.0 {}
     }

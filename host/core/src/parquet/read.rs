@@ -45,6 +45,8 @@ const HEAD_BYTES: u64 = 4 << 10;
 pub struct File {
     reader: SerializedFileReader<Chunks>,
     members: Vec<Node>,
+    /// The columns that the members are made of, in order.
+    leaves: Vec<usize>,
     format: RowFormat,
     fingerprint: String,
     row_count: u64,
@@ -75,8 +77,9 @@ impl File {
             let reader = SerializedFileReader::new(Chunks(source))?;
             let metadata = reader.metadata();
             let members = tree::members(metadata.file_metadata().schema_descr())?;
+            let leaves = (0..metadata.file_metadata().schema_descr().num_columns()).collect();
             let row_count = count_rows(metadata)?;
-            Ok(File { reader, members, format, fingerprint, row_count })
+            Ok(File { reader, members, leaves, format, fingerprint, row_count })
         })
     }
 
@@ -89,6 +92,38 @@ impl File {
     /// How many rows there are.
     pub fn row_count(&self) -> u64 {
         self.row_count
+    }
+
+    /// The names of the members that its rows have.
+    pub fn names(&self) -> Vec<&str> {
+        let schema = self.reader.metadata().file_metadata().schema_descr();
+        schema.root_schema().get_fields().iter().map(|field| field.name()).collect()
+    }
+
+    /// Leaves the members out that have none of these names. Their columns are not read: what is in
+    /// them makes no defect.
+    pub fn only(mut self, names: &[&str]) -> Self {
+        let places: Vec<usize> = self
+            .names()
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| names.contains(name))
+            .map(|(place, _)| place)
+            .collect();
+        let mut leaves = Vec::new();
+        let mut place = 0;
+        self.members.retain_mut(|member| {
+            let is_kept = places.contains(&place);
+            place += 1;
+            if is_kept {
+                let from = member.leaves.clone();
+                member.move_leaves(from.start - leaves.len());
+                leaves.extend(from);
+            }
+            is_kept
+        });
+        self.leaves = leaves;
+        self
     }
 
     /// The rows behind the first so many.
@@ -170,8 +205,9 @@ impl Rows {
         self.stride = usize::try_from(DECODED_BYTES / usual).unwrap_or(ROWS_MAX).clamp(1, ROWS_MAX);
         self.columns.clear();
         let schema = metadata.file_metadata().schema_descr();
-        for (place, column) in schema.columns().iter().enumerate() {
+        for place in self.file.leaves.iter().copied() {
             let reader = group.get_column_reader(place)?;
+            let column = &schema.columns()[place];
             self.columns.push(LeafColumn::new(reader, column, self.file.format)?);
         }
         self.next_group += 1;

@@ -42,6 +42,22 @@ pub(super) enum Shape {
     },
 }
 
+impl Node {
+    /// Its columns are so many places further ahead, for some before them are left out.
+    pub(super) fn move_leaves(&mut self, ahead: usize) {
+        self.leaves = self.leaves.start - ahead..self.leaves.end - ahead;
+        match &mut self.shape {
+            Shape::Value => {}
+            Shape::Object(members) => members.iter_mut().for_each(|it| it.move_leaves(ahead)),
+            Shape::Array(element, _) => element.move_leaves(ahead),
+            Shape::Map { key, value, .. } => {
+                key.move_leaves(ahead);
+                value.move_leaves(ahead);
+            }
+        }
+    }
+}
+
 /// The levels of something repeated.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Repeated {

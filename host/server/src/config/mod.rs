@@ -47,7 +47,7 @@ pub use source::{
     Csv, CsvEmpty, CsvHeader, CsvMismatch, CsvType, Generator, InputCompression, LocalTimes,
     Ndjson, NotFinite, Nulls, OnLost, Parquet, Source, Stdin, Text, Weights, WholeFile,
 };
-pub use table::{OnDuplicate, Table, TableCsv, TableFormat, TableKind};
+pub use table::{OnDuplicate, Table, TableCsv, TableFormat, TableKind, TableParquet};
 pub use tests::{
     Expected, ExpectedLetter, ExpectedVerdict, LoadedTests, TestCase, TestFile, load_tests,
 };

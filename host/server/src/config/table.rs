@@ -15,7 +15,7 @@ use tidegate_core::{
 
 use super::{
     field::FieldPath,
-    source::{CsvHeader, InputCompression},
+    source::{CsvHeader, InputCompression, LocalTimes, NotFinite},
 };
 
 /// A table that plugins look up in. It is loaded whole before the first record, and all workers
@@ -32,7 +32,7 @@ pub struct Table {
     /// How its rows are written.
     #[serde(default)]
     pub format: TableFormat,
-    /// How it is compressed.
+    /// How it is compressed. Parquet is compressed within the file, and not here.
     #[serde(default)]
     pub compression: InputCompression,
     /// The columns of the key, in the order in which plugins give its parts. A key is of kind
@@ -42,13 +42,16 @@ pub struct Table {
     /// What columns hold, by name; those of the key are among them. Other columns of the file are
     /// passed over, and take no memory.
     pub columns: BTreeMap<String, TableKind>,
-    /// Of JSON, where in a row columns lie, by name; a column that is not here is the member of its
+    /// Of JSON and Parquet, where in a row columns lie, by name; a column that is not here is the member of its
     /// name. A member that is missing is null.
     #[serde(default)]
     pub paths: BTreeMap<String, FieldPath>,
     /// Of CSV, what its text looks like.
     #[serde(default)]
     pub csv: TableCsv,
+    /// Of Parquet, what values become where there is a choice.
+    #[serde(default)]
+    pub parquet: TableParquet,
     /// Of CSV, texts that stand for no value, in every column, quoted or not.
     #[serde(default = "nulls")]
     pub nulls: Vec<String>,
@@ -66,7 +69,8 @@ fn nulls() -> Vec<String> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TableFormat {
-    /// By the file's extension, that of its compression aside: `.csv`, `.json`, `.ndjson` or `.jsonl`.
+    /// By the file's extension, that of its compression aside: `.csv`, `.json`, `.ndjson`, `.jsonl`
+    /// or `.parquet`.
     #[default]
     Auto,
     /// Rows of CSV, or of other delimited text.
@@ -75,6 +79,8 @@ pub enum TableFormat {
     Json,
     /// A JSON object a line.
     Ndjson,
+    /// Rows of Parquet. A value is what a source of Parquet makes of it.
+    Parquet,
 }
 
 /// What a column of a table holds. A plugin may read it as any kind of the same type of JSON: a
@@ -136,6 +142,16 @@ impl Default for TableCsv {
     }
 }
 
+/// What values of a Parquet table become where there is a choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TableParquet {
+    /// What becomes of a float that is not finite: it refuses the table, or is a null.
+    pub not_finite: NotFinite,
+    /// What a timestamp without a time zone is. As it is written it is none of kind `timestamp`.
+    pub local_times: LocalTimes,
+}
+
 /// What is done where several rows of a table have the same key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -164,6 +180,7 @@ impl Table {
             "csv" => Some(TableFormat::Csv),
             "json" => Some(TableFormat::Json),
             "ndjson" | "jsonl" => Some(TableFormat::Ndjson),
+            "parquet" => Some(TableFormat::Parquet),
             _ => None,
         }
     }

@@ -5,8 +5,8 @@ use tidegate_core::lookup::InvalidSchema;
 use super::{
     rules::Rules,
     shape::nearest,
-    source::{CsvHeader, single},
-    table::{Table, TableFormat},
+    source::{CsvHeader, InputCompression, single},
+    table::{Table, TableFormat, TableParquet},
     tree::step,
 };
 
@@ -37,9 +37,15 @@ impl Rules<'_> {
         }
         let Some(format) = table.format() else {
             let message = "the extension does not say how the table is written: set `format` to \
-                           `csv`, `json` or `ndjson`";
+                           `csv`, `json`, `ndjson` or `parquet`";
             return self.find("missing-key", &step(pointer, "path"), message);
         };
+        if format == TableFormat::Parquet {
+            self.table_parquet(table, pointer);
+        } else if table.parquet != TableParquet::default() {
+            let message = "only a table of Parquet has these choices";
+            self.find("one-of", &step(pointer, "parquet"), message);
+        }
         match format {
             TableFormat::Csv => self.table_csv(table, pointer),
             _ if !table.csv.names.is_empty() => {
@@ -47,6 +53,18 @@ impl Rules<'_> {
                 self.find("one-of", &step(pointer, "csv"), message);
             }
             _ => {}
+        }
+    }
+
+    fn table_parquet(&mut self, table: &Table, pointer: &str) {
+        let written = matches!(table.compression, InputCompression::Gzip | InputCompression::Zstd);
+        let by_name = table.compression == InputCompression::Auto
+            && table.path.extension().is_some_and(|it| it == "gz" || it == "zst");
+        if written || by_name {
+            let message = "a file of Parquet is compressed within, and is not read out of another \
+                           compression: decompress it";
+            let key = if written { "compression" } else { "path" };
+            self.find("one-of", &step(pointer, key), message);
         }
     }
 
