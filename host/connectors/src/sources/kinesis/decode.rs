@@ -276,7 +276,7 @@ impl Rules {
         let what = "the hash of its key lies outside of its shard's range, since its producer \
                     chose the shard by an explicit hash key, and a stage keeps states by key";
         match self.on_explicit_hash {
-            OnExplicitHash::Deliver => return Fate::Deliver,
+            OnExplicitHash::Deliver => Fate::Deliver,
             OnExplicitHash::DeadLetter => {
                 met.explicit_hash += 1;
                 let message = format!("{what}: `on_explicit_hash` says that it is a dead letter");
