@@ -265,12 +265,12 @@ fn looks_up(folder: &Path, rows: usize) -> Program {
             "name": "enrich",
             "plugin": "${TIDEGATE_PLUGINS}/enrich.wasm",
             "grants": ["lookups"],
-            "config": { "fields": ["risk", "limit"].map(|column| json!({
+            "config": { "fields": (["risk", "limit"].map(|column| json!({
                 "write": column,
                 "value": { "lookup": {
                     "table": "merchants", "key": "merchant", "column": column, "type": "number",
                 } },
-            })) },
+            }))) },
         }],
         "sinks": [{ "name": "out", "directory": { "path": "out" } }],
         "dead_letters": { "directory": "dead" },
