@@ -6,7 +6,6 @@
 mod bench;
 mod demo;
 mod guests;
-mod kinesis_local;
 mod languages;
 mod nab;
 mod pyarrow;
