@@ -49,7 +49,8 @@ pub struct TableSpec {
     pub compression: Compression,
     /// The columns that are kept, those of the key among them. Others are passed over.
     pub columns: Vec<TableColumn>,
-    /// Of JSON and Parquet, where in a row a column lies; the member of its name where nothing is said.
+    /// Of JSON and Parquet, where in a row a column lies; the member of its name where nothing is
+    /// said.
     pub paths: BTreeMap<String, Path>,
     /// The columns of the key, in the order in which look-ups give it.
     pub key: Vec<String>,
@@ -160,28 +161,27 @@ pub fn load(path: &FilePath, spec: &TableSpec) -> Result<Arc<LookupTable>, Table
 pub fn read(path: &FilePath, spec: &TableSpec) -> Result<(Arc<LookupTable>, Digest), TableError> {
     let key: Vec<&str> = spec.key.iter().map(String::as_str).collect();
     let schema = TableSchema::new(&spec.name, spec.columns.clone(), &key, spec.on_duplicate)?;
+    let objects = |schema| Intake::new(schema, &members(spec), Counted::Lines);
     let (intake, content) = match &spec.format {
+        TableFormat::Csv(format) => {
+            streamed(path, spec, |rows| csv::read(rows, format, &spec.nulls, schema))?
+        }
+        TableFormat::Json => streamed(path, spec, |rows| json::read(rows, objects(schema)?))?,
+        TableFormat::Ndjson => streamed(path, spec, |rows| ndjson::read(rows, objects(schema)?))?,
         TableFormat::Parquet(format) => parquet::read(path, *format, schema, &members(spec))?,
-        _ => read_stream(path, spec, schema)?,
     };
     Ok((Arc::new(intake.finish(digest(spec, content))?), content))
 }
 
 /// Takes the rows of a file that is read from its start to its end, and digests it meanwhile.
-fn read_stream(
+fn streamed(
     path: &FilePath,
     spec: &TableSpec,
-    schema: TableSchema,
+    take: impl FnOnce(Box<dyn Read + Send>) -> Result<Intake, TableError>,
 ) -> Result<(Intake, Digest), TableError> {
     let hasher = Arc::new(Mutex::new(DigestHasher::default()));
     let file = Hashed { file: File::open(path)?, hasher: Arc::clone(&hasher) };
-    let rows = spec.compression.of(path).decode(file)?;
-    let objects = |schema| Intake::new(schema, &members(spec), Counted::Lines);
-    let intake = match &spec.format {
-        TableFormat::Csv(format) => csv::read(rows, format, &spec.nulls, schema)?,
-        TableFormat::Json => json::read(rows, objects(schema)?)?,
-        TableFormat::Ndjson | TableFormat::Parquet(_) => ndjson::read(rows, objects(schema)?)?,
-    };
+    let intake = take(spec.compression.of(path).decode(file)?)?;
     // All is read: nobody else holds the hasher's other end to any effect.
     let hasher = hasher.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok((intake, hasher.finish()))

@@ -42,8 +42,8 @@ pub struct Table {
     /// What columns hold, by name; those of the key are among them. Other columns of the file are
     /// passed over, and take no memory.
     pub columns: BTreeMap<String, TableKind>,
-    /// Of JSON and Parquet, where in a row columns lie, by name; a column that is not here is the member of its
-    /// name. A member that is missing is null.
+    /// Of JSON and Parquet, where in a row columns lie, by name; a column that is not here is the
+    /// member of its name. A member that is missing is null.
     #[serde(default)]
     pub paths: BTreeMap<String, FieldPath>,
     /// Of CSV, what its text looks like.
