@@ -6,6 +6,7 @@
 mod bench;
 mod demo;
 mod guests;
+mod kinesis_local;
 mod languages;
 mod nab;
 mod pyarrow;

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::{languages, pyarrow, shell};
+use crate::{kinesis_local, languages, pyarrow, shell};
 
 /// What the tests take.
 #[derive(clap::Args)]
@@ -45,6 +45,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut host = shell::cargo();
     if let Some(python) = pyarrow::python() {
         host.env("TIDEGATE_PYARROW", python);
+    }
+    if let Some(folder) = kinesis_local::folder() {
+        host.env("TIDEGATE_KINESIS_LOCAL", folder);
     }
     host.arg("test").args(workspace).arg("--no-fail-fast");
     summary.run("host, SDK and integration", &mut host, &counts, &tidegate)?;

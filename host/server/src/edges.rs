@@ -1,5 +1,8 @@
 //! From a config to a pipeline's edges: its source, its sinks, its store.
 
+#[cfg(feature = "kinesis")]
+mod kinesis;
+
 use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
@@ -15,16 +18,21 @@ use tidegate_connectors::{
     },
     store::StoreInspector,
 };
-use tidegate_core::{Sink, Source, Timestamp, parquet::RowFormat};
+use tidegate_core::{Sink, Source, Timestamp, checkpoint::StoreError, parquet::RowFormat};
 
 use crate::{
     DEAD_LETTERS,
     config::{self, Config, InputCompression, Loaded},
 };
 
-/// The source. Touches no file of its yet; where files are followed it asks the store what is known
-/// of them. `run` tells this run from others.
-pub(crate) fn source(loaded: &Loaded, run: &str) -> anyhow::Result<Arc<dyn Source>> {
+/// The source. Touches no file of its yet; where files are followed, or shards, it asks the store
+/// what is known of them. `run` tells this run from others; `states_follow` says that a stage keeps
+/// states that are not a partition's own.
+pub(crate) fn source(
+    loaded: &Loaded,
+    run: &str,
+    states_follow: bool,
+) -> anyhow::Result<Arc<dyn Source>> {
     let written = &loaded.config.source;
     let name = written.name.clone();
     let limits = LineLimits {
@@ -77,6 +85,12 @@ pub(crate) fn source(loaded: &Loaded, run: &str) -> anyhow::Result<Arc<dyn Sourc
         let config = StandardInputConfig { name, run, compression, limits };
         return Ok(Arc::new(StandardInput::new(config)));
     }
+    if let Some(written) = &written.kinesis {
+        #[cfg(feature = "kinesis")]
+        return kinesis::source(&loaded.config, written, states_follow);
+        #[cfg(not(feature = "kinesis"))]
+        anyhow::bail!("this program was built without the feature `kinesis`");
+    }
     let Some(generator) = &written.generator else {
         anyhow::bail!("the config names no source");
     };
@@ -86,19 +100,22 @@ pub(crate) fn source(loaded: &Loaded, run: &str) -> anyhow::Result<Arc<dyn Sourc
 /// How files are followed, where they are, and how far they have been read.
 fn follow(config: &Config) -> anyhow::Result<Option<Follow>> {
     let Some(on_lost) = config.source.follows() else { return Ok(None) };
-    let store = StoreInspector::open(&config.data_dir)
-        .context("failed to look up which files have been read")?;
-    let known = store.partitions().context("failed to look up which files have been read")?;
-    let known = known.into_iter().map(|it| {
-        let pending = it.pending.map(|manifest| manifest.end);
-        let finished = it.checkpoint.finished;
-        KnownPartition { id: it.id, resume: pending.or(it.checkpoint.resume), finished }
-    });
+    let known = known(config).context("failed to look up which files have been read")?;
     let on_lost = match on_lost {
         config::OnLost::Stop => OnLost::Stop,
         config::OnLost::Finish => OnLost::Finish,
     };
-    Ok(Some(Follow { known: known.collect(), on_lost, ..Follow::default() }))
+    Ok(Some(Follow { known, on_lost, ..Follow::default() }))
+}
+
+/// The partitions that were read, and how far.
+fn known(config: &Config) -> Result<Vec<KnownPartition>, StoreError> {
+    let known = StoreInspector::open(&config.data_dir)?.partitions()?.into_iter().map(|it| {
+        let pending = it.pending.map(|manifest| manifest.end);
+        let finished = it.checkpoint.finished;
+        KnownPartition { id: it.id, resume: pending.or(it.checkpoint.resume), finished }
+    });
+    Ok(known.collect())
 }
 
 fn encoding(written: Option<&str>) -> anyhow::Result<TextEncoding> {

@@ -36,7 +36,15 @@ const fn counter(
 }
 
 const fn gauge(name: &'static str, text: &'static str) -> Metric {
-    Metric { name, kind: Type::Gauge, labels: &["pipeline"], text }
+    gauge_of(name, &["pipeline"], text)
+}
+
+const fn gauge_of(
+    name: &'static str,
+    labels: &'static [&'static str],
+    text: &'static str,
+) -> Metric {
+    Metric { name, kind: Type::Gauge, labels, text }
 }
 
 /// All metrics.
@@ -141,7 +149,65 @@ pub const METRICS: &[Metric] = &[
     },
     gauge("tidegate_partitions_waiting", "Partitions that wait for something unavailable."),
     gauge("tidegate_partitions_open", "Partitions that are being read."),
+    counter(
+        "tidegate_kinesis_records_total",
+        SHARD,
+        "Kinesis records fetched, an aggregate being one.",
+    ),
+    counter("tidegate_kinesis_bytes_total", SHARD, "Bytes of their payloads, as they came."),
+    counter("tidegate_kinesis_calls_total", SHARD, "Times that a shard was asked for records."),
+    counter(
+        "tidegate_kinesis_throttled_total",
+        SHARD,
+        "Times that Kinesis refused for want of throughput: of the shard, or of all who read it.",
+    ),
+    counter(
+        "tidegate_kinesis_expired_iterators_total",
+        SHARD,
+        "Iterators that expired, and were got again behind the last record that was fetched.",
+    ),
+    counter(
+        "tidegate_kinesis_losses_total",
+        SHARD,
+        "Times that the stream no longer held what the checkpoint pointed to. The log says what is \
+         lost.",
+    ),
+    counter(
+        "tidegate_kinesis_malformed_aggregates_total",
+        SHARD,
+        "Records that begin as aggregates and are none: dead letters.",
+    ),
+    counter(
+        "tidegate_kinesis_out_of_range_total",
+        &["pipeline", "shard", "outcome"],
+        "Records of aggregates whose hash lies outside of their shard's range, by what \
+         `out_of_range` makes of them: delivered, dead_lettered or dropped.",
+    ),
+    counter(
+        "tidegate_kinesis_explicit_hash_total",
+        SHARD,
+        "Records that `on_explicit_hash` was applied to.",
+    ),
+    gauge_of(
+        "tidegate_kinesis_behind_latest_seconds",
+        SHARD,
+        "How far behind the newest record of the shard the last answer was, as Kinesis says.",
+    ),
+    gauge_of(
+        "tidegate_kinesis_iterator_age_seconds",
+        SHARD,
+        "How long ago the last record that was fetched had arrived; nothing where the shard has \
+         nothing more.",
+    ),
+    gauge_of(
+        "tidegate_kinesis_loss_in_seconds",
+        SHARD,
+        "The stream's retention less the iterator's age: at 0, records are dropped unread.",
+    ),
 ];
+
+/// One of a shard: there are as many as the stream had since the start.
+const SHARD: &[&str] = &["pipeline", "shard"];
 
 /// Gives the recorder the help texts.
 pub(crate) fn describe() {
@@ -194,7 +260,11 @@ mod tests {
     fn the_table_holds_every_metric_that_is_counted() {
         let mut counted = BTreeSet::new();
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut folders = vec![here.join("../pipeline/src"), here.join("src/reload")];
+        let mut folders = vec![
+            here.join("../pipeline/src"),
+            here.join("../connectors/src"),
+            here.join("src/reload"),
+        ];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).expect("the sources are there") {
                 let path = entry.expect("the sources are there").path();

@@ -39,6 +39,9 @@ pub(crate) const AGE_OF_STREAMS: TimeSpan = TimeSpan::seconds(5);
 /// More files than these wait until others are finished. A task that waits for lines costs next to
 /// nothing, and nobody follows so many.
 const FOLLOWED_PER_WORKER: usize = 1024;
+/// Shards appear where others end, and then they are looked for at once. Otherwise they are listed
+/// so often, which no limit of an account minds.
+const LIST_SHARDS_EVERY: Duration = Duration::from_secs(30);
 /// Files that appear are seen this soon: somebody waits for what is in them.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -51,11 +54,22 @@ pub fn build(
     let spec = PlanSpec { tables, ..spec(&loaded.config, stages) };
     match Plan::build(spec) {
         Ok(plan) => {
-            let warnings = findings(loaded, plan.warnings());
+            let mut warnings = findings(loaded, plan.warnings());
+            warnings.extend(states_stay(loaded, &plan));
             Ok((plan, warnings))
         }
         Err(found) => Err(findings(loaded, &found)),
     }
+}
+
+/// Shards come and go, and a state stays with the one that it was made in.
+fn states_stay(loaded: &Loaded, plan: &Plan) -> Option<Finding> {
+    let resharded = loaded.config.source.kinesis.is_some() && plan.states_follow();
+    resharded.then(|| {
+        let message = "states are kept by key, and stay with their shard: when the stream is \
+                       resharded, a key begins without a state in the child shard";
+        loaded.finding("states-stay", "/source/kinesis", message.to_owned()).warning()
+    })
 }
 
 /// The plan's findings, at their places in the config.
@@ -264,8 +278,11 @@ pub fn settings(config: &Config) -> Settings {
     let retry = &config.retry;
     let generated = config.source.generator.as_ref();
     let follows = config.source.follows().is_some();
-    let is_stream =
-        follows || config.source.stdin.is_some() || generated.is_some_and(|it| it.rate.is_some());
+    let shards = config.source.kinesis.is_some();
+    let is_stream = follows
+        || shards
+        || config.source.stdin.is_some()
+        || generated.is_some_and(|it| it.rate.is_some());
     let age = if is_stream { AGE_OF_STREAMS } else { AGE_OF_FILES };
     Settings {
         batch: BatchLimit { records_max: config.batch.records, bytes_max: config.batch.bytes.0 },
@@ -287,12 +304,17 @@ pub fn settings(config: &Config) -> Settings {
                 OnExhausted::Stop => retry::OnExhausted::Stop,
             },
         },
-        // A file that is followed keeps its place while nothing comes, and holds no memory then.
-        partitions_per_worker: match follows {
+        // A file that is followed, or a shard, keeps its place while nothing comes, and holds no
+        // memory then.
+        partitions_per_worker: match follows || shards {
             true => FOLLOWED_PER_WORKER,
             false => defaults.partitions_per_worker,
         },
-        discover_every: if follows { LOOK_EVERY } else { defaults.discover_every },
+        discover_every: match (follows, shards) {
+            (true, _) => LOOK_EVERY,
+            (false, true) => LIST_SHARDS_EVERY,
+            (false, false) => defaults.discover_every,
+        },
         ..defaults
     }
 }

@@ -1,4 +1,5 @@
-//! Where records come from: lines of files, rows of CSV and Parquet, whole files, standard input.
+//! Where records come from: lines of files, rows of CSV and Parquet, whole files, standard input,
+//! Kinesis streams.
 //!
 //! A file is a partition. Its name is the path as it was asked for, relative to the source's base,
 //! so that a tree may be moved. Files are read to the end that they have when it is reached: a
@@ -12,6 +13,8 @@ mod encoding;
 mod files;
 mod fingerprint;
 mod follow;
+#[cfg(feature = "kinesis")]
+pub mod kinesis;
 mod line_feed;
 mod lines;
 pub(crate) mod parquet;

@@ -218,6 +218,14 @@ impl Plan {
         &self.warnings
     }
 
+    /// Whether a stage keeps states that are not a partition's own: one state for a key, wherever
+    /// its records are.
+    pub fn states_follow(&self) -> bool {
+        let follows =
+            |stage: &StagePlan| stage.key.is_some() && stage.state.scope != StateScope::Partition;
+        self.stages.iter().any(follows)
+    }
+
     /// Starts a range: fresh instances, empty objects, no state loaded.
     pub fn open_range(
         self: &Arc<Self>,

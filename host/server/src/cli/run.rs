@@ -164,7 +164,9 @@ fn build(args: &RunArgs, loaded: &Loaded) -> Result<Parts, Failed> {
         ..environment(args.clock, args.workers.or(config.workers))?
     };
     let clock = Arc::clone(&environment.clock);
-    let source = edges::source(&started.candidate.loaded, &format!("{:016x}", environment.seed))
+    let states_follow = started.candidate.plan.states_follow();
+    let run = format!("{:016x}", environment.seed);
+    let source = edges::source(&started.candidate.loaded, &run, states_follow)
         .map_err(Failed::environment)?;
     let sinks = edges::sinks(config).map_err(Failed::environment)?;
     let settings = plan::settings(config);

@@ -44,7 +44,8 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Outcome, Failed> {
             Some(plan.0)
         }
     };
-    let source = edges::source(&loaded, "verify").map_err(Failed::environment)?;
+    let states_follow = plan.as_ref().is_some_and(|plan| plan.states_follow());
+    let source = edges::source(&loaded, "verify", states_follow).map_err(Failed::environment)?;
     let verdict = block_on(verify::verify(config, &store, &source, plan.as_ref()))?
         .map_err(Failed::runtime)?;
     let exit = if verdict.conserved { Exit::Ok } else { Exit::Gate };

@@ -11,6 +11,7 @@
 mod field;
 mod format;
 mod interpolate;
+mod kinesis;
 mod model;
 pub mod reference;
 mod rules;
@@ -31,6 +32,9 @@ use std::{
 pub use field::FieldPath;
 pub use format::{Column, ColumnKind, Format, OnMismatch, ParquetFormat, RowGroup, TimeFormat};
 pub use interpolate::Variables;
+pub use kinesis::{
+    Kinesis, KinesisStart, OnExplicitHash, OnTrimmed, OutOfRange, PayloadCompression,
+};
 pub use model::{
     Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, OnReject, PluginLimits,
     Purity, Range, Reload, Retry, Scope, Stage, State,

@@ -1,17 +1,19 @@
 //! What a config's types can't say: choices of which exactly one must be made, names that must
 //! differ, values that must fit each other. Everything that needs no plugin and no file.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use tidegate_connectors::sources::{PatternError, TextEncoding};
 use tidegate_pipeline::encode::Tree;
 
 use super::{
     format::{Column, ColumnKind, Format, RowGroup},
+    kinesis::{Kinesis, KinesisStart},
     model::Config,
     sink::{Compression, Layout, Level, Sink},
     source::{Csv, CsvHeader, InputCompression, Source, Text},
     tree::{Node, step},
+    units::ByteSize,
 };
 use crate::{
     edges,
@@ -105,6 +107,7 @@ impl Rules<'_> {
                 ("text", source.text.is_some()),
                 ("whole_file", source.whole_file.is_some()),
                 ("stdin", source.stdin.is_some()),
+                ("kinesis", source.kinesis.is_some()),
                 ("generator", source.generator.is_some()),
             ],
         );
@@ -131,6 +134,9 @@ impl Rules<'_> {
         if let Some(text) = &source.text {
             self.text(text);
         }
+        if let Some(kinesis) = &source.kinesis {
+            self.kinesis(kinesis);
+        }
         if let Some(generator) = &source.generator {
             if generator.start.parse::<jiff::Timestamp>().is_err() {
                 let message = format!("`{}` is not a time by RFC 3339", generator.start);
@@ -142,6 +148,68 @@ impl Rules<'_> {
             {
                 let message = "at least one event type needs a weight above 0";
                 self.find("out-of-range", "/source/generator/weights", message);
+            }
+        }
+    }
+
+    fn kinesis(&mut self, kinesis: &Kinesis) {
+        if cfg!(not(feature = "kinesis")) {
+            let message = "this program was built without the feature `kinesis`";
+            self.find("one-of", "/source/kinesis", message);
+        }
+        let stream = kinesis.stream.as_str();
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let is_name = (1..=128).contains(&stream.len()) && stream.chars().all(plain);
+        let is_arn = stream.starts_with("arn:") && stream.contains(":stream/");
+        if stream.is_empty() {
+            self.find("missing-key", "/source/kinesis", "`stream` names the stream");
+        } else if !is_name && !is_arn {
+            let message = format!(
+                "`{stream}` is neither a stream's name (letters, digits, `_`, `-` and `.`, at most \
+                 128) nor its ARN (`arn:aws:kinesis:…:stream/…`)"
+            );
+            self.find("invalid-value", "/source/kinesis/stream", message);
+        }
+        if let KinesisStart::AtTimestamp(time) = &kinesis.start
+            && tidegate_core::Timestamp::parse(time).is_none()
+        {
+            let message = format!("`{time}` is not a time by RFC 3339");
+            self.find("invalid-value", "/source/kinesis/start/at_timestamp", message);
+        }
+        if let Some(endpoint) = &kinesis.endpoint {
+            self.endpoint(endpoint, "/source/kinesis/endpoint");
+        }
+        if kinesis.poll_every.0 < Duration::from_millis(200) {
+            let message = "a shard answers five calls a second: at least 200ms";
+            self.find("out-of-range", "/source/kinesis/poll_every", message);
+        }
+        if kinesis.fetch_memory < ByteSize::mib(10) {
+            let message = "one answer of Kinesis may hold 10 MiB: at least as much";
+            self.find("out-of-range", "/source/kinesis/fetch_memory", message);
+        }
+    }
+
+    /// What is read and written goes over TLS, but on this machine.
+    fn endpoint(&mut self, endpoint: &str, pointer: &str) {
+        match endpoint.parse::<axum::http::Uri>().ok().and_then(|uri| {
+            let host = uri.host()?.trim_matches(['[', ']']).to_owned();
+            Some((uri.scheme_str()?.to_owned(), host))
+        }) {
+            Some((scheme, _)) if scheme == "https" => {}
+            Some((scheme, host)) if scheme == "http" => {
+                let address = host.parse::<std::net::IpAddr>();
+                if host != "localhost" && !address.is_ok_and(|it| it.is_loopback()) {
+                    let message = format!(
+                        "`{host}` is not this machine: records and signatures go over `https://`"
+                    );
+                    self.find("invalid-value", pointer, message);
+                }
+            }
+            _ => {
+                let message = format!(
+                    "`{endpoint}` is not an address, such as `https://kinesis.example.com`"
+                );
+                self.find("invalid-value", pointer, message);
             }
         }
     }

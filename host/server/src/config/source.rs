@@ -8,11 +8,12 @@ use tidegate_connectors::generator::PARTITION_KEY;
 
 use super::{
     field::FieldPath,
+    kinesis::{Kinesis, PayloadCompression},
     units::{ByteSize, TimeSpan},
 };
 
-/// Where records come from: exactly one of `ndjson`, `csv`, `parquet`, `text`, `whole_file`, `stdin` and
-/// `generator`.
+/// Where records come from: exactly one of `ndjson`, `csv`, `parquet`, `text`, `whole_file`, `stdin`,
+/// `kinesis` and `generator`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Source {
@@ -31,6 +32,8 @@ pub struct Source {
     /// JSON Lines from standard input. It can't be read twice: each record is delivered at most
     /// once, and a run that is killed loses what it had read.
     pub stdin: Option<Stdin>,
+    /// Records of an Amazon Kinesis data stream.
+    pub kinesis: Option<Kinesis>,
     /// Generated events, for trying things out.
     pub generator: Option<Generator>,
     /// A longer record is a dead letter.
@@ -47,6 +50,7 @@ impl Default for Source {
             text: None,
             whole_file: None,
             stdin: None,
+            kinesis: None,
             generator: None,
             // Far above what streams carry: a Kinesis record has at most 10 MiB.
             record_bytes_max: ByteSize::mib(10),
@@ -443,7 +447,8 @@ impl Source {
         let csv = self.csv.as_ref().and_then(|it| it.partition_key.clone());
         let parquet = self.parquet.as_ref().and_then(|it| it.partition_key.clone());
         let text = self.text.as_ref().and_then(|it| it.partition_key.clone());
-        ndjson.or(csv).or(parquet).or(text).or(stdin).or(generated)
+        let kinesis = self.kinesis.as_ref().and_then(|it| it.partition_key.clone());
+        ndjson.or(csv).or(parquet).or(text).or(stdin).or(kinesis).or(generated)
     }
 
     /// How files are followed, where they are.
@@ -466,6 +471,14 @@ impl Source {
                 "header": it.header, "columns": it.columns, "types": it.types,
                 "wrong_type": it.wrong_type, "empty": it.empty, "trim": it.trim,
                 "delimiter": it.delimiter, "quote": it.quote,
+            }));
+        }
+        if let Some(it) = &self.kinesis {
+            let compression =
+                (it.compression != PayloadCompression::None).then_some(it.compression);
+            return Some(serde_json::json!({
+                "compression": compression, "out_of_range": it.out_of_range,
+                "on_explicit_hash": it.on_explicit_hash,
             }));
         }
         let it = self.text.as_ref()?;

@@ -1,0 +1,141 @@
+//! Amazon Kinesis Data Streams as a source.
+//!
+//! A shard is a partition. A record's position is its sequence number, and within an aggregate of
+//! the Kinesis Producer Library its sub-sequence number; all records of an aggregate are in one
+//! range. A shard ends when it was closed by a reshard and read to its end; its children are read
+//! after it, from their beginning.
+//!
+//! ```text
+//! shards ─► notes ─► reader: iterator ─► pace, budget ─► answer ─► decode ─► records
+//! ```
+//!
+//! What can be lost without a word elsewhere is said here: what the stream no longer holds behind a
+//! checkpoint, and a closed shard that expired before it was read to its end. See [`OnTrimmed`].
+
+mod aggregate;
+mod budget;
+mod client;
+mod decode;
+mod loss;
+mod meters;
+mod notes;
+mod pace;
+mod payload;
+mod position;
+mod reader;
+mod shards;
+mod source;
+
+use std::{path::PathBuf, time::Duration};
+
+use tidegate_core::Timestamp;
+
+pub use decode::{OnExplicitHash, OutOfRange};
+pub use payload::PayloadCompression;
+pub use source::KinesisSource;
+
+use super::KnownPartition;
+
+/// Where the shards begin that there are when a stream is first seen. Those that appear later begin
+/// at their beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KinesisStart {
+    /// With the oldest record that the stream holds.
+    #[default]
+    TrimHorizon,
+    /// With what arrives from then on: the time, by the server's clock, is kept from the first
+    /// start on.
+    Latest,
+    /// With what arrived at a time or later.
+    At(Timestamp),
+}
+
+/// What becomes of a shard of which something is gone before it was read: it is older than what the
+/// stream retains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnTrimmed {
+    /// It stops with an error that says what is lost. The others go on.
+    #[default]
+    Fail,
+    /// It goes on with the oldest record that there is, and the log says what is lost as an error.
+    Continue,
+}
+
+/// A stream and how it is read.
+#[derive(Clone, Debug)]
+pub struct KinesisConfig {
+    /// The source's name.
+    pub name: String,
+    /// The pipeline's name, for metrics.
+    pub pipeline: String,
+    /// The stream's name or its ARN.
+    pub stream: String,
+    /// The region; without it what the environment or the profile says.
+    pub region: Option<String>,
+    /// The service's address; without it the region's.
+    pub endpoint: Option<String>,
+    /// Credentials, region and whatever else AWS's library is set up with, where that is not to be
+    /// found by its usual chain.
+    pub aws: Option<aws_config::SdkConfig>,
+    /// Where reading begins.
+    pub start: KinesisStart,
+    /// What becomes of what is gone.
+    pub on_trimmed: OnTrimmed,
+    /// What becomes of records of aggregates that are in the wrong shard.
+    pub out_of_range: OutOfRange,
+    /// What becomes of records whose producer has chosen the shard.
+    pub on_explicit_hash: OnExplicitHash,
+    /// How payloads are compressed.
+    pub compression: PayloadCompression,
+    /// What a payload may expand to.
+    pub record_bytes_max: usize,
+    /// A shard of which nothing is left to read is asked again after this.
+    pub poll_every: Duration,
+    /// What all shards together have fetched and not handed over.
+    pub fetched_bytes_max: usize,
+    /// The directory to write down in where shards begin.
+    pub notes: PathBuf,
+    /// What earlier runs have read, from where progress is kept.
+    pub known: Vec<KnownPartition>,
+}
+
+impl KinesisConfig {
+    /// A stream that is read from its oldest record on.
+    pub fn new(
+        name: impl Into<String>,
+        stream: impl Into<String>,
+        notes: impl Into<PathBuf>,
+    ) -> Self {
+        KinesisConfig {
+            name: name.into(),
+            pipeline: String::new(),
+            stream: stream.into(),
+            region: None,
+            endpoint: None,
+            aws: None,
+            start: KinesisStart::default(),
+            on_trimmed: OnTrimmed::default(),
+            out_of_range: OutOfRange::default(),
+            on_explicit_hash: OnExplicitHash::default(),
+            compression: PayloadCompression::default(),
+            // The largest record that Kinesis takes.
+            record_bytes_max: 10 << 20,
+            // As Lambda does: five consumers may poll a shard so often that none is throttled.
+            poll_every: Duration::from_secs(1),
+            // Six answers of the largest size under way, or sixty of the usual one.
+            fetched_bytes_max: 64 << 20,
+            notes: notes.into(),
+            known: Vec::new(),
+        }
+    }
+
+    /// The stream's ARN, where it is named by that.
+    fn stream_arn(&self) -> Option<String> {
+        self.stream.starts_with("arn:").then(|| self.stream.clone())
+    }
+
+    /// The stream's name, where it is named by that.
+    fn stream_name(&self) -> Option<String> {
+        self.stream_arn().is_none().then(|| self.stream.clone())
+    }
+}

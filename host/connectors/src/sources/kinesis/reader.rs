@@ -1,0 +1,419 @@
+//! One shard, read by polling.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use aws_sdk_kinesis::{
+    operation::get_records::GetRecordsOutput,
+    types::{Record, ShardIteratorType},
+};
+use tidegate_core::{
+    Position, RecordBatch, Timestamp,
+    source::{PartitionId, ReadLimit, ReadOutcome, Reader, SourceError, SourceErrorKind},
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    budget::Room,
+    client::{date_time, failed, is_throttled, timestamp},
+    decode::{RawRecord, Rules, Unread},
+    loss::{Loss, horizon},
+    meters::{Answered, Meters},
+    notes::{Beginning, Quiet},
+    pace::{AnswerSize, Pace},
+    position::SequenceNumber,
+    shards,
+    source::{Shard, Shared},
+};
+
+/// What the store keeps beside a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    /// When the stream was created, which tells it from others of its name.
+    pub(super) created: Timestamp,
+    /// When the record arrived, to the second below.
+    pub(super) arrival: Timestamp,
+}
+
+impl Token {
+    pub(super) fn parse(text: &str) -> Option<Token> {
+        let (created, arrival) = text.split_once('/')?;
+        let created = created.parse().ok()?;
+        let arrival = arrival.parse::<i64>().ok()?.checked_mul(1_000_000)?;
+        Some(Token { created: Timestamp(created), arrival: Timestamp(arrival) })
+    }
+}
+
+impl std::fmt::Display for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.created.0, self.arrival.0.div_euclid(1_000_000))
+    }
+}
+
+/// More steps than these are forgotten. A read has a handful, and a token is asked for one of the
+/// last reads.
+const ARRIVALS_MAX: usize = 1_024;
+
+/// When the records arrived that were returned, a step for each change of the second.
+struct Arrivals {
+    steps: VecDeque<(Position, i64)>,
+    /// When what lies before the first step arrived.
+    before: i64,
+}
+
+impl Arrivals {
+    fn add(&mut self, batch: &RecordBatch) {
+        for (position, arrival) in batch.positions.iter().zip(&batch.arrivals) {
+            let second = arrival.0.div_euclid(1_000_000);
+            if self.steps.back().map_or(self.before, |it| it.1) != second {
+                self.steps.push_back((*position, second));
+            }
+        }
+        while self.steps.len() > ARRIVALS_MAX {
+            self.before = self.steps.pop_front().map_or(self.before, |it| it.1);
+        }
+    }
+
+    fn of(&self, position: Position) -> Timestamp {
+        let behind = self.steps.partition_point(|it| it.0 <= position);
+        let second = behind.checked_sub(1).map_or(self.before, |step| self.steps[step].1);
+        Timestamp(second.saturating_mul(1_000_000))
+    }
+}
+
+/// Reads a shard.
+pub(super) struct KinesisReader {
+    shared: Arc<Shared>,
+    id: PartitionId,
+    shard: Shard,
+    rules: Rules,
+    meters: Meters,
+    pace: Pace,
+    size: AnswerSize,
+    unread: Unread,
+    /// What the answer in `unread` is charged for.
+    room: Option<Room>,
+    iterator: Option<String>,
+    /// Everything up to here was fetched before.
+    after: Option<Position>,
+    /// The record that the iterator begins at, and that has to come again.
+    expected: Option<SequenceNumber>,
+    /// Up to when there is nothing that was not fetched.
+    done_until: Timestamp,
+    /// The last record that was returned.
+    returned: Option<Position>,
+    arrivals: Arrivals,
+    /// What was fetched last was younger than what the stream drops next.
+    safe: bool,
+    /// Nothing is left for now.
+    caught_up: bool,
+    /// There is nothing behind what was fetched.
+    closed: bool,
+}
+
+enum Answer {
+    Records(GetRecordsOutput),
+    Expired,
+    Throttled(SourceError),
+}
+
+enum Begun {
+    At(String),
+    NotFound(SourceError),
+}
+
+impl KinesisReader {
+    /// Begins behind a record that arrived at some time, or where the shard begins.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        id: PartitionId,
+        shard: Shard,
+        last: Option<(Position, Timestamp)>,
+    ) -> Self {
+        let config = &shared.config;
+        let rules = Rules {
+            hash_range: shard.hash_range,
+            out_of_range: config.out_of_range,
+            on_explicit_hash: config.on_explicit_hash,
+            compression: config.compression,
+            record_bytes_max: config.record_bytes_max,
+        };
+        let before = last.map_or(shard.note.seen, |(_, arrival)| arrival).0.div_euclid(1_000_000);
+        KinesisReader {
+            meters: Meters::new(config, &id),
+            id,
+            shard,
+            rules,
+            pace: Pace::new(Instant::now()),
+            size: AnswerSize::default(),
+            unread: Unread::default(),
+            room: None,
+            iterator: None,
+            after: last.map(|(position, _)| position),
+            expected: None,
+            done_until: shard.note.done_until(last),
+            returned: last.map(|(position, _)| position),
+            arrivals: Arrivals { steps: VecDeque::new(), before },
+            safe: false,
+            caught_up: false,
+            closed: false,
+            shared,
+        }
+    }
+
+    /// Counts a loss, and says so or fails.
+    pub(super) fn lost(&self, loss: &Loss) -> Result<(), SourceError> {
+        self.meters.lost();
+        loss.tell(self.shared.config.on_trimmed)
+    }
+
+    fn horizon(&self) -> Timestamp {
+        horizon(self.shared.caller.server_time(), self.shard.stream.retention)
+    }
+
+    /// One call, when the shard allows it.
+    async fn fetch(&mut self) -> Result<(), SourceError> {
+        sleep_until(self.pace.next_call()).await;
+        if self.safe && self.done_until < self.horizon() {
+            // It has fallen behind, and what comes next may have been dropped meanwhile: the last
+            // record has to be there still. At a start from the oldest record there is none that
+            // was safe, and nothing is lost that was not about to be.
+            self.iterator = None;
+        }
+        if self.iterator.is_none() && !self.begin().await? {
+            return Ok(());
+        }
+        let Some(iterator) = self.iterator.clone() else { return Ok(()) };
+        let room = self.shared.budget.room().await;
+        let limit = if room.is_some() { self.size.usual() } else { self.size.small() };
+        let (arn, shard) = (self.shared.config.stream_arn(), self.id.clone());
+        let called = Instant::now();
+        self.pace.called(called);
+        self.meters.called();
+        let answer = self.shared.caller.call(move |client| async move {
+            let call = client.get_records().shard_iterator(iterator).set_stream_arn(arn);
+            let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+            match call.limit(limit).send().await {
+                Ok(answer) => Ok(Answer::Records(answer)),
+                Err(error) => {
+                    let refused = error.as_service_error();
+                    if refused.is_some_and(|it| it.is_expired_iterator_exception()) {
+                        return Ok(Answer::Expired);
+                    }
+                    let throttled = is_throttled(&error);
+                    let error = failed(format!("failed to get records of `{shard}`"), error);
+                    if throttled { Ok(Answer::Throttled(error)) } else { Err(error) }
+                }
+            }
+        });
+        match answer.await? {
+            Answer::Records(answer) => self.take(answer, room, called),
+            Answer::Expired => {
+                self.meters.expired();
+                self.iterator = None;
+                Ok(())
+            }
+            Answer::Throttled(error) => {
+                self.meters.throttled();
+                Err(error)
+            }
+        }
+    }
+
+    /// Gets an iterator: at the last record that was fetched, or where the shard begins. Says
+    /// whether there is one.
+    async fn begin(&mut self) -> Result<bool, SourceError> {
+        let (config, shard) = (self.shared.config.clone(), self.id.clone());
+        let (after, begins) = (self.after.map(SequenceNumber::of), self.shard.note.begins);
+        let begun = self.shared.caller.call(move |client| async move {
+            let call = client
+                .get_shard_iterator()
+                .set_stream_name(config.stream_name())
+                .set_stream_arn(config.stream_arn())
+                .shard_id(&*shard.0);
+            let call = match (after, begins) {
+                (Some(sequence), _) => call
+                    .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
+                    .starting_sequence_number(sequence.to_string()),
+                (None, Beginning::At(time)) => call
+                    .shard_iterator_type(ShardIteratorType::AtTimestamp)
+                    .timestamp(date_time(time)),
+                (None, Beginning::TrimHorizon) => {
+                    call.shard_iterator_type(ShardIteratorType::TrimHorizon)
+                }
+            };
+            let failing = format!("failed to begin reading `{shard}`");
+            match call.send().await {
+                Ok(answer) => answer
+                    .shard_iterator
+                    .map(Begun::At)
+                    .ok_or_else(|| SourceError::plain(SourceErrorKind::Unavailable, failing)),
+                Err(error) => {
+                    let refused = error.as_service_error();
+                    let found = refused.is_none_or(|it| !it.is_resource_not_found_exception());
+                    let error = failed(failing, error);
+                    if found { Err(error) } else { Ok(Begun::NotFound(error)) }
+                }
+            }
+        });
+        match begun.await? {
+            Begun::At(iterator) => {
+                self.iterator = Some(iterator);
+                self.expected = after;
+                Ok(true)
+            }
+            Begun::NotFound(error) => self.gone(error).await.map(|()| false),
+        }
+    }
+
+    /// The stream is gone, which is an error, or the shard alone, with all that was not read.
+    async fn gone(&mut self, error: SourceError) -> Result<(), SourceError> {
+        let config = self.shared.config.clone();
+        let listed = self.shared.caller.call(|client| shards::list(client, config)).await?;
+        if listed.iter().any(|it| it.id == self.id) {
+            return Err(error);
+        }
+        self.lost(&self.loss(None))?;
+        self.closed = true;
+        Ok(())
+    }
+
+    fn loss(&self, before: Option<SequenceNumber>) -> Loss {
+        Loss {
+            shard: self.id.clone(),
+            after: self.after.map(SequenceNumber::of),
+            before,
+            since: Some(self.done_until),
+            until: self.horizon(),
+        }
+    }
+
+    /// Takes an answer.
+    fn take(
+        &mut self,
+        answer: GetRecordsOutput,
+        room: Option<Room>,
+        called: Instant,
+    ) -> Result<(), SourceError> {
+        let behind = answer.millis_behind_latest.and_then(|it| u64::try_from(it).ok());
+        let behind = Duration::from_millis(behind.unwrap_or_default());
+        let raw = answer.records.into_iter().map(raw).collect::<Result<Vec<_>, _>>()?;
+        let sizes = raw.iter().map(|it| it.data.len() as u64);
+        let (records, bytes) = (raw.len() as u64, sizes.clone().sum::<u64>());
+        self.size.learn(records, bytes, sizes.max().unwrap_or_default());
+        self.pace.answered(called, bytes);
+        let now = self.shared.caller.server_time();
+        let last = raw.last().map(|it| it.arrival);
+        let retention = self.shard.stream.retention;
+        self.meters.answered(Answered { records, bytes, behind, last }, now, retention);
+
+        self.caught_up = raw.is_empty() && behind.is_zero();
+        self.is_whole(raw.first().map(|it| it.sequence))?;
+        self.iterator = answer.next_shard_iterator;
+        self.closed = self.iterator.is_none();
+        if let Some(last) = raw.last() {
+            self.done_until = last.arrival;
+        } else if self.caught_up {
+            self.done_until = self.done_until.max(now);
+            if self.unread.is_empty() {
+                let quiet = Quiet { after: self.returned, until: now };
+                self.shared.is_quiet(&self.id, quiet);
+            }
+            self.pace.rest(called, self.shared.config.poll_every);
+        }
+        self.safe |= self.done_until >= self.horizon();
+        let end = raw.last().map(|it| it.sequence.position(u64::MAX));
+        let early = raw.iter().take_while(|it| self.is_early(it)).count();
+        self.unread.push(raw.into_iter().skip(early), self.after);
+        self.after = end.or(self.after);
+        self.room = room.map(|mut room| {
+            room.keep(bytes as usize);
+            room
+        });
+        Ok(())
+    }
+
+    /// Whether a record arrived before the time that the shard is to be read from: servers begin
+    /// at the shard's beginning where nothing arrived since.
+    fn is_early(&self, record: &RawRecord) -> bool {
+        match self.shard.note.begins {
+            Beginning::At(time) => self.after.is_none() && record.arrival < time,
+            Beginning::TrimHorizon => false,
+        }
+    }
+
+    /// Invariant: what the stream no longer holds behind a checkpoint is never passed over in
+    /// silence.
+    fn is_whole(&mut self, first: Option<SequenceNumber>) -> Result<(), SourceError> {
+        let Some(expected) = self.expected else { return Ok(()) };
+        let gone = match first {
+            Some(first) => first > expected,
+            None => self.caught_up,
+        };
+        if gone && self.done_until < self.horizon() {
+            let before = first;
+            // Asked again, it fails again.
+            self.iterator = None;
+            self.lost(&self.loss(before))?;
+        }
+        if gone || first.is_some() {
+            self.expected = None;
+        }
+        Ok(())
+    }
+}
+
+/// A record as the library gives it, without a copy of its payload.
+fn raw(record: Record) -> Result<RawRecord, SourceError> {
+    let broken = |message: String| SourceError::plain(SourceErrorKind::Broken, message);
+    let sequence = record.sequence_number.parse().map_err(|error| broken(format!("{error}")))?;
+    let arrival = record.approximate_arrival_timestamp.as_ref().map(timestamp);
+    Ok(RawRecord {
+        sequence,
+        arrival: arrival.unwrap_or_default(),
+        // None where Kinesis itself distributes records.
+        key: record.partition_key.unwrap_or_default(),
+        data: record.data.into_inner().into(),
+    })
+}
+
+#[async_trait]
+impl Reader for KinesisReader {
+    async fn read(&mut self, limit: ReadLimit) -> Result<ReadOutcome, SourceError> {
+        if limit.until.is_some_and(|until| self.returned >= Some(until)) {
+            return Ok(ReadOutcome::Ended);
+        }
+        loop {
+            if self.unread.is_empty() && !self.closed {
+                self.fetch().await?;
+            }
+            let taken = self.unread.take(&limit, &self.rules)?;
+            self.meters.met(taken.met);
+            if self.unread.is_empty() {
+                self.room = None;
+            }
+            if let Some(last) = taken.batch.last_position() {
+                self.returned = Some(last);
+                self.arrivals.add(&taken.batch);
+                return Ok(ReadOutcome::Records(taken.batch));
+            }
+            if taken.beyond {
+                return Ok(ReadOutcome::Ended);
+            }
+            if self.closed {
+                self.meters.ended(self.shard.stream.retention);
+                return Ok(ReadOutcome::Ended);
+            }
+            // An answer without records is no answer: only the end of what there is ends a read.
+            if self.caught_up {
+                let replays = limit.until.is_some();
+                return Ok(if replays { ReadOutcome::Ended } else { ReadOutcome::Idle });
+            }
+        }
+    }
+
+    fn token(&self, position: Position) -> String {
+        let created = self.shard.stream.created;
+        Token { created, arrival: self.arrivals.of(position) }.to_string()
+    }
+}

@@ -1,0 +1,231 @@
+//! Kinesis on this machine: a server in this process, behind the proxy.
+
+use std::{future::Future, time::Duration};
+
+use aws_sdk_kinesis::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region},
+    primitives::Blob,
+    types::{PutRecordsRequestEntry, Shard},
+};
+use ferrokinesis::store::StoreOptions;
+use tidegate_tests::program::Program;
+use tokio::{net::TcpListener, runtime::Runtime};
+
+use super::proxy::Proxy;
+
+/// Where the servers pretend to be.
+pub(crate) const REGION: &str = "us-east-1";
+
+/// A server with one stream.
+pub(crate) struct Kinesis {
+    runtime: Runtime,
+    pub(crate) proxy: Proxy,
+    client: Client,
+    pub(crate) stream: String,
+}
+
+impl Kinesis {
+    /// The embedded server, with a stream of some shards.
+    pub(crate) fn start(shards: i32) -> Kinesis {
+        Kinesis::start_with(shards, 300)
+    }
+
+    /// The same, whose iterators live so many seconds.
+    pub(crate) fn start_with(shards: i32, iterator_seconds: u64) -> Kinesis {
+        let runtime = Runtime::new().expect("threads can be started");
+        let address = runtime.block_on(async {
+            let options = StoreOptions {
+                create_stream_ms: 0,
+                delete_stream_ms: 0,
+                update_stream_ms: 0,
+                shard_limit: 500,
+                iterator_ttl_seconds: iterator_seconds,
+                ..StoreOptions::default()
+            };
+            let (app, _store) = ferrokinesis::create_app(options);
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let address = listener.local_addr().expect("it is bound");
+            tokio::spawn(async move { axum::serve(listener, app).await });
+            address
+        });
+        Kinesis::before(runtime, address, shards)
+    }
+
+    /// A server that runs already.
+    pub(crate) fn before(runtime: Runtime, address: std::net::SocketAddr, shards: i32) -> Kinesis {
+        let proxy = runtime.block_on(Proxy::start(address)).expect("a free port");
+        let client = Client::from_conf(
+            aws_sdk_kinesis::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new(REGION))
+                .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+                .endpoint_url(format!("http://{}", proxy.address))
+                .build(),
+        );
+        let kinesis = Kinesis { runtime, proxy, client, stream: "events".to_owned() };
+        kinesis.run(async |client, stream| {
+            client.create_stream().stream_name(stream).shard_count(shards).send().await?;
+            until_active(client, stream).await
+        });
+        kinesis
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.proxy.address)
+    }
+
+    /// Runs something with the client.
+    pub(crate) fn run<T>(
+        &self,
+        work: impl AsyncFnOnce(&Client, &str) -> Result<T, aws_sdk_kinesis::Error>,
+    ) -> T {
+        self.block_on(work(&self.client, &self.stream)).expect("the server does as it is told")
+    }
+
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// For writers of their own threads.
+    pub(crate) fn client(&self) -> (tokio::runtime::Handle, Client, String) {
+        (self.runtime.handle().clone(), self.client.clone(), self.stream.clone())
+    }
+
+    /// Puts records, in order, and gives their sequence numbers.
+    pub(crate) fn put(&self, records: &[(&str, &[u8])]) -> Vec<String> {
+        self.run(async |client, stream| {
+            let mut sequences = Vec::new();
+            for (key, data) in records {
+                let put = client.put_record().stream_name(stream).partition_key(*key);
+                let put = put.data(Blob::new(*data)).send().await?;
+                sequences.push(put.sequence_number);
+            }
+            Ok(sequences)
+        })
+    }
+
+    /// Puts a record into the shard that owns a hash.
+    pub(crate) fn put_at(&self, hash: u128, key: &str, data: &[u8]) -> String {
+        self.run(async |client, stream| {
+            let put = client.put_record().stream_name(stream).partition_key(key);
+            let put = put.explicit_hash_key(hash.to_string()).data(Blob::new(data)).send().await?;
+            Ok(put.sequence_number)
+        })
+    }
+
+    pub(crate) fn shards(&self) -> Vec<Shard> {
+        self.run(async |client, stream| {
+            let mut shards = Vec::new();
+            let mut page = client.list_shards().stream_name(stream).send().await?;
+            loop {
+                shards.extend(page.shards().iter().cloned());
+                let Some(token) = page.next_token() else { return Ok(shards) };
+                page = client.list_shards().next_token(token).send().await?;
+            }
+        })
+    }
+
+    /// Shards that take records.
+    pub(crate) fn open_shards(&self) -> Vec<Shard> {
+        let open = |shard: &Shard| {
+            shard.sequence_number_range().is_none_or(|it| it.ending_sequence_number().is_none())
+        };
+        let mut shards = self.shards();
+        shards.retain(open);
+        shards.sort_by_key(|shard| hash_range(shard).0);
+        shards
+    }
+
+    /// Splits a shard in the middle.
+    pub(crate) fn split(&self, shard: &Shard) {
+        let (start, end) = hash_range(shard);
+        let middle = start + (end - start) / 2 + 1;
+        self.run(async |client, stream| {
+            let split = client.split_shard().stream_name(stream).shard_to_split(shard.shard_id());
+            split.new_starting_hash_key(middle.to_string()).send().await?;
+            until_active(client, stream).await
+        });
+    }
+
+    /// Merges two neighbours.
+    pub(crate) fn merge(&self, left: &Shard, right: &Shard) {
+        self.run(async |client, stream| {
+            let merge = client.merge_shards().stream_name(stream).shard_to_merge(left.shard_id());
+            merge.adjacent_shard_to_merge(right.shard_id()).send().await?;
+            until_active(client, stream).await
+        });
+    }
+}
+
+/// The hashes that a shard owns.
+pub(crate) fn hash_range(shard: &Shard) -> (u128, u128) {
+    let range = shard.hash_key_range().expect("a shard has a range");
+    let number = |text: &str| text.parse().expect("a 128-bit number");
+    (number(range.starting_hash_key()), number(range.ending_hash_key()))
+}
+
+/// Waits until the stream takes orders.
+async fn until_active(client: &Client, stream: &str) -> Result<(), aws_sdk_kinesis::Error> {
+    loop {
+        let described = client.describe_stream_summary().stream_name(stream).send().await?;
+        let summary = described.stream_description_summary();
+        if summary.is_some_and(|it| it.stream_status().as_str() == "ACTIVE") {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Puts a batch until all of it is in.
+pub(crate) async fn put_all(client: &Client, stream: &str, records: Vec<(String, Vec<u8>)>) {
+    let entry = |(key, data): (String, Vec<u8>)| {
+        let entry = PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data));
+        entry.build().expect("it has a key and data")
+    };
+    let mut left: Vec<_> = records.into_iter().map(entry).collect();
+    while !left.is_empty() {
+        let put = client.put_records().stream_name(stream).set_records(Some(left.clone()));
+        let Ok(put) = put.send().await else { continue };
+        let failed = put.records().iter().map(|it| it.error_code().is_some());
+        let mut failed = failed.collect::<Vec<_>>().into_iter();
+        left.retain(|_| failed.next().unwrap_or(true));
+    }
+}
+
+/// The credentials that any server here takes.
+pub(crate) fn with_credentials(program: Program) -> Program {
+    program
+        .with("AWS_ACCESS_KEY_ID", "test")
+        .with("AWS_SECRET_ACCESS_KEY", "test")
+        .with("AWS_EC2_METADATA_DISABLED", "true")
+}
+
+impl Kinesis {
+    /// Everything that each shard holds, a line a record, read without the program.
+    pub(crate) fn contents(&self) -> std::collections::BTreeMap<String, Vec<u8>> {
+        let shards = self.shards();
+        self.run(async |client, stream| {
+            let mut contents = std::collections::BTreeMap::new();
+            for shard in &shards {
+                let mut bytes = Vec::new();
+                let begin = client.get_shard_iterator().stream_name(stream);
+                let begin = begin.shard_id(shard.shard_id());
+                let begin = begin.shard_iterator_type("TRIM_HORIZON".into()).send().await?;
+                let mut iterator = begin.shard_iterator;
+                let mut empty = 0;
+                while let Some(at) = iterator.filter(|_| empty < 3) {
+                    let answer = client.get_records().shard_iterator(at).send().await?;
+                    empty = if answer.records().is_empty() { empty + 1 } else { 0 };
+                    for record in answer.records() {
+                        bytes.extend_from_slice(record.data().as_ref());
+                        bytes.push(b'\n');
+                    }
+                    iterator = answer.next_shard_iterator;
+                }
+                contents.insert(shard.shard_id().to_owned(), bytes);
+            }
+            Ok(contents)
+        })
+    }
+}

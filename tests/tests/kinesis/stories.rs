@@ -1,0 +1,296 @@
+//! The stories of a stream that is written, resharded and read, by a program that is stopped and
+//! killed: nothing is lost, nothing doubled, and each key's order is kept.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Child, Command},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tidegate_tests::program::{Program, lines, tree};
+
+use super::{
+    local::KinesisLocal,
+    proxy::Fault,
+    server::{Kinesis, REGION, put_all, with_credentials},
+};
+
+/// Longer than anything here takes, even on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A run that does not outlive the test, however that ends.
+struct Run(Child);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Run {
+    fn terminate(mut self) {
+        let sent = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
+        assert!(sent.expect("kill is there").success());
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().expect("it can be waited for") {
+                assert_eq!(status.code(), Some(0), "a stop that was asked for is no failure");
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "it does not stop");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn pipeline(folder: &Path, kinesis: &Kinesis, range: &str) -> Program {
+    let text = format!(
+        r#"
+pipeline: kinesis-story
+data_dir: ${{OUT}}/data
+source:
+  kinesis:
+    stream: {}
+    region: {REGION}
+    endpoint: {}
+    poll_every: 200ms
+sinks:
+  - name: out
+    directory: {{ path: "${{OUT}}/out" }}
+dead_letters: {{ directory: "${{OUT}}/dead" }}
+range: {range}
+"#,
+        kinesis.stream,
+        kinesis.endpoint(),
+    );
+    let file = folder.join("pipeline.yaml");
+    fs::write(&file, text).expect("room for the pipeline");
+    with_credentials(Program::new(&file).with("OUT", folder))
+}
+
+/// How many records lie in whole objects by now.
+fn delivered(out: &Path) -> u64 {
+    let entries = fs::read_dir(out).into_iter().flatten();
+    let paths = entries.map(|entry| entry.expect("the folder can be read").path());
+    let whole = paths.filter(|path| path.extension().is_some_and(|it| it == "jsonl"));
+    let contents = whole.map(|path| fs::read(path).expect("an object is there for good"));
+    contents.map(|content| content.iter().filter(|byte| **byte == b'\n').count() as u64).sum()
+}
+
+fn wait_for(out: &Path, count: u64) {
+    let started = Instant::now();
+    loop {
+        let found = delivered(out);
+        if found >= count {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "{found} of {count} records came");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Writers of their own threads. Each has keys that nobody else has, and numbers its records.
+struct Writers {
+    count: u64,
+    keys: u64,
+    /// Records of each key.
+    records: u64,
+}
+
+impl Writers {
+    fn total(&self) -> u64 {
+        self.count * self.keys * self.records
+    }
+
+    /// Writes everything, and does something else meanwhile, which is told how much is written.
+    fn write(&self, kinesis: &Kinesis, meanwhile: impl FnOnce(&dyn Fn() -> Option<u64>)) {
+        let (written, over) = (AtomicU64::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..self.count)
+                .map(|writer| {
+                    let (handle, client, stream) = kinesis.client();
+                    let written = &written;
+                    scope.spawn(move || {
+                        for n in 0..self.records {
+                            // One record a key in a batch: order within a batch is not promised.
+                            let record = |key| {
+                                let text = format!(
+                                    r#"{{"key":"{writer}-{key}","n":{n},"text":"record {n} of writer {writer}"}}"#
+                                );
+                                (format!("{writer}-{key}"), text.into_bytes())
+                            };
+                            let batch = (0..self.keys).map(record).collect();
+                            handle.block_on(put_all(&client, &stream, batch));
+                            written.fetch_add(self.keys, Ordering::Relaxed);
+                        }
+                    })
+                })
+                .collect();
+            let progress = || {
+                let written = written.load(Ordering::Relaxed);
+                (!over.load(Ordering::Relaxed) && written < self.total()).then_some(written)
+            };
+            meanwhile(&progress);
+            over.store(true, Ordering::Relaxed);
+            for writer in writers {
+                writer.join().expect("a writer writes");
+            }
+        });
+    }
+
+    /// Every record is there once, and those of a key in order. Objects are named by their shards,
+    /// and children have larger numbers than their parents.
+    fn check(&self, out: &Path) {
+        let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for line in lines(out) {
+            let record: Value = serde_json::from_slice(&line).expect("a record is JSON");
+            let key = record["key"].as_str().expect("a key").to_owned();
+            found.entry(key).or_default().push(record["n"].as_u64().expect("a number"));
+        }
+        assert_eq!(found.len() as u64, self.count * self.keys, "all keys are there");
+        let expected: Vec<u64> = (0..self.records).collect();
+        for (key, numbers) in found {
+            assert_eq!(numbers, expected, "key {key}: lost, doubled or out of order");
+        }
+    }
+}
+
+fn verify(program: &Program, records: u64) {
+    let verified = program.data("verify", &[]);
+    assert_eq!(verified["conserved"], true, "{verified:#}");
+    assert_eq!(verified["read"].as_u64(), Some(records), "{verified:#}");
+}
+
+#[test]
+fn what_eight_writers_put_comes_out_once_and_in_order() {
+    let kinesis = Kinesis::start(4);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("out");
+    let program = pipeline(folder.path(), &kinesis, "{ age: 300ms, records: 1000 }");
+    let writers = Writers { count: 8, keys: 10, records: 150 };
+    let run = Run(program.start("run", &[]));
+    writers.write(&kinesis, |_| {});
+    wait_for(&out, writers.total());
+    run.terminate();
+    writers.check(&out);
+    assert!(tree(&folder.path().join("dead")).is_empty(), "nothing is a dead letter");
+    verify(&program, writers.total());
+}
+
+#[test]
+fn a_storm_of_splits_and_merges_keeps_the_order_of_each_key() {
+    storm(&Kinesis::start(2), &Writers { count: 8, keys: 8, records: 120 });
+}
+
+#[test]
+fn a_storm_on_a_server_of_another_make() {
+    let Some(server) = KinesisLocal::start("a_storm_on_a_server_of_another_make", 2) else {
+        return;
+    };
+    storm(&server.kinesis, &Writers { count: 4, keys: 8, records: 60 });
+}
+
+fn storm(kinesis: &Kinesis, writers: &Writers) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("out");
+    let program = pipeline(folder.path(), kinesis, "{ age: 200ms, records: 500 }");
+    let mut run = Some(Run(program.start("run", &[])));
+    let mut reshards = 0;
+    writers.write(kinesis, |progress| {
+        let step = writers.total() / 12;
+        while let Some(written) = progress() {
+            if written < step * (reshards + 1) {
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            }
+            let open = kinesis.open_shards();
+            match reshards % 3 {
+                // Two splits, then a merge of two neighbours.
+                0 => kinesis.split(&open[0]),
+                1 => kinesis.split(&open[open.len() - 1]),
+                _ => kinesis.merge(&open[0], &open[1]),
+            }
+            reshards += 1;
+            if reshards % 4 == 0 {
+                // And a reader that starts again in the middle of it.
+                drop(run.take());
+                run = Some(Run(program.start("run", &[])));
+            }
+        }
+    });
+    assert!(reshards >= 6, "{reshards} reshards");
+    wait_for(&out, writers.total());
+    run.expect("it runs").terminate();
+    writers.check(&out);
+    assert!(tree(&folder.path().join("dead")).is_empty(), "nothing is a dead letter");
+    verify(&program, writers.total());
+}
+
+/// All lines of each shard, in the order of its objects.
+fn by_shard(out: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut shards: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for (name, content) in tree(out) {
+        let start = name.find("shardId-").expect("an object names its shard");
+        let shard = name[start..start + "shardId-000000000000".len()].to_owned();
+        shards.entry(shard).or_default().extend(content);
+    }
+    shards
+}
+
+#[test]
+fn a_killed_program_leaves_byte_for_byte_what_the_stream_held() {
+    let kinesis = Kinesis::start(3);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("out");
+    let program = pipeline(folder.path(), &kinesis, "{ age: 100ms, records: 200 }");
+    let writers = Writers { count: 8, keys: 6, records: 250 };
+    let mut kills = 0u64;
+    let mut run = Some(Run(program.start("run", &[])));
+    writers.write(&kinesis, |progress| {
+        while progress().is_some() {
+            std::thread::sleep(Duration::from_millis(150 + 53 * (kills % 7)));
+            // Dropping it is `kill -9`.
+            drop(run.take());
+            kills += 1;
+            if kills == 3 {
+                kinesis.split(&kinesis.open_shards()[1]);
+            }
+            run = Some(Run(program.start("run", &[])));
+        }
+    });
+    assert!(kills >= 5, "{kills} kills");
+    kinesis.proxy.fail_next(
+        "GetRecords",
+        &[Fault::Throttled, Fault::LostResponse, Fault::Reset, Fault::Internal],
+    );
+    wait_for(&out, writers.total());
+    run.expect("it runs").terminate();
+    writers.check(&out);
+    let expected = kinesis.contents();
+    let found = by_shard(&out);
+    let held: BTreeMap<_, _> = expected.into_iter().filter(|it| !it.1.is_empty()).collect();
+    assert_eq!(found.keys().collect::<Vec<_>>(), held.keys().collect::<Vec<_>>());
+    for (shard, bytes) in &held {
+        assert!(found[shard] == *bytes, "{shard}: {} bytes of {}", found[shard].len(), bytes.len());
+    }
+    verify(&program, writers.total());
+}
+
+#[test]
+fn a_stream_that_is_not_there_ends_the_program_with_a_reason() {
+    let kinesis = Kinesis::start(1);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = pipeline(folder.path(), &kinesis, "{ age: 100ms }");
+    let file = folder.path().join("pipeline.yaml");
+    let text = fs::read_to_string(&file).expect("it was written");
+    fs::write(&file, text.replace("stream: events", "stream: no-such")).expect("there is room");
+    let printed = program.run("run", &[]);
+    assert_eq!(printed.code, 3, "the environment is to blame: {}", printed.stderr);
+    let text = printed.json.to_string();
+    assert!(text.contains("no-such") && text.contains("ResourceNotFoundException"), "{text}");
+}
