@@ -13,13 +13,9 @@ use std::{
 
 use anyhow::{Context, bail};
 use serde_json::Value;
-use wit_component::ComponentEncoder;
 
 const BARE: &str = "wasm32-unknown-unknown";
 const WASI: &str = "wasm32-wasip2";
-
-/// The first bytes of a module; a component's differ in the second half.
-const MODULE_PREAMBLE: &[u8] = b"\0asm\x01\0\0\0";
 
 /// Builds all plugins of a workspace and puts each as `<name>.wasm` into `out_dir`. Returns what
 /// it made. A target that is not to be had here is left out, aloud, unless it is the first one.
@@ -90,30 +86,14 @@ fn compile(
     if !output.status.success() {
         bail!("cargo build failed in {}", workspace_dir.display());
     }
-    let mut modules = Vec::new();
-    for line in output.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-        let message: Value = serde_json::from_slice(line).context("read cargo's messages")?;
-        let kinds = message["target"]["crate_types"].as_array();
-        if kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib")) {
-            let files = message["filenames"].as_array().into_iter().flatten();
-            let files = files.filter_map(Value::as_str).filter(|file| file.ends_with(".wasm"));
-            modules.extend(files.map(PathBuf::from));
-        }
-    }
-    Ok(modules)
+    Ok(tidegate_build::modules(&output.stdout))
 }
 
 /// Wraps a core module into the component that its custom section describes.
 fn componentize(module: &Path, component: &Path) -> anyhow::Result<()> {
     let bytes = fs::read(module).with_context(|| format!("read {}", module.display()))?;
-    let encoded = if bytes.starts_with(MODULE_PREAMBLE) {
-        ComponentEncoder::default()
-            .module(&bytes)
-            .and_then(|encoder| encoder.validate(true).encode())
-            .with_context(|| format!("make a component of {}", module.display()))?
-    } else {
-        bytes
-    };
+    let encoded = tidegate_build::encode_embedded(&bytes)
+        .with_context(|| format!("make a component of {}", module.display()))?;
     fs::write(component, encoded).with_context(|| format!("write {}", component.display()))
 }
 

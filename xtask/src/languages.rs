@@ -18,10 +18,12 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
     let out_dir = dir();
     fs::create_dir_all(&out_dir).with_context(|| format!("create {}", out_dir.display()))?;
     rust(&out_dir)?;
-    for language in Language::ALL {
+    // Rust's are built by `rust` above, for Debian's compiler too.
+    for language in Language::ALL.into_iter().filter(|it| *it != Language::Rust) {
         let conformance = shell::root().join("sdk/conformance").join(language.name());
         let template = out_dir.join("templates").join(language.name());
-        instantiate(&sdk(language).join("template"), &template, language)?;
+        let _ = fs::remove_dir_all(&template);
+        tidegate_build::create("size", language, &template).context("make a project")?;
         shell::say(format!("languages: building plugins in {language}"));
         let mut projects = vec![("", conformance), ("-size", template)];
         if language == Language::Go {
@@ -36,7 +38,7 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
                     // Absent where it was built before.
                     let _ = fs::remove_file(skipped);
                 }
-                Err(error @ BuildError::Missing { .. }) => {
+                Err(error @ (BuildError::Missing { .. } | BuildError::TooOld { .. })) => {
                     shell::say(format!("SKIPPED {language}: {error}"));
                     fs::write(skipped, error.to_string()).context("write why it was skipped")?;
                 }
@@ -58,24 +60,6 @@ fn sdk(language: Language) -> PathBuf {
     shell::root().join("sdk").join(language.name())
 }
 
-/// Copies a template and fills its placeholders, as `tidegate plugin new` does.
-fn instantiate(template: &Path, project: &Path, language: Language) -> anyhow::Result<()> {
-    let sdk = sdk(language).display().to_string();
-    fs::create_dir_all(project).with_context(|| format!("create {}", project.display()))?;
-    for entry in fs::read_dir(template).with_context(|| format!("read {}", template.display()))? {
-        let from = entry.context("read a template")?.path();
-        let to = project.join(from.file_name().context("a file has a name")?);
-        if from.is_dir() {
-            instantiate(&from, &to, language)?;
-            continue;
-        }
-        let text = fs::read_to_string(&from).with_context(|| format!("read {}", from.display()))?;
-        let text = text.replace("{{name}}", "size").replace("{{sdk}}", &sdk);
-        fs::write(&to, text).with_context(|| format!("write {}", to.display()))?;
-    }
-    Ok(())
-}
-
 fn rust(out_dir: &Path) -> anyhow::Result<()> {
     let workspace = shell::root().join("sdk/conformance/rust");
     guests::build(&workspace, &shell::target_dir().join("wasm"), out_dir).map(|_| ())
@@ -92,6 +76,8 @@ fn one(language: Language, project: &Path) -> Result<Vec<u8>, BuildError> {
         directory: project,
         sdk: &sdk(language),
         cache: &dir().join("cache").join(language.name()),
+        tools: &dir().join("cache").join(language.name()),
+        say: |line| shell::say(line),
     })
 }
 

@@ -25,6 +25,7 @@ pub mod metrics;
 mod objects;
 pub mod output;
 pub mod plan;
+mod project;
 mod redrive;
 mod reload;
 pub mod tables;

@@ -12,6 +12,7 @@ const CLANG: Tool = Tool {
     version_argument: "--version",
     why: "plugins in C are compiled by clang, 14 or newer",
     install: "apt-get install --no-install-recommends clang lld",
+    minimum: (14, 0),
 };
 
 const LINKER: Tool = Tool {
@@ -19,6 +20,7 @@ const LINKER: Tool = Tool {
     version_argument: "--version",
     why: "clang links WebAssembly with it",
     install: "apt-get install --no-install-recommends lld",
+    minimum: (0, 0),
 };
 
 pub(crate) fn check() -> Result<(), BuildError> {
@@ -37,7 +39,7 @@ pub(crate) fn build(project: &Project<'_>) -> Result<Vec<u8>, BuildError> {
     command.args(sources(&project.sdk.join("src"))?);
     command.args(sources(&project.directory.join("src"))?);
     command.arg("-o").arg(&module);
-    run(&mut command)?;
+    run(project, &mut command)?;
     componentize(&read(&module)?)
 }
 

@@ -14,6 +14,9 @@ pub const WIT: &str = include_str!("../../../wit/plugin.wit");
 /// WASI preview 1 answered inside the guest, as text.
 pub const WASI_ADAPTER: &str = include_str!("wasi-stub.wat");
 
+/// The first bytes of a module; a component's differ in the second half.
+const MODULE_PREAMBLE: &[u8] = b"\0asm\x01\0\0\0";
+
 /// The world of a plugin without migrations and windows.
 const WORLD: &str = "transform";
 
@@ -28,6 +31,21 @@ const ADAPTER_WIT: &str =
 /// When the module does not follow the ABI.
 pub fn componentize(module: &[u8]) -> Result<Vec<u8>, BuildError> {
     encode(module).map_err(|error| BuildError::Component(format!("{error:#}")))
+}
+
+/// Makes a core module a component that says itself which contract it follows, as those do that
+/// `wit-bindgen` has made. A component stays as it is.
+///
+/// # Errors
+/// When the module does not follow the contract that it names.
+pub fn encode_embedded(module: &[u8]) -> Result<Vec<u8>, BuildError> {
+    if !module.starts_with(MODULE_PREAMBLE) {
+        return Ok(module.to_owned());
+    }
+    ComponentEncoder::default()
+        .module(module)
+        .and_then(|encoder| encoder.validate(true).encode())
+        .map_err(|error| BuildError::Component(format!("{error:#}")))
 }
 
 fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {

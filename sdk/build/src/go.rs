@@ -12,6 +12,7 @@ const GO: Tool = Tool {
     version_argument: "version",
     why: "plugins in Go are compiled by the stock compiler, 1.24 or newer",
     install: "apt-get install golang-go, or the archive from https://go.dev/dl",
+    minimum: (1, 24),
 };
 
 pub(crate) fn check() -> Result<(), BuildError> {
@@ -26,6 +27,6 @@ pub(crate) fn build(project: &Project<'_>) -> Result<Vec<u8>, BuildError> {
     // A library that is called, not a program that ends; without debug sections, with names.
     command.args(["build", "-buildmode=c-shared", "-trimpath", "-ldflags=-w", "-o"]);
     command.arg(&module).arg(".");
-    run(&mut command)?;
+    run(project, &mut command)?;
     componentize(&read(&module)?)
 }

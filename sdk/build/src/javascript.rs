@@ -10,8 +10,17 @@ use crate::{
 const NPM: Tool = Tool {
     name: "npm",
     version_argument: "--version",
-    why: "npm fetches jco, which puts plugins in JavaScript on QuickJS; Node 20 or newer runs it",
+    why: "npm fetches jco, which puts plugins in JavaScript on QuickJS",
     install: "apt-get install nodejs npm",
+    minimum: (0, 0),
+};
+
+const NODE: Tool = Tool {
+    name: "node",
+    version_argument: "--version",
+    why: "jco, which puts plugins in JavaScript on QuickJS, is run by Node 20 or newer",
+    install: "apt-get install nodejs npm, or the archive from https://nodejs.org",
+    minimum: (20, 0),
 };
 
 /// The version that the SDK was tried with. Another one may hand values over in another shape.
@@ -27,6 +36,7 @@ export { component as plugin };
 ";
 
 pub(crate) fn check() -> Result<(), BuildError> {
+    NODE.check()?;
     NPM.check()
 }
 
@@ -54,14 +64,17 @@ pub(crate) fn build(project: &Project<'_>) -> Result<Vec<u8>, BuildError> {
         "export default {{ input: {main:?}, external: [/^tidegate:/], output: {{ file: {bundle:?}, \
          format: \"esm\" }} }};\n"
     ).as_bytes())?;
-    run(Command::new(programs.join("rolldown")).current_dir(project.cache).arg("-c").arg(&config))?;
+    run(
+        project,
+        Command::new(programs.join("rolldown")).current_dir(project.cache).arg("-c").arg(&config),
+    )?;
     let component = project.cache.join("js.wasm");
     let mut command = Command::new(programs.join("jco"));
     command.current_dir(project.cache).arg("componentize").arg(&bundle);
     command.arg("--wit").arg(&wit).args(["--world-name", "transform", "--backend", "qjs"]);
     command.args(["--backend-qjs-stub-wasi", "--backend-qjs-disable-async", "--out"]);
     command.arg(&component);
-    run(&mut command)?;
+    run(project, &mut command)?;
     read(&component)
 }
 
@@ -73,7 +86,7 @@ fn install_dependencies(project: &Project<'_>) -> Result<(), BuildError> {
     if has_any && !project.directory.join("node_modules").exists() {
         let mut npm = Command::new("npm");
         npm.current_dir(project.directory).args(["install", "--no-audit", "--no-fund"]);
-        run(npm.arg("--loglevel=error"))?;
+        run(project, npm.arg("--loglevel=error"))?;
     }
     Ok(())
 }
@@ -81,7 +94,7 @@ fn install_dependencies(project: &Project<'_>) -> Result<(), BuildError> {
 /// The folder of jco, and of the bundler that it brings, fetched by npm into the cache where they
 /// are not there yet. Its own `--bundle` needs more of the file system than it gets everywhere.
 fn programs(project: &Project<'_>) -> Result<PathBuf, BuildError> {
-    let home = project.cache.join(JCO.replace(['/', '@'], "-"));
+    let home = project.tools.join(JCO.replace(['/', '@'], "-"));
     let programs = home.join("node_modules/.bin");
     if !programs.join("jco").exists() {
         write(&home.join("package.json"), b"{\"private\": true}\n")?;
@@ -93,7 +106,7 @@ fn programs(project: &Project<'_>) -> Result<PathBuf, BuildError> {
             "--loglevel=error",
             JCO,
         ]);
-        run(&mut npm)?;
+        run(project, &mut npm)?;
     }
     Ok(programs)
 }

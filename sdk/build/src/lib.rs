@@ -5,7 +5,8 @@
 //! that tool into a cache. An author finds nothing by hand: what is missing is named, with the
 //! command that installs it ([`BuildError::Missing`]).
 //!
-//! Rust is not here: cargo builds it, and `xtask` and the command line know how.
+//! The SDKs themselves and their templates are in this crate too, so that [`create`] makes a project
+//! without a network.
 //!
 //! This crate never looks into what it builds. Whether a component keeps the contract is for the
 //! host to say.
@@ -14,17 +15,23 @@ mod c;
 mod component;
 mod go;
 mod javascript;
+mod kit;
 mod python;
+mod rust;
 mod tools;
 
 use std::{fmt, fs, path::Path};
 
-pub use component::{WASI_ADAPTER, WIT, componentize};
+pub use component::{WASI_ADAPTER, WIT, componentize, encode_embedded};
+pub use kit::{CreateError, create};
+pub use rust::modules;
 pub use tools::BuildError;
 
-/// A language with an SDK beside Rust's.
+/// A language with an SDK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Language {
+    /// Rust, by cargo.
+    Rust,
     /// Go, by the stock compiler.
     Go,
     /// JavaScript or TypeScript, on QuickJS.
@@ -37,12 +44,13 @@ pub enum Language {
 
 impl Language {
     /// All of them.
-    pub const ALL: [Language; 4] =
-        [Language::Go, Language::JavaScript, Language::Python, Language::C];
+    pub const ALL: [Language; 5] =
+        [Language::Rust, Language::Go, Language::JavaScript, Language::Python, Language::C];
 
     /// The name on a command line, and of the SDK's folder.
     pub fn name(self) -> &'static str {
         match self {
+            Language::Rust => "rust",
             Language::Go => "go",
             Language::JavaScript => "js",
             Language::Python => "python",
@@ -59,6 +67,7 @@ impl Language {
 impl fmt::Display for Language {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Language::Rust => "Rust",
             Language::Go => "Go",
             Language::JavaScript => "JavaScript",
             Language::Python => "Python",
@@ -77,8 +86,12 @@ pub struct Project<'a> {
     /// The folder of the language's SDK, for those that no package manager brings: Python's and
     /// C's.
     pub sdk: &'a Path,
-    /// Where fetched tools and intermediate files are kept; any folder that may be lost.
+    /// Where intermediate files are kept; any folder that may be lost.
     pub cache: &'a Path,
+    /// Where fetched tools are kept, which projects may share; any folder that may be lost.
+    pub tools: &'a Path,
+    /// Is told each command before it is run.
+    pub say: fn(&str),
 }
 
 /// Builds a project and returns the component's bytes.
@@ -88,6 +101,7 @@ pub struct Project<'a> {
 pub fn build(project: &Project<'_>) -> Result<Vec<u8>, BuildError> {
     fs::create_dir_all(project.cache).map_err(|error| BuildError::io(project.cache, error))?;
     match project.language {
+        Language::Rust => rust::build(project),
         Language::Go => go::build(project),
         Language::JavaScript => javascript::build(project),
         Language::Python => python::build(project),
@@ -101,6 +115,7 @@ pub fn build(project: &Project<'_>) -> Result<Vec<u8>, BuildError> {
 /// [`BuildError::Missing`], with the command that installs it.
 pub fn check(language: Language) -> Result<(), BuildError> {
     match language {
+        Language::Rust => rust::check(),
         Language::Go => go::check(),
         Language::JavaScript => javascript::check(),
         Language::Python => python::check(),

@@ -10,9 +10,10 @@ use crate::{
 const PYTHON: Tool = Tool {
     name: "python3",
     version_argument: "--version",
-    why: "Python 3.10 or newer, with venv and pip, fetches componentize-py, which puts plugins on \
+    why: "Python 3.11 or newer, with venv and pip, fetches componentize-py, which puts plugins on \
           CPython",
     install: "apt-get install python3 python3-venv python3-pip",
+    minimum: (3, 11),
 };
 
 /// The version that the SDK was tried with. Another one may hand values over in another shape.
@@ -43,18 +44,21 @@ pub(crate) fn build(project: &Project<'_>) -> Result<Vec<u8>, BuildError> {
         project.directory.to_owned()
     });
     command.arg("-p").arg(project.sdk.join("src")).args(["--stub-wasi", "-o"]).arg(&component);
-    run(&mut command)?;
+    run(project, &mut command)?;
     read(&component)
 }
 
 /// The pinned componentize-py, fetched by pip into an environment of its own in the cache.
 fn componentize_py(project: &Project<'_>) -> Result<PathBuf, BuildError> {
-    let home = project.cache.join(COMPONENTIZE_PY.replace("==", "-"));
+    let home = project.tools.join(COMPONENTIZE_PY.replace("==", "-"));
     let program = home.join("bin/componentize-py");
     if !program.exists() {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&home))?;
+        run(project, Command::new("python3").args(["-m", "venv"]).arg(&home))?;
         let mut pip = Command::new(home.join("bin/pip"));
-        run(pip.args(["install", "--quiet", "--disable-pip-version-check", COMPONENTIZE_PY]))?;
+        run(
+            project,
+            pip.args(["install", "--quiet", "--disable-pip-version-check", COMPONENTIZE_PY]),
+        )?;
     }
     Ok(program)
 }

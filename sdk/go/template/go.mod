@@ -4,4 +4,4 @@ go 1.24
 
 require github.com/tidegate/tidegate/sdk/go v0.1.0
 
-replace github.com/tidegate/tidegate/sdk/go => {{sdk}}
+replace github.com/tidegate/tidegate/sdk/go => ./{{sdk}}

@@ -6,6 +6,7 @@ mod dlq;
 mod generations;
 mod graph;
 mod plugin;
+mod plugin_new;
 mod plugin_test;
 mod progress;
 mod redrive;
@@ -58,7 +59,7 @@ enum Command {
     /// Look at dead letters, and try them again.
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// Look at plugins, and run one again that has failed.
+    /// Write plugins and look at them, and run one again that has failed.
     #[command(subcommand)]
     Plugin(PluginCommand),
 }
@@ -107,6 +108,10 @@ enum DlqCommand {
 
 #[derive(Debug, Subcommand)]
 enum PluginCommand {
+    /// Make a project with its SDK, a test and golden cases, without a network.
+    New(plugin_new::NewArgs),
+    /// Build a project into a component.
+    Build(plugin_new::BuildArgs),
     /// Show what a plugin is, and what it reads and writes with a config.
     Inspect(plugin::InspectArgs),
     /// Hold what a plugin makes of records against its golden cases.
@@ -133,6 +138,8 @@ pub fn main() -> ExitCode {
         Command::Dlq(DlqCommand::Show(args)) => ("dlq show", dlq::show(args)),
         Command::Dlq(DlqCommand::Capsule(args)) => ("dlq capsule", capsule::capsule(args)),
         Command::Dlq(DlqCommand::Redrive(args)) => ("dlq redrive", redrive::redrive(args)),
+        Command::Plugin(PluginCommand::New(args)) => ("plugin new", plugin_new::new(args)),
+        Command::Plugin(PluginCommand::Build(args)) => ("plugin build", plugin_new::build(args)),
         Command::Plugin(PluginCommand::Inspect(args)) => ("plugin inspect", plugin::inspect(args)),
         Command::Plugin(PluginCommand::Test(args)) => ("plugin test", plugin_test::test(args)),
         Command::Plugin(PluginCommand::Replay(args)) => ("plugin replay", capsule::replay(args)),

@@ -17,12 +17,13 @@ use crate::{
     config,
     golden::{self, Cases, Report},
     output::{Exit, Failed, Outcome},
+    project,
 };
 
 /// What `plugin test` takes.
 #[derive(Debug, Args)]
 pub(super) struct TestArgs {
-    /// The component.
+    /// The component, or a project's folder that was built.
     file: PathBuf,
     /// The golden cases; `<component>.golden.yaml` beside the component where none are named.
     #[arg(long, value_name = "FILE")]
@@ -36,7 +37,14 @@ pub(super) struct TestArgs {
 }
 
 pub(super) fn test(args: &TestArgs) -> Result<Outcome, Failed> {
-    let path = args.golden.clone().unwrap_or_else(|| golden::path_beside(&args.file));
+    let (file, beside) = match args.file.is_dir() {
+        true => {
+            let project = project::load(&args.file)?;
+            (project.component, project.golden)
+        }
+        false => (args.file.clone(), golden::path_beside(&args.file)),
+    };
+    let path = args.golden.clone().unwrap_or(beside);
     let cases = golden::load(&path)?.ok_or_else(|| {
         let path = path.display();
         Failed::environment(anyhow!(
@@ -47,7 +55,7 @@ pub(super) fn test(args: &TestArgs) -> Result<Outcome, Failed> {
         None => json!({}),
         Some(path) => config::load_plugin_config(path, &environment)?,
     };
-    let component = load(&args.file)?;
+    let component = load(&file)?;
     let report = golden::run(&component, options(&config), &cases);
     match args.accept {
         false => Ok(outcome(&cases, &report, Vec::new(), &path)),

@@ -55,6 +55,7 @@ pub use units::{ByteSize, TimeSpan};
 
 use tidegate_core::Condition;
 
+pub(crate) use self::shape::did_you_mean;
 use self::{shape::Shape, tree::Node};
 use crate::{
     files::Files,

@@ -286,9 +286,14 @@ fn unknown_key(file: &SourceFile, entry: &Entry, pointer: &str, keys: &[&str]) -
     let pointer = step(pointer, &entry.key);
     let message = format!("unknown key `{}`", entry.key);
     let finding = Finding::error("unknown-key", file, entry.place, pointer, message);
-    match nearest(&entry.key, keys.iter().copied()) {
-        Some(near) => finding.suggest(format!("did you mean `{near}`?")),
-        None => finding.suggest(format!("known here: {}", list(keys))),
+    finding.suggest(did_you_mean(&entry.key, keys))
+}
+
+/// What to do about a name that there is not.
+pub(crate) fn did_you_mean(name: &str, names: &[&str]) -> String {
+    match nearest(name, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known here: {}", list(names)),
     }
 }
 
