@@ -38,7 +38,10 @@ fn no_file_of_a_project_names_the_place_where_it_was_made() {
         for (name, content) in files {
             let text = String::from_utf8_lossy(&content);
             assert!(!text.contains(&place), "{language}: {name} names {place}");
-            assert!(name.contains("/sdk/") || !text.contains("{{"), "{language}: {name}");
+            for placeholder in ["{{name}}", "{{sdk}}"] {
+                assert!(!text.contains(placeholder), "{language}: {name} has {placeholder}");
+                assert!(!name.contains(placeholder), "{language}: {name}");
+            }
         }
     }
 }

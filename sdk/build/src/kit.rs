@@ -100,7 +100,6 @@ pub fn create(name: &str, language: Language, directory: &Path) -> Result<(), Cr
             Some(path) => {
                 let text = String::from_utf8_lossy(&content);
                 let text = text.replace("{{name}}", name).replace("{{sdk}}", &sdk);
-                let text = text.replace("{{module}}", &name.replace('-', "_"));
                 // Cargo would take a template with a manifest for a package of ours.
                 let path = path.strip_suffix(".template").unwrap_or(path);
                 let path = path.replace("{{name}}", name);
