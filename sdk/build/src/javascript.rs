@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, process::Command};
 
+use serde_json::Value;
+
 use crate::{
     BuildError, Project, WIT,
     tools::{Tool, read, run, write},
@@ -61,8 +63,9 @@ pub(crate) fn build(project: &Project<'_>) -> Result<Vec<u8>, BuildError> {
     let bundle = project.cache.join("bundle.js");
     let config = project.cache.join("rolldown.config.mjs");
     write(&config, format!(
-        "export default {{ input: {main:?}, external: [/^tidegate:/], output: {{ file: {bundle:?}, \
-         format: \"esm\" }} }};\n"
+        "const fail = (level, {{ message }}) => {{ if (level === \"warn\") throw new Error(message); }};\n\
+         export default {{ input: {main:?}, external: [/^tidegate:/], onLog: fail, output: {{ file: \
+         {bundle:?}, format: \"esm\" }} }};\n"
     ).as_bytes())?;
     run(
         project,
@@ -78,17 +81,20 @@ pub(crate) fn build(project: &Project<'_>) -> Result<Vec<u8>, BuildError> {
     read(&component)
 }
 
-/// What the project itself depends on, where nobody has installed it yet: the SDK at least.
+/// What the project itself depends on, where it is not installed: the SDK at least. A link into a
+/// folder that has gone since is as good as none.
 fn install_dependencies(project: &Project<'_>) -> Result<(), BuildError> {
-    let package = project.directory.join("package.json");
-    let has_any = read(&package)
-        .is_ok_and(|text| String::from_utf8_lossy(&text).contains("\"dependencies\""));
-    if has_any && !project.directory.join("node_modules").exists() {
-        let mut npm = Command::new("npm");
-        npm.current_dir(project.directory).args(["install", "--no-audit", "--no-fund"]);
-        run(project, npm.arg("--loglevel=error"))?;
+    let path = project.directory.join("package.json");
+    let package: Value = serde_json::from_slice(&read(&path)?)
+        .map_err(|error| BuildError::io(&path, error.into()))?;
+    let modules = project.directory.join("node_modules");
+    let declared = package["dependencies"].as_object().into_iter().flatten();
+    if declared.into_iter().all(|(name, _)| modules.join(name).exists()) {
+        return Ok(());
     }
-    Ok(())
+    let mut npm = Command::new("npm");
+    npm.current_dir(project.directory).args(["install", "--no-audit", "--no-fund"]);
+    run(project, npm.arg("--loglevel=error")).map(|_| ())
 }
 
 /// The folder of jco, and of the bundler that it brings, fetched by npm into the cache where they
