@@ -12,6 +12,7 @@ use tidegate_connectors::{
 use tidegate_core::{
     RecordBatch, Sink, Source, Timestamp,
     batcher::{BatchLimit, Batcher, RangeLimit, Situation, Step},
+    checkpoint::StateKeys,
     source::{PartitionId, ReadLimit, ReadOutcome},
     time::FixedClock,
 };
@@ -97,6 +98,7 @@ fn open_range(plan: &Arc<Plan>) -> anyhow::Result<RangeProcessor> {
         start: None,
         opened_at: OPENED_AT,
         exclusions: Vec::new(),
+        state_keys: StateKeys::new(),
     })?)
 }
 

@@ -5,6 +5,8 @@
 //! anything of it is visible, COMMIT moves the checkpoint past it. Whoever acquires the partition
 //! finishes a pending intent first. The same over the embedded store and over DynamoDB.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +79,9 @@ pub struct Manifest {
     pub destinations: Vec<DestinationCounts>,
     /// Digest of the state changes, over stages and keys in order.
     pub states: Digest,
+    /// How many keys the stages had states of at its start: a replay refuses the same new ones.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub state_keys: StateKeys,
     /// What became of each record, where they were redriven; else nothing, for the counts say it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outcomes: Vec<RecordOutcome>,
@@ -211,6 +216,10 @@ pub struct DestinationCounts {
     pub dead_lettered: u64,
 }
 
+/// Of how many keys each stage has a state on a partition, by the stage's name. One that is not
+/// there has none.
+pub type StateKeys = BTreeMap<String, u64>;
+
 /// The state of one key of one stage after a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateChange {
@@ -242,6 +251,8 @@ pub struct Acquired {
     pub checkpoint: Checkpoint,
     /// A range whose intent is stored and that must be finished first.
     pub pending: Option<Manifest>,
+    /// How many states are current.
+    pub state_keys: StateKeys,
 }
 
 /// Keeps progress. Every write is atomic, durable on return, and fenced by its lease.
@@ -273,7 +284,13 @@ pub trait CheckpointStore: Send + Sync {
 
     /// COMMIT: the pending range's end becomes the checkpoint and its states become current, in
     /// one write. Fails with [`StoreErrorKind::Conflict`] where no intent of that range pends.
-    async fn commit(&self, lease: &Lease, write: WriteId, range: u64) -> Result<(), StoreError>;
+    /// Says how many states are current from here on.
+    async fn commit(
+        &self,
+        lease: &Lease,
+        write: WriteId,
+        range: u64,
+    ) -> Result<StateKeys, StoreError>;
 
     /// The committed states of some keys of a stage, in the keys' order.
     async fn states(

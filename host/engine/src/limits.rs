@@ -53,7 +53,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             // Measured with batches of 10,000 rows: Rust 1.4 MiB, QuickJS 2, Go 8, StarlingMonkey
-            // from 9, CPython 14. Four times the largest leaves room for tables and libraries.
+            // from 9, CPython 14. Four times that leaves room for tables and libraries.
             memory_bytes: 64 << 20,
             // A row of Rust burns hundreds, of Python 18,000; a first call of StarlingMonkey
             // 770,000 and Go's collector now and then 2 million. The base is fifty times the
@@ -62,8 +62,8 @@ impl Default for Limits {
             fuel: Limit { base: 100_000_000, per_row: 1_000_000 },
             // Patterns, schemas and tables are compiled here, once an instance.
             configure_fuel: 1_000_000_000,
-            // A unit of fuel takes about a nanosecond, so this is fifty times what the fuel
-            // lasts: on a machine that is not starved, fuel always runs out first.
+            // A unit of fuel takes a tenth of a nanosecond to one, so this is at least fifty times
+            // what the fuel lasts: on a machine that is not starved, fuel always runs out first.
             time: Duration::from_secs(5),
             time_per_row: Duration::from_millis(50),
             // Writes are fields, of some bytes each; the base leaves room for a large document.

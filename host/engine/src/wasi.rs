@@ -14,8 +14,12 @@ use wasmtime::{
 
 use crate::guest::{Guest, LogLevel};
 
-/// What one write to standard output may have: the guest asks before it writes.
+/// What one write to standard output may have: the guest asks before it writes. What writes more
+/// unasked is charged for it like any other.
 const WRITE_BYTES_MAX: u64 = 4096;
+
+/// The end of what was printed as errors that is kept.
+const COMPLAINT_BYTES_MAX: usize = 4096;
 
 /// Every WASI resource is one that holds nothing: whichever stands behind a handle is known from
 /// its number.
@@ -61,7 +65,33 @@ impl Wasi {
 
     /// What was printed as errors in this call, without white space around it.
     pub(crate) fn complaint(&self) -> Option<&str> {
-        Some(self.complaint.trim()).filter(|text| !text.is_empty())
+        Some(tail(&self.complaint).trim()).filter(|text| !text.is_empty())
+    }
+
+    fn complain(&mut self, text: &str) {
+        self.complaint.push_str(tail(text));
+        // Now and then, so that a byte is moved a few times at most.
+        if self.complaint.len() > 4 * COMPLAINT_BYTES_MAX {
+            self.complaint = tail(&self.complaint).to_owned();
+        }
+    }
+
+    /// Hands on the lines that a write ends, in one pass over it.
+    fn lines(&mut self, text: &str, mut line: impl FnMut(String)) {
+        let mut rest = text;
+        while let Some((end, next)) = rest.split_once('\n') {
+            let mut whole = std::mem::take(&mut self.printed);
+            whole.push_str(end);
+            if !whole.trim().is_empty() {
+                line(whole);
+            }
+            rest = next;
+        }
+        self.printed.push_str(rest);
+        // A guest that never ends a line doesn't make the host keep it.
+        if self.printed.len() > WRITE_BYTES_MAX as usize {
+            line(std::mem::take(&mut self.printed));
+        }
     }
 
     fn wall_clock(&self) -> Datetime {
@@ -80,27 +110,21 @@ impl Wasi {
     }
 }
 
+/// The end of a text, of whole characters.
+fn tail(text: &str) -> &str {
+    &text[text.ceil_char_boundary(text.len().saturating_sub(COMPLAINT_BYTES_MAX))..]
+}
+
 impl Guest {
     /// Prints to the log, a line of output a line of the log.
     fn print(&mut self, stream: u32, bytes: &[u8]) -> wasmtime::Result<()> {
         self.charge(bytes.len())?;
         let text = String::from_utf8_lossy(bytes);
-        if stream == STDERR && self.wasi.complaint.len() < WRITE_BYTES_MAX as usize {
-            self.wasi.complaint.push_str(&text);
+        let level = if stream == STDERR { LogLevel::Warn } else { LogLevel::Info };
+        if stream == STDERR {
+            self.wasi.complain(&text);
         }
-        self.wasi.printed.push_str(&text);
-        while let Some(end) = self.wasi.printed.find('\n') {
-            let line: String = self.wasi.printed.drain(..=end).collect();
-            let level = if stream == STDERR { LogLevel::Warn } else { LogLevel::Info };
-            if !line.trim().is_empty() {
-                self.logs.line(level, line);
-            }
-        }
-        // A guest that never ends a line doesn't make the host keep it.
-        if self.wasi.printed.len() > WRITE_BYTES_MAX as usize {
-            let line = std::mem::take(&mut self.wasi.printed);
-            self.logs.line(LogLevel::Info, line);
-        }
+        self.wasi.lines(&text, |line| self.logs.line(level, line));
         Ok(())
     }
 }
@@ -258,4 +282,40 @@ fn random_bytes(mut call: Call<'_>, (count,): (u64,)) -> wasmtime::Result<(Vec<u
 
 fn random_u64(mut call: Call<'_>, (): ()) -> wasmtime::Result<(u64,)> {
     Ok((call.data_mut().wasi.random.next(),))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_whole_however_they_were_written_and_none_is_kept_for_ever() {
+        let mut wasi = Wasi::new(1);
+        let mut lines = Vec::new();
+        for text in ["one\ntw", "o\n\n  \nthr", "", "ee"] {
+            wasi.lines(text, |line| lines.push(line));
+        }
+        assert_eq!(lines, ["one", "two"]);
+        wasi.lines(&"x".repeat(WRITE_BYTES_MAX as usize), |line| lines.push(line));
+        assert_eq!(lines[2].len(), 5 + WRITE_BYTES_MAX as usize, "`three` and what followed");
+        // As much as a call may write in all: a look at each byte, not a move of all for each.
+        wasi.lines(&"\n".repeat(4 << 20), |line| lines.push(line));
+        assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn the_end_of_what_was_printed_as_an_error_is_kept() {
+        let mut wasi = Wasi::new(1);
+        assert_eq!(wasi.complaint(), None);
+        for _ in 0..10_000 {
+            wasi.complain("müde ");
+        }
+        wasi.complain(&"ö".repeat(100_000));
+        wasi.complain(" panicked at the end\n");
+        let complaint = wasi.complaint().expect("it complained");
+        assert!(complaint.ends_with("ö panicked at the end"), "{complaint}");
+        assert!(complaint.len() <= COMPLAINT_BYTES_MAX);
+        wasi.begin(Timestamp(0));
+        assert_eq!(wasi.complaint(), None);
+    }
 }

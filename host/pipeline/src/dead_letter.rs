@@ -13,6 +13,9 @@ use tidegate_core::{Digest, RecordBatch, transform::Plugin};
 
 use crate::{call::RecordedCall, encode::slug, plan::Plan, process::RangeContext};
 
+/// The code of records that are too old for the source's `record_age_max`.
+pub(crate) const RECORD_AGE: &str = "record-age";
+
 /// Longer messages are cut: they are the guest's words.
 const MESSAGE_CHARS_MAX: usize = 1000;
 
@@ -192,8 +195,9 @@ pub(crate) fn write(
         request_context: RequestContext {
             request_id: &format!("{}-{:08}", slug(&context.partition.0), context.range),
             function_arn: &function,
-            condition: match letter.class {
-                "timeout" => "RetryAttemptsExhausted",
+            condition: match (letter.class, letter.code.as_str()) {
+                (_, RECORD_AGE) => "RecordAgeExceeded",
+                ("timeout", _) => "RetryAttemptsExhausted",
                 _ => "ProcessingFailed",
             },
             approximate_invoke_count: letter.attempts,

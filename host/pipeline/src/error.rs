@@ -188,3 +188,15 @@ impl Error {
         store.kind == StoreErrorKind::Fenced
     }
 }
+
+/// An error and its causes, in one line.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -45,7 +45,7 @@ impl ProtocolStep {
         ProtocolStep::Finish,
     ];
 
-    /// Its name in `--failpoint`.
+    /// Its name in `TIDEGATE_FAILPOINT`.
     pub fn name(self) -> &'static str {
         match self {
             ProtocolStep::Acquire => "acquire",

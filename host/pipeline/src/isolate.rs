@@ -221,6 +221,20 @@ struct Isolation<'a> {
     trust_hints: bool,
 }
 
+/// Rows that are to be called with, and what the guest has said of them.
+struct Piece {
+    start: usize,
+    end: usize,
+    expected: Expected,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Unknown,
+    Innocent,
+    Culprit,
+}
+
 impl Isolation<'_> {
     /// Goes through all rows: between excluded ones, in calls of at most `rows_max`.
     fn run(
@@ -274,7 +288,7 @@ impl Isolation<'_> {
             };
         }
         let gone = self.gone.len();
-        self.split(start, end, failed)?;
+        self.isolate(start, end, failed)?;
         if self.gone.len() == gone && end - start > 1 {
             self.caller.rows_max = Some((end - start) / 2);
         }
@@ -303,35 +317,56 @@ impl Isolation<'_> {
         Slice::of(self.input, description, &self.parts.carried, start, end)
     }
 
-    /// Finds what is wrong with rows that failed together.
-    fn split(&mut self, start: usize, end: usize, failed: Failed) -> Result<(), ProcessError> {
+    /// Finds what is wrong with rows that failed together. With a list of what is to be called next
+    /// rather than by recursion: how deep it would go is for the guest to say.
+    fn isolate(&mut self, start: usize, end: usize, failed: Failed) -> Result<(), ProcessError> {
+        let mut next = Vec::new();
+        self.split(start, end, failed, &mut next)?;
+        while let Some(Piece { start, end, expected }) = next.pop() {
+            if end - start == 1 {
+                // Only a fresh instance may judge a record.
+                self.caller.instance = None;
+            }
+            let gone = self.gone.len();
+            let failed = self.part(start, end)?;
+            if let Some(failed) = failed {
+                // Rows before the one that the guest named are innocent, if it tells the truth.
+                self.trust_hints &= expected != Expected::Innocent;
+                self.split(start, end, failed, &mut next)?;
+            }
+            if expected == Expected::Culprit {
+                self.trust_hints = self.gone.len() > gone;
+            }
+        }
+        Ok(())
+    }
+
+    /// What to call next when rows failed together: pieces of them, of which the last comes first.
+    fn split(
+        &mut self,
+        start: usize,
+        end: usize,
+        failed: Failed,
+        next: &mut Vec<Piece>,
+    ) -> Result<(), ProcessError> {
         if end - start == 1 {
             return self.judge(start, failed.error);
         }
+        let piece = |start, end, expected| Piece { start, end, expected };
         let hint = failed.error.row.map(|row| start + row as usize);
-        if let (true, Some(culprit)) = (self.trust_hints, hint)
-            && culprit < end
-        {
-            self.solve(start, culprit)?;
-            let gone = self.gone.len();
-            self.solve(culprit, culprit + 1)?;
-            self.trust_hints = self.gone.len() > gone;
-            return self.solve(culprit + 1, end);
-        }
-        let middle = start + (end - start) / 2;
-        self.solve(start, middle)?;
-        self.solve(middle, end)
-    }
-
-    fn solve(&mut self, start: usize, end: usize) -> Result<(), ProcessError> {
-        if end - start == 1 {
-            // Only a fresh instance may judge a record.
-            self.caller.instance = None;
-        }
-        match self.part(start, end)? {
-            None => Ok(()),
-            Some(failed) => self.split(start, end, failed),
-        }
+        let pieces = match hint.filter(|culprit| self.trust_hints && *culprit < end) {
+            Some(culprit) => vec![
+                piece(culprit + 1, end, Expected::Unknown),
+                piece(culprit, culprit + 1, Expected::Culprit),
+                piece(start, culprit, Expected::Innocent),
+            ],
+            None => {
+                let middle = start + (end - start) / 2;
+                vec![piece(middle, end, Expected::Unknown), piece(start, middle, Expected::Unknown)]
+            }
+        };
+        next.extend(pieces.into_iter().filter(|it| it.start < it.end));
+        Ok(())
     }
 
     /// A row failed on its own, on a fresh instance.

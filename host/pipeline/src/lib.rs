@@ -33,7 +33,7 @@ pub mod states;
 pub mod swap;
 pub mod worker;
 
-pub use error::Error;
+pub use error::{Error, causes};
 pub use plan::{Plan, PlanSpec};
 pub use process::{ProcessError, RangeContext, RangeOutput, RangeProcessor};
 pub use progress::{Event, Observer, Progress};

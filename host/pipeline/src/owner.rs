@@ -5,24 +5,29 @@
 //! else between INTENT and COMMIT would fence ourselves. While records are read, the right to
 //! write, the pen, lies with a deputy, who closes ranges beside the one that is filled.
 
-use std::{future::Future, pin::pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tidegate_core::{
     Failure,
-    checkpoint::{Acquired, Lease, StoreErrorKind, WriteId},
+    checkpoint::{Acquired, Lease, StateKeys, StoreErrorKind, WriteId},
     source::PartitionId,
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
-    error::Error,
+    error::{Error, causes},
     failpoint::{ProtocolStep, Side},
     progress::{Event, Seam},
     retry::Attempts,
     run::Shared,
     shutdown::Shutdown,
+    states::StateCounts,
 };
 
 /// Owns one partition.
@@ -30,6 +35,8 @@ pub(crate) struct Owner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) partition: PartitionId,
     lease: Option<Lease>,
+    /// Shared with its deputy.
+    state_counts: Arc<Mutex<StateCounts>>,
     /// It writes the partition's row, and nobody else does. See [`Owner::deputy`].
     holds_pen: bool,
     random: ChaCha8Rng,
@@ -44,7 +51,17 @@ impl Owner {
         let name = xxhash_rust::xxh3::xxh3_64(partition.0.as_bytes());
         let random = ChaCha8Rng::seed_from_u64(shared.seed ^ name);
         let (lease, renew_at) = (None, Instant::now());
-        Owner { shared, partition, lease, holds_pen: true, random, renew_at, shutdown }
+        let state_counts = Arc::default();
+        Owner {
+            shared,
+            partition,
+            lease,
+            state_counts,
+            holds_pen: true,
+            random,
+            renew_at,
+            shutdown,
+        }
     }
 
     /// A deputy who closes ranges while this one reads on. The pen goes along: until
@@ -56,6 +73,7 @@ impl Owner {
             shared: self.shared.clone(),
             partition: self.partition.clone(),
             lease: self.lease.clone(),
+            state_counts: Arc::clone(&self.state_counts),
             holds_pen: true,
             random: ChaCha8Rng::seed_from_u64(self.random.next_u64()),
             renew_at: self.renew_at,
@@ -109,9 +127,20 @@ impl Owner {
             })
             .await?;
         self.lease = Some(acquired.lease.clone());
+        self.states_are(acquired.checkpoint.next_range, acquired.state_keys.clone());
         self.renew_at = Instant::now() + shared.settings.renew_every;
         self.reach(ProtocolStep::Acquire, Side::After).await;
         Ok(acquired)
+    }
+
+    pub(crate) fn state_counts(&self) -> MutexGuard<'_, StateCounts> {
+        self.state_counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store has counted the states, up to a range.
+    pub(crate) fn states_are(&self, next_range: u64, keys: StateKeys) {
+        let before = self.state_counts().committed(next_range, keys.clone());
+        self.shared.progress.state_keys(&before, &keys);
     }
 
     /// Gives the partition up, if it still can: whoever takes it does not depend on it.
@@ -210,7 +239,7 @@ impl Owner {
             seam: seam.clone(),
             attempts: attempts.failed(),
             delay,
-            message: chain(&error),
+            message: causes(&error),
         });
         self.in_time(seam, sleep(delay)).await
     }
@@ -238,16 +267,4 @@ impl Owner {
             }
         }
     }
-}
-
-/// An error and its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

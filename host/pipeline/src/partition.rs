@@ -8,7 +8,7 @@ use std::{
 use tidegate_core::{
     Digest, Timestamp,
     batcher::{Batcher, Cut, Situation, Step},
-    checkpoint::{Checkpoint, Counts, Manifest},
+    checkpoint::{Checkpoint, Counts, Manifest, StateKeys},
     source::{PartitionId, ReadLimit, ReadOutcome, Reader, Resume},
 };
 use tokio::{
@@ -18,9 +18,9 @@ use tokio::{
 
 use crate::{
     closer::{Closer, CutRange, RANGES_CLOSING_MAX},
-    error::Error,
+    error::{Error, causes},
     failpoint::{ProtocolStep, Side},
-    owner::{Owner, chain},
+    owner::Owner,
     plan::Plan,
     process::StageStatistics,
     progress::{Event, Seam},
@@ -111,6 +111,8 @@ pub(crate) fn add_stages(sums: &mut Vec<StageStatistics>, stages: &[StageStatist
                 sum.dropped += stage.dropped;
                 sum.rejected += stage.rejected;
                 sum.poison += stage.poison;
+                sum.keys_added += stage.keys_added;
+                sum.keys_removed += stage.keys_removed;
                 sum.breaker_open |= stage.breaker_open;
                 sum.calls += stage.calls;
                 sum.instances += stage.instances;
@@ -146,7 +148,8 @@ pub(crate) async fn run(
     if report.outcome != Outcome::Lost {
         owner.hand_over().await;
     }
-    let (outcome, message) = (report.outcome, report.error.as_ref().map(|error| chain(error)));
+    owner.states_are(u64::MAX, StateKeys::new());
+    let (outcome, message) = (report.outcome, report.error.as_ref().map(|error| causes(error)));
     owner.tell(Event::Ended { partition, outcome, message });
     report
 }
@@ -178,8 +181,15 @@ async fn work(owner: &mut Owner, report: &mut PartitionReport) -> Result<Outcome
     });
     let mut attempts = Attempts::new(owner.shared.settings.retry);
     loop {
+        let next_range = checkpoint.next_range;
         match read_on(owner, &mut checkpoint, report).await {
-            Err(error) => again(owner, &mut attempts, error).await?,
+            Err(error) => {
+                if checkpoint.next_range > next_range {
+                    // It went on meanwhile: this is another trouble, and not the last one still.
+                    attempts = Attempts::new(owner.shared.settings.retry);
+                }
+                again(owner, &mut attempts, error).await?;
+            }
             Ok(outcome) => return Ok(outcome),
         }
     }
@@ -228,7 +238,11 @@ async fn read_on(
 /// the checkpoint. Everything else was tried often enough where it failed.
 async fn again(owner: &mut Owner, attempts: &mut Attempts, error: Error) -> Result<(), Error> {
     match error {
-        Error::Process(_) => owner.back_off(attempts, &Seam::Chain, error).await,
+        Error::Process(_) => {
+            let shared = owner.shared.clone();
+            let _waits = shared.progress.waits();
+            owner.back_off(attempts, &Seam::Chain, error).await
+        }
         other => Err(other),
     }
 }
@@ -347,6 +361,7 @@ impl<'a> Reading<'a> {
             start: self.tip.resume.clone(),
             opened_at: now,
             exclusions: Vec::new(),
+            state_keys: None,
             left: self.left.clone(),
         };
         self.open = Some(self.owner.open(Arc::clone(&self.plan), opening).await?);

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use tidegate_core::{
     Failure, RecordBatch, Timestamp,
-    checkpoint::{Counts, DestinationCounts, Exclusion, RecordOutcome, StateChange, StoreError},
+    checkpoint::{
+        Counts, DestinationCounts, Exclusion, RecordOutcome, StateChange, StateKeys, StoreError,
+    },
     sink::Object,
     source::{PartitionId, Resume},
     transform::TransformError,
@@ -42,6 +44,8 @@ pub struct RangeContext {
     pub opened_at: Timestamp,
     /// Records that an intent has pinned as excluded: they are dead letters whatever happens.
     pub exclusions: Vec<Exclusion>,
+    /// Of how many keys the stages have states before it.
+    pub state_keys: StateKeys,
 }
 
 impl RangeContext {
@@ -96,6 +100,10 @@ pub struct StageStatistics {
     pub poison: u64,
     /// Its breaker opened.
     pub breaker_open: bool,
+    /// Keys that have got a state.
+    pub keys_added: u64,
+    /// Keys whose state was removed.
+    pub keys_removed: u64,
     /// Calls of the plugin.
     pub calls: u64,
     /// Instances that it took.

@@ -9,7 +9,12 @@ use std::{
 };
 
 use metrics::{Counter, Gauge, Histogram};
-use tidegate_core::{Digest, Position, batcher::Cut, checkpoint::Counts, source::PartitionId};
+use tidegate_core::{
+    Digest, Position,
+    batcher::Cut,
+    checkpoint::{Counts, StateKeys},
+    source::PartitionId,
+};
 
 use crate::{
     partition::Outcome,
@@ -67,6 +72,11 @@ pub enum Recovery {
 /// Something that happened. Never more often than a few times a range.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// The source was asked for its partitions.
+    Listed {
+        /// How many there are to be read, finished ones included.
+        partitions: u64,
+    },
     /// A partition is being read.
     Opened {
         /// Which.
@@ -311,6 +321,16 @@ impl Progress {
         self.meters.ranges.increment(1);
         self.meters.objects.increment(objects);
         self.meters.object_bytes.increment(object_bytes);
+    }
+
+    /// The states of a partition, as the store counted them before and counts them now.
+    pub(crate) fn state_keys(&self, before: &StateKeys, now: &StateKeys) {
+        for stage in before.keys().chain(now.keys().filter(|stage| !before.contains_key(*stage))) {
+            let of = |keys: &StateKeys| keys.get(stage).copied().unwrap_or_default() as f64;
+            let (pipeline, difference) = (self.meters.pipeline.clone(), of(now) - of(before));
+            let labels = [("pipeline", pipeline), ("stage", stage.clone())];
+            metrics::gauge!("tidegate_stage_state_keys", &labels).increment(difference);
+        }
     }
 
     pub(crate) fn stages(&self, stages: &[StageStatistics]) {

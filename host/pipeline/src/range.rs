@@ -20,8 +20,8 @@ use tidegate_core::{
     Digest, Failure, ObjectDigest, Position, RecordBatch, Sink, Timestamp,
     batcher::Cut,
     checkpoint::{
-        Counts, Exclusion, Lease, Manifest, ManifestObject, StateChange, StateRow, StoreError,
-        Tally,
+        Counts, Exclusion, Lease, Manifest, ManifestObject, StateChange, StateKeys, StateRow,
+        StoreError, Tally,
     },
     parquet,
     sink::{Naming, Object, SinkError, SinkErrorKind},
@@ -31,9 +31,9 @@ use tidegate_core::{
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    error::{Error, ForeignObject},
+    error::{Error, ForeignObject, causes},
     failpoint::{ProtocolStep, Side},
-    owner::{Owner, chain},
+    owner::Owner,
     plan::Plan,
     process::{
         ProcessError, RangeContext, RangeObject, RangeOutput, RangeProcessor, StageStatistics,
@@ -112,6 +112,8 @@ pub(crate) struct Opening {
     pub(crate) start: Option<Resume>,
     pub(crate) opened_at: Timestamp,
     pub(crate) exclusions: Vec<Exclusion>,
+    /// How many states there were, where an intent says so.
+    pub(crate) state_keys: Option<StateKeys>,
     /// What its predecessors left and have not committed yet, in their order.
     pub(crate) left: Vec<Weak<LeftStates>>,
 }
@@ -132,6 +134,10 @@ impl Owner {
     ) -> Result<OpenRange, Error> {
         self.reach(ProtocolStep::Open, Side::Before).await;
         let spool = self.set_spool_aside().await?;
+        let state_keys = opening.state_keys.unwrap_or_else(|| {
+            let counts = self.state_counts();
+            plan.keyed_stages().map(|stage| (stage.to_owned(), counts.of(stage))).collect()
+        });
         let context = RangeContext {
             partition: self.partition.clone(),
             origin: self.shared.source.origin(&self.partition),
@@ -140,6 +146,7 @@ impl Owner {
             start: opening.start,
             opened_at: opening.opened_at,
             exclusions: opening.exclusions,
+            state_keys,
         };
         let processor = Plan::open_range(&plan, context.clone()).map_err(Error::Process)?;
         let (shared, lease, left) = (self.shared.clone(), self.lease(), opening.left);
@@ -237,10 +244,12 @@ impl Owner {
             counts: output.counts,
             destinations: output.destinations.clone(),
             states: digest_states(&output.states),
+            state_keys: context.state_keys,
             outcomes: output.outcomes.clone(),
         };
         let RangeOutput { objects, states, stages, .. } = output;
         let states = Arc::new(LeftStates::new(states));
+        self.state_counts().cut(manifest.range, &stages);
         self.reach(ProtocolStep::Cut, Side::After).await;
         Ok(SealedRange { manifest, plan, objects, states, stages, tracker, tickets, _spool: spool })
     }
@@ -316,10 +325,11 @@ impl Owner {
         let (shared, lease, write) = (self.shared.clone(), self.lease(), self.write_id());
         let manifest = &published.manifest;
         let range = manifest.range;
-        self.insist(Seam::Store, async || {
+        let committed = self.insist(Seam::Store, async || {
             shared.store.commit(&lease, write, range).await.map_err(Error::Store)
-        })
-        .await?;
+        });
+        let state_keys = committed.await?;
+        self.states_are(range + 1, state_keys);
         self.reach(ProtocolStep::Commit, Side::After).await;
         let objects = manifest.objects.len() as u64;
         let object_bytes = manifest.objects.iter().map(|object| object.bytes).sum();
@@ -487,7 +497,7 @@ impl PredecessorStates {
                 seam: Seam::Store,
                 attempts: attempts.failed(),
                 delay,
-                message: chain(&error),
+                message: causes(&error),
             });
             tokio::time::sleep(delay).await;
         }

@@ -210,6 +210,7 @@ impl Owner {
             start: pending.start.clone(),
             opened_at: pending.opened_at,
             exclusions,
+            state_keys: Some(pending.state_keys.clone()),
             left: Vec::new(),
         };
         let mut range = self.open(plan, opening).await?;

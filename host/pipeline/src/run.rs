@@ -23,9 +23,8 @@ use tokio::{
 };
 
 use crate::{
-    error::Error,
+    error::{Error, causes},
     failpoint::Failpoints,
-    owner::chain,
     partition::{self, Outcome, PartitionReport, add_stages},
     plan::Plan,
     process::StageStatistics,
@@ -299,7 +298,29 @@ struct End {
 }
 
 impl Run {
+    /// Runs until there is nothing more to do. Partitions that are being read when the source
+    /// can't be listed any more are drained as at a stop, before the error is told.
     async fn drive(mut self) -> Result<Report, Error> {
+        if let Err(error) = self.work().await {
+            self.shutdown.begin();
+            while !self.running.is_empty() {
+                let shutdown = self.shutdown.clone();
+                tokio::select! {
+                    biased;
+                    () = shutdown.forced() => break,
+                    end = self.ends.recv() => {
+                        let End { worker, report } = end.expect("the run itself holds a sender");
+                        self.end(worker, report);
+                    }
+                }
+            }
+            self.crew.dismiss().await;
+            return Err(error);
+        }
+        Ok(self.report().await)
+    }
+
+    async fn work(&mut self) -> Result<(), Error> {
         self.discover().await?;
         loop {
             self.start_ready().await;
@@ -341,7 +362,7 @@ impl Run {
                 }
             }
         }
-        Ok(self.report().await)
+        Ok(())
     }
 
     /// Asks the source for its partitions. Says whether one may be started now.
@@ -358,6 +379,7 @@ impl Run {
         self.waiting.values_mut().for_each(|it| it.retain(|parent| names.contains(parent)));
         let known = self.waiting.len() + self.running.len() + self.ended.len();
         self.shared.progress.listed(known as u64);
+        self.shared.observer.observe(&Event::Listed { partitions: known as u64 });
         Ok(self.ready().is_some())
     }
 
@@ -398,7 +420,7 @@ impl Run {
                 seam,
                 attempts: attempts.failed(),
                 delay,
-                message: chain(&error),
+                message: causes(&error),
             });
             tokio::select! {
                 biased;

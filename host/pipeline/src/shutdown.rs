@@ -24,13 +24,13 @@ pub struct StopHandle(watch::Sender<Stop>);
 pub struct Shutdown {
     stop: watch::Receiver<Stop>,
     /// Keeps the channel open when the handle is gone.
-    _open: watch::Sender<Stop>,
+    open: watch::Sender<Stop>,
 }
 
 /// A handle to stop by, and what listens to it.
 pub fn shutdown() -> (StopHandle, Shutdown) {
     let (sender, stop) = watch::channel(Stop::No);
-    (StopHandle(sender.clone()), Shutdown { stop, _open: sender })
+    (StopHandle(sender.clone()), Shutdown { stop, open: sender })
 }
 
 impl StopHandle {
@@ -53,6 +53,11 @@ impl StopHandle {
 }
 
 impl Shutdown {
+    /// Begins to drain, from within: the pipeline itself can't go on.
+    pub(crate) fn begin(&self) {
+        StopHandle(self.open.clone()).drain();
+    }
+
     /// One that never comes.
     pub fn never() -> Self {
         shutdown().1

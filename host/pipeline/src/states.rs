@@ -4,18 +4,25 @@
 //! and keeps all changes to itself until it is cut: a range that is discarded takes its states
 //! with it.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use hashbrown::HashMap;
 use tidegate_core::{
     Column, Failure, Timestamp, TransformFactory,
-    checkpoint::{StateChange, StateRow, StoreError},
+    checkpoint::{StateChange, StateKeys, StateRow, StoreError},
     description::Kind,
     transform::{ChangedStates, MigrateError, States},
 };
 
-use crate::{chain::cells, process::ProcessError};
+use crate::{
+    chain::cells,
+    process::{ProcessError, StageStatistics},
+};
 
 /// Where a range finds the states that its predecessor left.
 ///
@@ -73,6 +80,41 @@ impl LeftStates {
     }
 }
 
+/// How many states a partition has: what the store said last, and what ranges that are cut and not
+/// yet committed add to it. So a range's start does not depend on how far its predecessors are.
+#[derive(Debug, Default)]
+pub(crate) struct StateCounts {
+    committed: StateKeys,
+    /// By their ranges, in order: stage, added, removed.
+    cut: VecDeque<(u64, Vec<(String, u64, u64)>)>,
+}
+
+impl StateCounts {
+    /// A range is cut.
+    pub(crate) fn cut(&mut self, range: u64, stages: &[StageStatistics]) {
+        let changed = stages.iter().filter(|it| it.keys_added != it.keys_removed);
+        let changed = changed.map(|it| (it.stage.clone(), it.keys_added, it.keys_removed));
+        self.cut.push_back((range, changed.collect()));
+    }
+
+    /// All ranges before this one are committed, and the store has counted. Says what it had said
+    /// before.
+    pub(crate) fn committed(&mut self, next_range: u64, keys: StateKeys) -> StateKeys {
+        while self.cut.pop_front_if(|(range, _)| *range < next_range).is_some() {}
+        std::mem::replace(&mut self.committed, keys)
+    }
+
+    /// How many states a stage has when all ranges that are cut are committed.
+    pub(crate) fn of(&self, stage: &str) -> u64 {
+        let committed = self.committed.get(stage).copied().unwrap_or_default();
+        let cut = self.cut.iter().flat_map(|(_, stages)| stages);
+        let of_stage = cut.filter(|(name, ..)| name == stage);
+        // What has expired may be counted out twice, until the next COMMIT.
+        of_stage
+            .fold(committed, |keys, (_, added, removed)| (keys + added).saturating_sub(*removed))
+    }
+}
+
 /// The states of one stage in one range.
 #[derive(Debug)]
 pub(crate) struct KeyedStates {
@@ -80,6 +122,9 @@ pub(crate) struct KeyedStates {
     version: u32,
     now: Timestamp,
     time_to_live: Option<i64>,
+    /// How many keys more may get a state. A key that gives its state up in this range makes no
+    /// room in it: which keys are refused does not depend on how rows are cut into batches.
+    room: u64,
     entries: HashMap<u128, Entry>,
     /// Bytes of all entries.
     bytes: usize,
@@ -90,7 +135,11 @@ pub(crate) struct KeyedStates {
 struct Entry {
     /// Empty where there is none.
     state: Vec<u8>,
+    /// It was there before the range.
+    stored: bool,
     changed: bool,
+    /// It is one key too many.
+    refused: bool,
     /// Another version wrote it, and it can't be migrated: why.
     unusable: Option<String>,
 }
@@ -110,14 +159,14 @@ pub(crate) struct Grouping {
 }
 
 impl Grouping {
-    /// Groups rows by the columns of a key, all of which have a value in each row.
-    pub(crate) fn group(&mut self, rows: usize, key: &[(&Column, &Kind)]) {
+    /// Groups some rows by the columns of a key, all of which have a value in each of them.
+    pub(crate) fn group(&mut self, rows: &[u32], key: &[(&Column, &Kind)]) {
         self.keys.clear();
         self.rows.clear();
         self.places.clear();
-        for row in 0..rows {
+        for row in rows {
             self.text.clear();
-            canonical_key(key, row, &mut self.text);
+            canonical_key(key, *row as usize, &mut self.text);
             let hash = xxhash_rust::xxh3::xxh3_128(&self.text);
             let keys = &mut self.keys;
             let place = *self.places.entry(hash).or_insert_with(|| {
@@ -145,19 +194,20 @@ impl KeyedStates {
         version: u32,
         now: Timestamp,
         time_to_live: Option<i64>,
+        room: u64,
     ) -> Self {
-        KeyedStates { stage, version, now, time_to_live, entries: HashMap::new(), bytes: 0 }
+        let entries = HashMap::new();
+        KeyedStates { stage, version, now, time_to_live, room, entries, bytes: 0 }
     }
 
-    /// The states of a batch's keys; what the range has not met yet is loaded, and migrated where
-    /// another version of the plugin wrote it. With them come the places of the keys whose states
-    /// can't be had, and why: their rows must not be seen by the plugin.
-    pub(crate) async fn view(
+    /// Loads the states of those keys of a batch that the range has not met yet, and migrates what
+    /// another version of the plugin wrote. Says whether there is room for the states of all.
+    pub(crate) async fn load(
         &mut self,
         grouping: &Grouping,
         loader: &dyn StateLoader,
         plugin: &dyn TransformFactory,
-    ) -> Result<(States, BTreeMap<u32, String>), ProcessError> {
+    ) -> Result<bool, ProcessError> {
         let unknown = |key: &&u128| !self.entries.contains_key(*key);
         let unknown: Vec<u128> = grouping.keys.iter().filter(unknown).copied().collect();
         if !unknown.is_empty() {
@@ -166,25 +216,49 @@ impl KeyedStates {
                 .map_err(|source| ProcessError::States { stage: self.stage.to_string(), source })?;
             let mut foreign: BTreeMap<u32, Vec<(u128, Vec<u8>)>> = BTreeMap::new();
             for (key, row) in unknown.into_iter().zip(loaded) {
-                let mut entry = Entry::default();
-                match row {
-                    None => {}
+                let entry = match row {
+                    None => self.admit(false),
                     // It is forgotten, and the store is told so.
                     Some(row) if row.expires_at.is_some_and(|at| at <= self.now) => {
-                        entry.changed = true;
+                        self.admit(true)
                     }
-                    Some(row) if row.version == self.version => entry.state = row.bytes,
+                    Some(row) if row.version == self.version => {
+                        Entry { state: row.bytes, stored: true, ..Entry::default() }
+                    }
                     Some(row) => {
                         foreign.entry(row.version).or_default().push((key, row.bytes));
                         continue;
                     }
-                }
+                };
                 self.insert(key, entry);
             }
             for (version, states) in foreign {
                 self.migrate(version, states, plugin)?;
             }
         }
+        Ok(!grouping.keys.iter().any(|key| self.is_refused(key)))
+    }
+
+    /// A key without a state takes room for one.
+    fn admit(&mut self, changed: bool) -> Entry {
+        let refused = self.room == 0;
+        self.room = self.room.saturating_sub(1);
+        Entry { changed, refused, ..Entry::default() }
+    }
+
+    fn is_refused(&self, key: &u128) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.refused)
+    }
+
+    /// Whether a row, by its place among those that were grouped, has a key for whose state there
+    /// is no room.
+    pub(crate) fn refuses(&self, grouping: &Grouping, row: usize) -> bool {
+        self.is_refused(&grouping.keys[grouping.rows[row] as usize])
+    }
+
+    /// The states of a batch's keys, all of them loaded. With them come the places of the keys
+    /// whose states can't be had, and why: their rows must not be seen by the plugin.
+    pub(crate) fn view(&self, grouping: &Grouping) -> (States, BTreeMap<u32, String>) {
         let mut states = States { rows: grouping.rows.clone(), ..States::default() };
         let mut unusable = BTreeMap::new();
         for (place, key) in grouping.keys.iter().enumerate() {
@@ -194,7 +268,7 @@ impl KeyedStates {
                 unusable.insert(place as u32, why);
             }
         }
-        Ok((states, unusable))
+        (states, unusable)
     }
 
     fn insert(&mut self, key: u128, entry: Entry) {
@@ -229,7 +303,7 @@ impl KeyedStates {
                     .map(|one| one.get(0).to_vec()),
             };
             let entry = match migrated {
-                Ok(state) => Entry { state, ..Entry::default() },
+                Ok(state) => Entry { state, stored: true, ..Entry::default() },
                 Err(MigrateError::Failed(source))
                     if matches!(source.failure(), Failure::Retry { .. }) =>
                 {
@@ -260,6 +334,19 @@ impl KeyedStates {
         self.bytes
     }
 
+    /// How many keys have got a state in this range, and how many have lost theirs. One that had
+    /// expired is counted as new: it may be gone from the store by then.
+    pub(crate) fn added_and_removed(&self) -> (u64, u64) {
+        let changed = self.entries.values().filter(|entry| entry.changed);
+        changed.fold((0, 0), |(added, removed), entry| {
+            match (entry.stored, entry.state.is_empty()) {
+                (false, false) => (added + 1, removed),
+                (true, true) => (added, removed + 1),
+                _ => (added, removed),
+            }
+        })
+    }
+
     /// What changed, by key.
     pub(crate) fn changes(self) -> Vec<StateChange> {
         let expires_at = self.time_to_live.map(|it| Timestamp(self.now.0.saturating_add(it)));
@@ -277,5 +364,34 @@ impl KeyedStates {
             .collect();
         changes.sort_unstable_by_key(|change| change.key);
         changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_many_states_there_are_does_not_depend_on_how_far_a_commit_is() {
+        let keys = |count: u64| StateKeys::from([("sum".to_owned(), count)]);
+        let stage = |keys_added, keys_removed| {
+            let stage = "sum".to_owned();
+            [StageStatistics { stage, keys_added, keys_removed, ..StageStatistics::default() }]
+        };
+        let mut counts = StateCounts::default();
+        assert_eq!(counts.of("sum"), 0);
+        counts.committed(4, keys(10));
+        counts.cut(4, &stage(5, 1));
+        counts.cut(5, &stage(0, 3));
+        assert_eq!(counts.of("sum"), 11);
+        assert_eq!(counts.committed(5, keys(14)), keys(10));
+        assert_eq!(counts.of("sum"), 11);
+        counts.committed(6, keys(11));
+        assert_eq!(counts.of("sum"), 11);
+        // The COMMIT has removed expired ones besides, and the range before it counted them, too.
+        counts.cut(6, &stage(0, 2));
+        counts.committed(7, keys(3));
+        assert_eq!(counts.of("sum"), 3, "what the store says");
+        assert_eq!(counts.of("other"), 0);
     }
 }

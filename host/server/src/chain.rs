@@ -6,6 +6,7 @@ use tidegate_core::description::Capability;
 use tidegate_engine::{
     Component, ConfigureError, ConfigureOptions, Factory, Limit, Limits, Runtime,
 };
+use tidegate_pipeline::causes;
 
 use crate::{
     config::{ByteSize, Loaded, PluginLimits, Stage, TimeSpan},
@@ -106,18 +107,6 @@ fn unused_grants(stage: &Stage, component: &Component) -> String {
     let granted = stage.grants.iter().map(|grant| Capability::from(*grant));
     let extra: Vec<&str> = granted.filter(|it| !asked.contains(it)).map(Capability::name).collect();
     extra.join(", ")
-}
-
-/// An error and its causes, in one line.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 /// The engine's limits with what the operator says instead.

@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, sync::watch};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
-    /// Plugins are compiled, a pending range is finished.
+    /// Plugins are compiled, pending ranges are finished; no partition is read yet.
     Starting = 0,
     /// Records flow.
     Ready = 1,
@@ -34,6 +34,13 @@ impl Health {
     /// Says where it is.
     pub fn set(&self, phase: Phase) {
         self.0.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// Says that it works, unless it was told to stop meanwhile.
+    pub fn set_ready(&self) {
+        let (starting, ready) = (Phase::Starting as u8, Phase::Ready as u8);
+        // An error says that it was one of the others already.
+        let _ = self.0.compare_exchange(starting, ready, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Where it is.

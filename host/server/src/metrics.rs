@@ -71,7 +71,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "tidegate_retries_total",
         &["pipeline", "seam"],
-        "Failed attempts that were repeated, by who failed: source, store or sink:<name>.",
+        "Failed attempts that were repeated, by who failed: source, store, chain or sink:<name>.",
     ),
     counter(
         "tidegate_stage_rows_total",
@@ -92,6 +92,11 @@ pub const METRICS: &[Metric] = &[
         "tidegate_stage_poison_total",
         &["pipeline", "stage"],
         "Rows that broke the plugin by themselves.",
+    ),
+    gauge_of(
+        "tidegate_stage_state_keys",
+        &["pipeline", "stage"],
+        "Keys that the stage has a committed state of, on the partitions that are open.",
     ),
     counter(
         "tidegate_stage_calls_total",

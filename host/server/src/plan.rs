@@ -31,8 +31,6 @@ use crate::{
 
 /// Long enough that no range of a source that does not wait ends by its age.
 const AGE_OF_FILES: TimeSpan = TimeSpan::seconds(365 * 24 * 3600);
-/// What a range may hold of its output: half as much again as a default range reads.
-const SPOOLED_BYTES_MAX: usize = 12 << 20;
 /// How long somebody who watches a slow stream waits for what came.
 pub(crate) const AGE_OF_STREAMS: TimeSpan = TimeSpan::seconds(5);
 
@@ -111,6 +109,7 @@ fn spec(config: &Config, stages: &[LoadedStage]) -> PlanSpec {
         limits: Limits {
             record_bytes_max: usize::try_from(config.source.record_bytes_max.0)
                 .unwrap_or(usize::MAX),
+            record_age_max: config.source.record_age_max.map(|age| age.0),
         },
     }
 }
@@ -137,6 +136,7 @@ fn stage(stage: &Stage, loaded: &LoadedStage) -> StageSpec {
         state: StateSpec {
             time_to_live: stage.state.ttl.map(|ttl| ttl.0),
             key_bytes_max: key_bytes_max.unwrap_or(defaults.state.key_bytes_max),
+            keys_max: stage.state.keys_max.unwrap_or(defaults.state.keys_max),
             scope: match stage.state.scope {
                 Scope::Key => StateScope::Key,
                 Scope::Follows => StateScope::Follows,
@@ -265,6 +265,9 @@ pub(crate) fn digest(config: &Config) -> Digest {
                           "level": config.dead_letters.compression_level },
         "unrouted": config.unrouted,
     });
+    if let Some(age_max) = config.source.record_age_max {
+        decisive["source"]["record_age_max"] = json!(age_max);
+    }
     if let Some(decoding) = config.source.decoding() {
         decisive["source"]["decoding"] = decoding;
     }
@@ -291,7 +294,7 @@ pub fn settings(config: &Config) -> Settings {
             bytes_max: config.range.bytes.0,
             age_max: config.range.age.unwrap_or(age).0,
             open_objects_max: config.range.objects as usize,
-            spooled_bytes_max: SPOOLED_BYTES_MAX,
+            spooled_bytes_max: bytes(config.range.spool),
         },
         memory_bytes_max: bytes(config.memory),
         retry: RetryPolicy {

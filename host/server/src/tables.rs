@@ -44,7 +44,8 @@ pub fn load_from(loaded: &Loaded, files: &Files) -> Result<Vec<Arc<LookupTable>>
                 made.push(table);
             }
             Err(error) => {
-                let message = format!("failed to load `{path}`: {}", crate::chain::causes(&error));
+                let message =
+                    format!("failed to load `{path}`: {}", tidegate_pipeline::causes(&error));
                 let code = match &error {
                     tables::TableError::Read(_) => "unreadable-file",
                     tables::TableError::Duplicates { .. } => "duplicate-key",

@@ -19,8 +19,8 @@ use async_trait::async_trait;
 use tidegate_core::{
     CheckpointStore, Digest, Timestamp,
     checkpoint::{
-        Acquired, Lease, Manifest, OwnerId, StateChange, StateRow, StoreError, StoreErrorKind,
-        WriteId,
+        Acquired, Lease, Manifest, OwnerId, StateChange, StateKeys, StateRow, StoreError,
+        StoreErrorKind, WriteId,
     },
     source::PartitionId,
 };
@@ -180,7 +180,12 @@ impl CheckpointStore for SqliteStore {
         self.ask(|answer| Event::Intend { lease, write, manifest, states, answer }).await
     }
 
-    async fn commit(&self, lease: &Lease, write: WriteId, range: u64) -> Result<(), StoreError> {
+    async fn commit(
+        &self,
+        lease: &Lease,
+        write: WriteId,
+        range: u64,
+    ) -> Result<StateKeys, StoreError> {
         let lease = lease.clone();
         self.ask(|answer| Event::Commit { lease, write, range, answer }).await
     }

@@ -1,11 +1,13 @@
 //! What each operation of the store is in SQL. Called inside a transaction.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
 use tidegate_core::{
     Timestamp,
     checkpoint::{
-        Acquired, Checkpoint, Lease, Manifest, OwnerId, StateChange, StateRow, StoreError,
-        StoreErrorKind, WriteId,
+        Acquired, Checkpoint, Lease, Manifest, OwnerId, StateChange, StateKeys, StateRow,
+        StoreError, StoreErrorKind, WriteId,
     },
     source::PartitionId,
 };
@@ -42,6 +44,7 @@ pub(super) fn acquire(
             counter: held.counter as u64,
         },
         pending: pending(connection, held.partition)?.map(|(manifest, _)| manifest),
+        state_keys: state_keys(connection, held.partition)?,
         checkpoint: held.checkpoint,
     })
 }
@@ -94,6 +97,7 @@ pub(super) fn intend(
             params![held.partition, to_json(manifest)?, states],
         )
     })
+    .map(drop)
 }
 
 pub(super) fn commit(
@@ -101,8 +105,8 @@ pub(super) fn commit(
     lease: &Lease,
     write: WriteId,
     range: u64,
-) -> Result<(), StoreError> {
-    once(connection, lease, write, |held| {
+) -> Result<StateKeys, StoreError> {
+    let held = once(connection, lease, write, |held| {
         let none_pends = || conflict(lease, &format!("no intent of range {range} pends"));
         let (manifest, changes) = pending(connection, held.partition)?.ok_or_else(none_pends)?;
         if manifest.range != range {
@@ -126,7 +130,8 @@ pub(super) fn commit(
             "UPDATE partitions SET resume = ?2, next_range = ?3, finished = ?4 WHERE id = ?1",
             params![held.partition, to_json(&manifest.end)?, range as i64 + 1, manifest.finishes],
         )
-    })
+    })?;
+    state_keys(connection, held.partition)
 }
 
 pub(super) fn states(
@@ -179,6 +184,7 @@ pub(super) fn finish(
             params![held.partition],
         )
     })
+    .map(drop)
 }
 
 pub(super) fn record_generation(
@@ -243,23 +249,24 @@ fn fenced(connection: &Connection, lease: &Lease) -> Result<Held, StoreError> {
         })
 }
 
-/// A fenced write, done once however often it is sent.
+/// A fenced write, done once however often it is sent. Gives the partition's row as it was.
 fn once(
     connection: &Connection,
     lease: &Lease,
     write: WriteId,
     operation: impl FnOnce(&Held) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+) -> Result<Held, StoreError> {
     let held = fenced(connection, lease)?;
     if held.last_write == id(write) {
-        return Ok(());
+        return Ok(held);
     }
     operation(&held)?;
     execute(
         connection,
         "UPDATE partitions SET last_write = ?2 WHERE id = ?1",
         params![held.partition, id(write)],
-    )
+    )?;
+    Ok(held)
 }
 
 fn pending(
@@ -275,14 +282,20 @@ fn pending(
 }
 
 fn prune(connection: &Connection, partition: i64, now: Timestamp) -> Result<(), StoreError> {
-    execute(
+    let mut removed: BTreeMap<i64, i64> = BTreeMap::new();
+    let mut remove = prepare(
         connection,
         "DELETE FROM states WHERE (partition, stage, key) IN (
              SELECT partition, stage, key FROM states
              WHERE partition = ?1 AND expires_at <= ?2 ORDER BY expires_at, stage, key LIMIT ?3
-         )",
-        params![partition, now.0, EXPIRED_PER_COMMIT_MAX],
-    )
+         ) RETURNING stage",
+    )?;
+    let writing = |error| failed("remove expired states", error);
+    let params = params![partition, now.0, EXPIRED_PER_COMMIT_MAX];
+    for stage in remove.query_map(params, |row| row.get(0)).map_err(writing)? {
+        *removed.entry(stage.map_err(writing)?).or_default() -= 1;
+    }
+    count_keys(connection, partition, &removed)
 }
 
 fn apply(
@@ -291,13 +304,19 @@ fn apply(
     changes: &[StateChange],
 ) -> Result<(), StoreError> {
     let writing = |error| failed("write states", error);
-    let mut put = prepare(
+    let mut update = prepare(
         connection,
-        "INSERT OR REPLACE INTO states (partition, stage, key, version, expires_at, bytes)
+        "UPDATE states SET version = ?4, expires_at = ?5, bytes = ?6
+         WHERE partition = ?1 AND stage = ?2 AND key = ?3",
+    )?;
+    let mut insert = prepare(
+        connection,
+        "INSERT INTO states (partition, stage, key, version, expires_at, bytes)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     let mut remove =
         prepare(connection, "DELETE FROM states WHERE partition = ?1 AND stage = ?2 AND key = ?3")?;
+    let mut added: BTreeMap<i64, i64> = BTreeMap::new();
     // Changes come stage by stage, mostly.
     let mut stage = None;
     for change in changes {
@@ -306,16 +325,50 @@ fn apply(
             _ => stage.insert((change.stage.clone(), stage_id(connection, &change.stage)?)).1,
         };
         let key = change.key.to_be_bytes();
-        match &change.state {
+        let difference = match &change.state {
             Some(StateRow { version, expires_at, bytes }) => {
                 let expires_at = expires_at.map(|time| time.0);
-                put.execute(params![partition, stage, key, version, expires_at, bytes])
+                let row = params![partition, stage, key, version, expires_at, bytes];
+                match update.execute(row).map_err(writing)? {
+                    0 => insert.execute(row).map_err(writing)? as i64,
+                    _ => 0,
+                }
             }
-            None => remove.execute(params![partition, stage, key]),
-        }
-        .map_err(writing)?;
+            None => -(remove.execute(params![partition, stage, key]).map_err(writing)? as i64),
+        };
+        *added.entry(stage).or_default() += difference;
+    }
+    count_keys(connection, partition, &added)
+}
+
+/// Adds to the counts of keys, by the stages' ids.
+fn count_keys(
+    connection: &Connection,
+    partition: i64,
+    added: &BTreeMap<i64, i64>,
+) -> Result<(), StoreError> {
+    for (stage, added) in added.iter().filter(|(_, added)| **added != 0) {
+        execute(
+            connection,
+            "INSERT INTO state_keys (partition, stage, keys) VALUES (?1, ?2, ?3)
+             ON CONFLICT (partition, stage) DO UPDATE SET keys = keys + excluded.keys",
+            params![partition, stage, added],
+        )?;
     }
     Ok(())
+}
+
+fn state_keys(connection: &Connection, partition: i64) -> Result<StateKeys, StoreError> {
+    let reading = |error| failed("count states", error);
+    let mut counts = prepare(
+        connection,
+        "SELECT stages.name, keys FROM state_keys JOIN stages ON stages.id = stage
+         WHERE partition = ?1",
+    )?;
+    let counts = counts
+        .query_map(params![partition], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))
+        .map_err(reading)?;
+    counts.collect::<Result<_, _>>().map_err(reading)
 }
 
 fn stage_id(connection: &Connection, name: &str) -> Result<i64, StoreError> {

@@ -14,7 +14,18 @@ pub(super) const FILE: &str = "tidegate.db";
 const APPLICATION: i32 = 0x7469_6465;
 
 /// Grows with each change of the tables.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
+
+/// How many states there are: nobody counts a million rows to know whether there is room for one
+/// more. New in version 3.
+const STATE_KEYS: &str = "
+    CREATE TABLE state_keys (
+        partition INTEGER NOT NULL REFERENCES partitions,
+        stage INTEGER NOT NULL REFERENCES stages,
+        keys INTEGER NOT NULL,
+        PRIMARY KEY (partition, stage)
+    ) STRICT, WITHOUT ROWID;
+";
 
 /// Names stand once, in `partitions` and `stages`: a state row is its key, its bytes and little
 /// more.
@@ -114,11 +125,17 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     if new {
         // One transaction, so that a file has all of its tables and a version, or nothing.
         let create = format!(
-            "BEGIN; {TABLES} {} PRAGMA application_id = {APPLICATION}; \
+            "BEGIN; {TABLES} {STATE_KEYS} {} PRAGMA application_id = {APPLICATION}; \
              PRAGMA user_version = {VERSION}; COMMIT;",
             swaps::TABLES
         );
         connection.execute_batch(&create).map_err(opening)?;
+    } else if version(&connection).map_err(opening)? < VERSION {
+        let count = "INSERT INTO state_keys
+            SELECT partition, stage, count(*) FROM states GROUP BY partition, stage;";
+        let upgrade =
+            format!("BEGIN; {STATE_KEYS} {count} PRAGMA user_version = {VERSION}; COMMIT;");
+        connection.execute_batch(&upgrade).map_err(opening)?;
     }
     Ok(connection)
 }
@@ -140,21 +157,24 @@ fn is_new(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
 }
 
+fn version(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
 fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let path = path.display();
-    let pragma = |name: &str| {
-        connection
-            .pragma_query_value(None, name, |row| row.get::<_, i32>(0))
-            .map_err(|error| failed(&format!("open the store `{path}`"), error))
-    };
+    let opening = |error| failed(&format!("open the store `{path}`"), error);
     let broken = |message| Err(StoreError::plain(StoreErrorKind::Broken, message));
-    if pragma("application_id")? != APPLICATION {
+    let application =
+        connection.pragma_query_value(None, "application_id", |row| row.get::<_, i32>(0));
+    if application.map_err(opening)? != APPLICATION {
         return broken(format!("`{path}` is a SQLite file, but not a store of Tidegate"));
     }
-    match pragma("user_version")? {
-        VERSION => Ok(()),
+    match version(connection).map_err(opening)? {
+        // Whoever opens it to write brings it up to date.
+        2 | VERSION => Ok(()),
         other => broken(format!(
-            "the store `{path}` is of version {other}, and this host reads version {VERSION}: \
+            "the store `{path}` is of version {other}, and this host reads 2 and {VERSION}: \
              use the host that wrote it, or begin with an empty data directory"
         )),
     }
@@ -163,6 +183,29 @@ fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_of_version_2_is_brought_up_to_date_and_its_states_are_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        let older = open(&path).unwrap();
+        let fill = "DROP TABLE state_keys; PRAGMA user_version = 2;
+            INSERT INTO partitions VALUES (1, 'p', 'o', 1, x'', NULL, 0, 0);
+            INSERT INTO stages VALUES (1, 'a'), (2, 'b');
+            INSERT INTO states VALUES (1, 1, x'01', 1, NULL, x''), (1, 1, x'02', 1, NULL, x''),
+                (1, 2, x'01', 1, NULL, x'');";
+        older.execute_batch(fill).unwrap();
+        drop(older);
+        drop(open_to_inspect(&path).unwrap());
+        for _ in 0..2 {
+            let connection = open(&path).unwrap();
+            assert_eq!(version(&connection).unwrap(), VERSION);
+            let mut rows = connection.prepare("SELECT stage, keys FROM state_keys").unwrap();
+            let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            let rows: Vec<(i64, i64)> = rows.collect::<Result<_, _>>().unwrap();
+            assert_eq!(rows, [(1, 2), (2, 1)]);
+        }
+    }
 
     #[test]
     fn every_connection_syncs_every_commit() {

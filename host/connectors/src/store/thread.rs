@@ -5,7 +5,8 @@ use std::{sync::Mutex, thread::JoinHandle};
 use rusqlite::Connection;
 use tidegate_core::{
     checkpoint::{
-        Acquired, Lease, Manifest, OwnerId, StateRow, StoreError, StoreErrorKind, WriteId,
+        Acquired, Lease, Manifest, OwnerId, StateKeys, StateRow, StoreError, StoreErrorKind,
+        WriteId,
     },
     source::PartitionId,
 };
@@ -48,7 +49,7 @@ pub(super) enum Event {
         lease: Lease,
         write: WriteId,
         range: u64,
-        answer: Answer<()>,
+        answer: Answer<StateKeys>,
     },
     States {
         lease: Lease,

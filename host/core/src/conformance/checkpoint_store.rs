@@ -94,6 +94,7 @@ fn manifest(range: u64, revision: u32, start: Option<u64>, end: u64) -> Manifest
             dead_lettered: 1,
         }],
         states: Digest::of(b"states"),
+        state_keys: [("sum".to_owned(), 7)].into(),
         outcomes: vec![RecordOutcome {
             position: Position([1, 2, 3, 4]),
             outcome: Outcome::DeadLettered,
@@ -346,7 +347,13 @@ impl Suite {
             let (range, start) = (range as u64, (range > 0).then_some(range as u64 * 10));
             let intent = manifest(range, 0, start, (range + 1) * 10);
             store.intend(&lease, self.write(), &intent, states).await.expect("intent");
-            store.commit(&lease, self.write(), range).await.expect("commit");
+            let write = self.write();
+            let keys = store.commit(&lease, write, range).await.expect("commit");
+            let counted = |stage: &str| keys.get(stage).copied().unwrap_or_default();
+            let expected = [(2, 1, 0), (1, 1, 0)][range as usize];
+            assert_eq!((counted("a"), counted("b"), counted("c")), expected, "keys by stage");
+            let again = store.commit(&lease, write, range).await.expect("sent twice");
+            assert_eq!(again, keys, "a COMMIT sent twice counts its states once");
             if range == 0 {
                 let seen = self.texts(store, &lease, "a", &[0]).await;
                 assert_eq!(seen, [Some(String::new())], "an empty state is a state");
@@ -355,6 +362,10 @@ impl Suite {
         let seen = self.texts(store, &lease, "a", &[0, u128::MAX]).await;
         assert_eq!(seen, [None, Some("new".into())]);
         assert_eq!(self.texts(store, &lease, "b", &[0]).await, [Some("b".into())], "by stage");
+        let found = self.acquire(store, "states", "b").await;
+        let keys = found.state_keys.into_iter().filter(|(_, keys)| *keys > 0).collect::<Vec<_>>();
+        assert_eq!(keys, [("a".to_owned(), 1), ("b".to_owned(), 1)], "a new owner is told");
+        let lease = found.lease;
         let many = (0..2_000).collect::<Vec<u128>>();
         let seen = self.texts(store, &lease, "b", &many).await;
         assert_eq!(seen.iter().flatten().count(), 1, "as many keys as a batch may have");

@@ -18,7 +18,7 @@ mod stage;
 pub(crate) mod table;
 mod tabulate;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use tidegate_core::{
     Position, RecordBatch,
@@ -33,7 +33,7 @@ use self::{
     table::{StageOutput, Table},
 };
 use crate::{
-    dead_letter::Letter,
+    dead_letter::{Letter, RECORD_AGE},
     encode::Objects,
     plan::{Plan, Selector},
     process::{ProcessError, RangeContext, StageStatistics},
@@ -107,7 +107,7 @@ impl Chain {
         objects: &mut [Objects],
     ) -> Result<(), ProcessError> {
         self.ledger.open(batch, &mut self.counts);
-        self.project(plan, batch);
+        self.project(plan, context, batch);
         self.filter(plan, context, batch);
         for index in 0..plan.stages.len() {
             if self.table.alive.is_empty() {
@@ -122,7 +122,7 @@ impl Chain {
     }
 
     /// Reads each record once. What is no record, or no JSON, is a dead letter.
-    fn project(&mut self, plan: &Plan, batch: &RecordBatch) {
+    fn project(&mut self, plan: &Plan, context: &RangeContext, batch: &RecordBatch) {
         self.columns.clear();
         self.records.clear();
         self.outputs.iter_mut().for_each(StageOutput::clear);
@@ -133,6 +133,10 @@ impl Chain {
                 let (code, message) = (defect.code, defect.message.clone());
                 let letter = || Letter { is_raw: true, ..decode_letter(row, code, message) };
                 self.ledger.dead_letter(letter, row);
+                continue;
+            }
+            if let Some(age) = too_old(plan, context, batch, row) {
+                self.ledger.dead_letter(|| age_letter(row, age, plan), row);
                 continue;
             }
             let record = batch.record(row);
@@ -256,6 +260,29 @@ impl Chain {
         }
         (states, statistics)
     }
+}
+
+/// How old a record was at batch time, if it is too old: before it is read, and never again.
+fn too_old(
+    plan: &Plan,
+    context: &RangeContext,
+    batch: &RecordBatch,
+    row: usize,
+) -> Option<Duration> {
+    let age_max = plan.spec.limits.record_age_max?;
+    let arrival = batch.arrivals.get(row).filter(|_| batch.redrives.is_empty())?;
+    let age = u64::try_from(context.opened_at.0.saturating_sub(arrival.0)).unwrap_or_default();
+    Some(Duration::from_micros(age)).filter(|age| *age > age_max)
+}
+
+fn age_letter(row: usize, age: Duration, plan: &Plan) -> Letter {
+    let allowed = plan.spec.limits.record_age_max.unwrap_or_default().as_secs();
+    let message = format!(
+        "the record had arrived {} seconds before its batch time, and {allowed} are allowed: the \
+         source's `record_age_max`",
+        age.as_secs()
+    );
+    Letter { message, ..Letter::new(row as u32, "decode", "review", RECORD_AGE) }
 }
 
 fn decode_letter(row: usize, code: &str, message: String) -> Letter {

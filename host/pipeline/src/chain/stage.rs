@@ -22,6 +22,9 @@ use crate::{
 /// The code of the dead letters of rows whose key has a state that can't be migrated.
 const STATE_MIGRATION: &str = "state-migration";
 
+/// The code of the dead letters of rows whose key is one too many.
+const STATE_KEYS: &str = "state-keys";
+
 /// A stage in one range.
 #[derive(Debug)]
 pub(super) struct StageRun {
@@ -42,7 +45,9 @@ impl StageRun {
         let states = stage.key.as_ref().map(|_| {
             let version = stage.plugin().about.state_version;
             let name = std::sync::Arc::clone(&stage.name);
-            KeyedStates::new(name, version, context.opened_at, plan.time_to_live(index))
+            let keys = context.state_keys.get(&*stage.name).copied().unwrap_or_default();
+            let room = stage.state.keys_max.saturating_sub(keys);
+            KeyedStates::new(name, version, context.opened_at, plan.time_to_live(index), room)
         });
         StageRun {
             caller: Caller::default(),
@@ -66,8 +71,11 @@ impl StageRun {
 
     /// What it has done up to now.
     pub(super) fn statistics(&self) -> StageStatistics {
+        let keys = self.states.as_ref().map(KeyedStates::added_and_removed).unwrap_or_default();
         StageStatistics {
             poison: self.caller.poison(),
+            keys_added: keys.0,
+            keys_removed: keys.1,
             breaker_open: self.caller.is_open(),
             calls: self.caller.calls,
             instances: self.caller.instances,
@@ -105,6 +113,7 @@ impl Chain {
         }
         self.count_lookups(index, plan);
         self.reject_incomplete(index, plan, context, batch);
+        self.load_states(index, plan, context, batch, loader).await?;
         let mut excluded = self.excluded(index, plan, context, batch);
 
         let Chain { columns, outputs, stages, table, .. } = self;
@@ -123,18 +132,13 @@ impl Chain {
             true => stage.reads.iter().map(|recipe| columns.get(*recipe, outputs)).collect(),
             false => run.compacted.iter().collect(),
         };
-        let states = match (&mut run.states, &stage.key) {
-            (Some(states), Some(key)) => {
-                let kinds = &stage.plugin().description.reads;
-                let key: Vec<(&Column, &Kind)> =
-                    key.iter().map(|read| (reads[*read], &kinds[*read].kind)).collect();
-                run.grouping.group(rows, &key);
-                let (states, unusable) =
-                    states.view(&run.grouping, loader, &*stage.factory).await?;
+        let states = match &run.states {
+            Some(states) => {
+                let (states, unusable) = states.view(&run.grouping);
                 set_apart(&unusable, &states, stage, &mut excluded);
                 states
             }
-            _ => States::default(),
+            None => States::default(),
         };
         let input = Input { rows, columns: &reads, states: &states, batch_time: context.opened_at };
         let settled = run.caller.call(stage, &input, &excluded)?;
@@ -225,6 +229,53 @@ impl Chain {
         let gone: Vec<u32> = gone.into_iter().map(|(row, ..)| row).collect();
         table.kill(&gone);
         retain_alive(&mut run.selected, &table.alive);
+    }
+
+    /// Groups the selected rows by their keys and loads the keys' states. Rows of a key for whose
+    /// state there is no room are rejected.
+    async fn load_states(
+        &mut self,
+        index: usize,
+        plan: &Plan,
+        context: &RangeContext,
+        batch: &RecordBatch,
+        loader: &dyn StateLoader,
+    ) -> Result<(), ProcessError> {
+        let stage = &plan.stages[index];
+        let Chain { columns, table, records, outputs, ledger, stages, .. } = self;
+        let StageRun { states, grouping, selected, statistics, .. } = &mut stages[index];
+        let (Some(states), Some(key)) = (states, &stage.key) else { return Ok(()) };
+        let kinds = &stage.plugin().description.reads;
+        let column = |read: &usize| (columns.get(stage.reads[*read], outputs), &kinds[*read].kind);
+        let key: Vec<(&Column, &Kind)> = key.iter().map(column).collect();
+        grouping.group(selected, &key);
+        if states.load(grouping, loader, &*stage.factory).await? {
+            return Ok(());
+        }
+        let from = Ingredients { plan, context, batch, records, table, outputs };
+        let refused = |place: &usize| states.refuses(grouping, *place);
+        let gone: Vec<u32> =
+            (0..selected.len()).filter(refused).map(|place| selected[place]).collect();
+        let message = format!(
+            "there are states of {} keys on this partition, and no room for another: the stage's \
+             `state.keys_max`",
+            stage.state.keys_max
+        );
+        for row in &gone {
+            let record = from.record_index(*row as usize);
+            let class = stage.on_reject.class();
+            let letter = || Letter {
+                message: message.clone(),
+                plugin: Some(index),
+                ..Letter::new(record as u32, &stage.letter_stage(), class, STATE_KEYS)
+            };
+            ledger.dead_letter(letter, record);
+        }
+        statistics.rejected += gone.len() as u64;
+        table.kill(&gone);
+        retain_alive(selected, &table.alive);
+        grouping.group(selected, &key);
+        Ok(())
     }
 
     /// The selected rows, by their place, that the range's intent excludes from this stage.

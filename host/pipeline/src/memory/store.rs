@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use tidegate_core::{
     CheckpointStore, Position,
     checkpoint::{
-        Acquired, Checkpoint, Lease, Manifest, OwnerId, StateChange, StateRow, StoreError,
-        StoreErrorKind, WriteId,
+        Acquired, Checkpoint, Lease, Manifest, OwnerId, StateChange, StateKeys, StateRow,
+        StoreError, StoreErrorKind, WriteId,
     },
     source::PartitionId,
 };
@@ -168,24 +168,35 @@ impl MemoryStore {
         }
     }
 
-    /// One fenced write: done at most once under its name.
+    /// One fenced write: done at most once under its name. Says how many states are current.
     async fn write(
         &self,
         lease: &Lease,
         write: WriteId,
         work: impl FnOnce(&mut Row) -> Result<Option<StoreWrite>, StoreError>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<StateKeys, StoreError> {
         self.call(|held| {
             let row = held.fenced(lease)?;
             if row.last_write == write {
-                return Ok(());
+                return Ok(row.state_keys());
             }
             let done = work(row)?;
             row.last_write = write;
+            let keys = row.state_keys();
             held.history.extend(done);
-            Ok(())
+            Ok(keys)
         })
         .await
+    }
+}
+
+impl Row {
+    fn state_keys(&self) -> StateKeys {
+        let mut keys = StateKeys::new();
+        for (stage, _) in self.states.keys() {
+            *keys.entry(stage.to_string()).or_default() += 1;
+        }
+        keys
     }
 }
 
@@ -239,6 +250,7 @@ impl CheckpointStore for MemoryStore {
                 },
                 checkpoint: row.checkpoint.clone(),
                 pending: row.pending.as_ref().map(|(manifest, _)| manifest.clone()),
+                state_keys: row.state_keys(),
             })
         })
         .await
@@ -246,7 +258,7 @@ impl CheckpointStore for MemoryStore {
 
     async fn renew(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError> {
         let renew = StoreWrite::Renew { partition: lease.partition.clone() };
-        self.write(lease, write, |_| Ok(Some(renew))).await
+        self.write(lease, write, |_| Ok(Some(renew))).await.map(drop)
     }
 
     async fn hand_over(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError> {
@@ -289,9 +301,15 @@ impl CheckpointStore for MemoryStore {
             }))
         })
         .await
+        .map(drop)
     }
 
-    async fn commit(&self, lease: &Lease, write: WriteId, range: u64) -> Result<(), StoreError> {
+    async fn commit(
+        &self,
+        lease: &Lease,
+        write: WriteId,
+        range: u64,
+    ) -> Result<StateKeys, StoreError> {
         self.write(lease, write, |row| {
             let Some((manifest, states)) = row.pending.take_if(|it| it.0.range == range) else {
                 return Err(conflict(format!("no intent of range {range} pends")));
@@ -338,5 +356,6 @@ impl CheckpointStore for MemoryStore {
             Ok(Some(StoreWrite::Finish { partition: lease.partition.clone() }))
         })
         .await
+        .map(drop)
     }
 }

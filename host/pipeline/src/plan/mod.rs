@@ -245,6 +245,11 @@ impl Plan {
         self.destinations.len() - 1
     }
 
+    /// The names of the stages that keep a state for each key.
+    pub(crate) fn keyed_stages(&self) -> impl Iterator<Item = &str> {
+        self.stages.iter().filter(|stage| stage.key.is_some()).map(|stage| &*stage.name)
+    }
+
     /// The time to live of a stage's states, in microseconds.
     pub(crate) fn time_to_live(&self, stage: usize) -> Option<i64> {
         let time_to_live: Option<Duration> = self.stages[stage].state.time_to_live;

@@ -177,6 +177,8 @@ pub struct StateSpec {
     pub time_to_live: Option<Duration>,
     /// The state of one key is no larger.
     pub key_bytes_max: usize,
+    /// A partition has states of no more keys.
+    pub keys_max: u64,
     /// What the operator says of the key.
     pub scope: StateScope,
 }
@@ -184,7 +186,14 @@ pub struct StateSpec {
 impl Default for StateSpec {
     fn default() -> Self {
         // Some counters and moments fit a few hundred bytes; more than this is a table of records.
-        StateSpec { time_to_live: None, key_bytes_max: 64 << 10, scope: StateScope::Key }
+        StateSpec {
+            time_to_live: None,
+            key_bytes_max: 64 << 10,
+            // As many as an ordinary disk has room for at some kilobytes each. Whoever has more
+            // keys knows it.
+            keys_max: 1_000_000,
+            scope: StateScope::Key,
+        }
     }
 }
 
@@ -384,11 +393,14 @@ pub enum Unrouted {
 pub struct Limits {
     /// A larger record is a dead letter.
     pub record_bytes_max: usize,
+    /// A record that had arrived longer before its batch time is a dead letter, and no plugin sees
+    /// it; none is too old where this is left out. Records that are redriven never are.
+    pub record_age_max: Option<Duration>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // Kinesis takes 10 MiB since 2025 and Kafka 1 MiB unless told otherwise.
-        Limits { record_bytes_max: 16 << 20 }
+        Limits { record_bytes_max: 16 << 20, record_age_max: None }
     }
 }

@@ -70,6 +70,32 @@ fn a_lying_hint_is_followed_once() {
 }
 
 #[test]
+fn a_guest_that_names_an_innocent_row_each_time_is_not_followed_from_row_to_row() {
+    let description = description(&[("n", Kind::Int64)], &[]);
+    let plugin = Arc::new(Scripted::new("liar", description, |batch, _| match batch.rows {
+        1 => Ok(Reply::default()),
+        rows => {
+            let row = Some(rows - 1);
+            Err(TransformError { row, ..TransformError::new(Breach::Trap, "not with others") })
+        }
+    }));
+    let output = run(&plan(with_stage(plugin.clone(), |_| {})), &batches(&numbers(512), 512));
+    assert_eq!(output.counts.delivered.records, 512);
+    assert!(plugin.calls() <= 4 + 2 * 512, "{} calls", plugin.calls());
+}
+
+#[test]
+fn thousands_of_poison_records_in_one_batch_do_not_exhaust_the_stack() {
+    let description = description(&[("n", Kind::Int64)], &[]);
+    let plugin = Scripted::new("hater", description, |_, _| {
+        Err(TransformError { row: Some(0), ..TransformError::new(Breach::Trap, "no") })
+    });
+    let spec = with_stage(Arc::new(plugin), |stage| stage.breaker = PATIENT);
+    let output = run(&plan(spec), &batches(&numbers(5_000), 5_000));
+    assert_eq!(output.counts.dead_lettered.records, 5_000);
+}
+
+#[test]
 fn many_poison_records_are_each_found() {
     let poison: &[i64] = &[0, 1, 2, 63, 64, 65, 199];
     for hints in [false, true] {

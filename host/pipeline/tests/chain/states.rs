@@ -16,14 +16,14 @@ use tidegate_core::{
     transform::{Breach, TransformError},
 };
 use tidegate_pipeline::{
-    PlanSpec, StateLoader,
+    PlanSpec, RangeContext, StateLoader,
     plan::{StateScope, StateSpec},
     states::NoStates,
 };
 
 use crate::{
     plugins::{Scripted, description, integers, keyed, text},
-    support::{OPENED_AT, batches, letters, plan, reasons, spec, try_run, values},
+    support::{OPENED_AT, batches, context, letters, plan, reasons, run_in, spec, try_run, values},
 };
 
 /// States as a store has them, and how often it was asked.
@@ -212,6 +212,40 @@ fn a_state_that_is_too_large_costs_its_record() {
     assert_eq!(reasons.len(), 1);
     assert_eq!(reasons[0].1, "plugin-state-bytes");
     assert_eq!(output.states.len(), 2);
+}
+
+#[test]
+fn a_key_too_many_costs_its_records_however_rows_are_cut_into_batches() {
+    let names = ["a", "b", "c", "a", "d", "b", "c", "a"];
+    for size in [1, 3, 8] {
+        let mut spec = counting_spec();
+        spec.stages[0].state.keys_max = 3;
+        let stage = spec.stages[0].name.clone();
+        let plan = plan(spec);
+        let store = Stored::default();
+        let input = batches(&users(&names), size);
+        let run = |state_keys: u64| {
+            let context = context(Vec::new());
+            let state_keys = [(stage.clone(), state_keys)].into();
+            run_in(&plan, RangeContext { state_keys, ..context }, &input, &store).expect("it runs")
+        };
+        let first = run(1);
+        let seen: Vec<_> = values(&first, 0).iter().map(|v| v["seen"].as_i64()).collect();
+        assert_eq!(seen, [1, 1, 2, 2, 3].map(Some), "batches of {size}");
+        let refused = reasons(&first);
+        assert_eq!(refused.len(), 3, "`c`, `d` and `c`: {refused:?}");
+        assert!(refused.iter().all(|(_, code, _)| code == "state-keys"), "{refused:?}");
+        assert!(first.exclusions.is_empty(), "a replay refuses them by itself");
+        assert_eq!((first.stages[0].keys_added, first.stages[0].rejected), (2, 3));
+        assert!(!first.stages[0].breaker_open, "it is not the plugin's fault");
+
+        // Keys that have a state are not new, however many there are.
+        store.apply(&first.states);
+        let second = run(3);
+        let seen: Vec<_> = values(&second, 0).iter().map(|v| v["seen"].as_i64()).collect();
+        assert_eq!(seen, [4, 3, 5, 4, 6].map(Some));
+        assert_eq!(second.stages[0].keys_added, 0);
+    }
 }
 
 #[test]

@@ -81,6 +81,7 @@ pub(crate) fn context(exclusions: Vec<Exclusion>) -> RangeContext {
         start: None,
         opened_at: OPENED_AT,
         exclusions,
+        state_keys: [].into(),
     }
 }
 
@@ -96,7 +97,17 @@ pub(crate) fn try_run(
     states: &dyn StateLoader,
     exclusions: Vec<Exclusion>,
 ) -> Result<RangeOutput, ProcessError> {
-    let mut range = plan.open_range(context(exclusions))?;
+    run_in(plan, context(exclusions), batches, states)
+}
+
+/// The same, in a context of one's own.
+pub(crate) fn run_in(
+    plan: &Arc<Plan>,
+    context: RangeContext,
+    batches: &[RecordBatch],
+    states: &dyn StateLoader,
+) -> Result<RangeOutput, ProcessError> {
+    let mut range = plan.open_range(context)?;
     for batch in batches {
         ready(range.process(batch, states))?;
     }

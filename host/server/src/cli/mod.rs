@@ -65,7 +65,7 @@ enum Command {
 }
 
 /// A pipeline's file, and where its data lies.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct PipelineArgs {
     /// The pipeline's YAML file.
     pipeline: PathBuf,

@@ -102,6 +102,7 @@ fn line(now: &Snapshot, elapsed: Duration) -> String {
 /// Writes what happens to the log.
 pub(super) fn log_event(event: &Event) {
     match event {
+        Event::Listed { .. } => {}
         Event::Opened { partition, after } => {
             tracing::debug!(%partition, after = after.map(|it| it.to_string()), "opened");
         }

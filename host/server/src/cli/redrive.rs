@@ -244,7 +244,7 @@ fn outcome(redrive: &Redrive, letters: &[Redriven], report: &Report, forced: boo
     let stopped: Vec<Value> = report
         .stopped()
         .map(|it| {
-            let error = it.error.as_ref().map(|error| run::Chain(error).to_string());
+            let error = it.error.as_ref().map(|error| tidegate_pipeline::causes(error));
             json!({ "partition": it.partition, "error": error })
         })
         .collect();
@@ -276,7 +276,8 @@ fn outcome(redrive: &Redrive, letters: &[Redriven], report: &Report, forced: boo
             writeln!(text, "  {open} letters are left: `dlq redrive --execute` goes on from here");
     }
     for it in report.stopped() {
-        let error = it.error.as_ref().map(|error| format!(": {}", run::Chain(error)));
+        let error =
+            it.error.as_ref().map(|error| format!(": {}", tidegate_pipeline::causes(error)));
         let _ = writeln!(text, "  stopped: {}{}", it.partition, error.unwrap_or_default());
     }
     if let Some(left) = left {

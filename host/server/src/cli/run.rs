@@ -26,7 +26,7 @@ use tidegate_core::{
 };
 use tidegate_engine::Runtime;
 use tidegate_pipeline::{
-    Environment, Error, Event, Pipeline, Plan, Report, StopHandle, Workers,
+    Environment, Error, Event, Pipeline, Plan, Report, StopHandle, Workers, causes,
     process::LookupStatistics, shutdown,
 };
 use tokio::{
@@ -55,7 +55,7 @@ const SERVER_ENDS_MAX: Duration = Duration::from_secs(2);
 const RELOADER_ENDS_MAX: Duration = Duration::from_secs(2);
 
 /// What `run` takes.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     pipeline: PipelineArgs,
@@ -117,9 +117,32 @@ pub(super) fn run(args: &RunArgs) -> Result<Outcome, Failed> {
             Some(io.spawn(health::serve(listener, health.clone(), metrics, is_over)))
         }
     };
-    let parts = build(args, &loaded)?;
-    say_what_is_not_exactly_once(config);
-    let outcome = io.block_on(drive(loaded, parts, &health));
+    let mut signals = {
+        let _io = io.enter();
+        Signals::new().context("failed to listen to signals").map_err(Failed::environment)?
+    };
+    let loaded = Arc::new(loaded);
+    let built = {
+        let (args, loaded, health) = (args.clone(), Arc::clone(&loaded), health.clone());
+        let building = io.spawn_blocking(move || build(&args, &loaded, &health));
+        io.block_on(async {
+            tokio::select! {
+                biased;
+                built = building => Some(built),
+                () = signals.next() => None,
+            }
+        })
+    };
+    let Some(built) = built else {
+        tracing::info!("stopped before the first record was read");
+        // A compiler that is at work is not waited for: nothing depends on what it leaves.
+        io.shutdown_background();
+        let report = Report { interrupted: true, ..Report::default() };
+        return Ok(outcome(&loaded.config, &report, 0.0));
+    };
+    let parts = built.context("the start of the pipeline panicked").map_err(Failed::runtime)??;
+    say_what_is_not_exactly_once(&loaded.config);
+    let outcome = io.block_on(drive(&loaded, parts, &health, signals));
     over.send_replace(true);
     if let Some(server) = server {
         // A client that does not read must not keep the process.
@@ -145,14 +168,18 @@ fn announce(listener: &TcpListener) {
 }
 
 /// Config → Plan → Pipeline, with its edges open.
-fn build(args: &RunArgs, loaded: &Loaded) -> Result<Parts, Failed> {
+fn build(args: &RunArgs, loaded: &Loaded, health: &Health) -> Result<Parts, Failed> {
     let started = start(loaded)?;
     let config = &started.candidate.loaded.config;
     let mailbox = Mailbox::new();
     let listener = mailbox.listener();
+    let health = health.clone();
     let environment = Environment {
         observer: Arc::new(move |event: &Event| {
             progress::log_event(event);
+            if works(event) {
+                health.set_ready();
+            }
             listener.observe(event);
         }),
         generations: Some(Arc::new(KeptGenerations {
@@ -175,6 +202,12 @@ fn build(args: &RunArgs, loaded: &Loaded) -> Result<Parts, Failed> {
     let pipeline = Pipeline::new(plan, source, sinks, progress, settings, environment)
         .map_err(Failed::runtime)?;
     Ok(Parts { started, pipeline, mailbox, clock })
+}
+
+/// Whether something that happened shows that the pipeline works: a partition is being read, which
+/// begins when its pending range is finished, or there is none to be read.
+fn works(event: &Event) -> bool {
+    matches!(event, Event::Opened { .. } | Event::Ended { .. } | Event::Listed { partitions: 0 })
 }
 
 /// A generation that is to serve, and what it takes to make others.
@@ -316,7 +349,12 @@ pub(super) fn say_which_sinks_may_repeat(config: &Config) {
     }
 }
 
-async fn drive(loaded: Loaded, parts: Parts, health: &Health) -> Result<Outcome, Failed> {
+async fn drive(
+    loaded: &Loaded,
+    parts: Parts,
+    health: &Health,
+    signals: Signals,
+) -> Result<Outcome, Failed> {
     let Parts { started, pipeline, mailbox, clock } = parts;
     let Started { runtime, candidate, store, catalogue, on_disk } = started;
     record_generation(&candidate.loaded, &candidate.plan, &store, &*clock).await?;
@@ -341,14 +379,11 @@ async fn drive(loaded: Loaded, parts: Parts, health: &Health) -> Result<Outcome,
     let reloader = tokio::spawn(reloader.run(mailbox, reload.watch.then_some(reload.poll.0)));
     let (stop, shutdown) = shutdown();
     let forced = Arc::new(AtomicBool::new(false));
-    let signals = Signals::new().context("failed to listen to signals");
-    let signals = signals.map_err(Failed::environment)?;
     let signals = tokio::spawn(signals.obey(stop, health.clone(), Arc::clone(&forced)));
     let shown = tokio::spawn(progress::show(
         pipeline.progress(),
         loaded.config.source.generator.as_ref().and_then(|generator| generator.records),
     ));
-    health.set(Phase::Ready);
     let started = Instant::now();
     let report = pipeline.run(shutdown).await;
     let seconds = started.elapsed().as_secs_f64();
@@ -404,7 +439,7 @@ fn outcome(config: &Config, report: &Report, seconds: f64) -> Outcome {
     let stopped: Vec<Value> = report
         .stopped()
         .map(|it| {
-            let error = it.error.as_ref().map(|error| format!("{:#}", Chain(error)));
+            let error = it.error.as_ref().map(|error| causes(error));
             json!({ "partition": it.partition, "error": error })
         })
         .collect();
@@ -479,7 +514,7 @@ fn text(config: &Config, report: &Report, seconds: f64, rate: f64) -> String {
         let _ = writeln!(text, "  stage {stage} in table {table}: {hits} hits, {misses} misses");
     }
     for partition in report.stopped() {
-        let error = partition.error.as_ref().map(|error| format!(": {}", Chain(error)));
+        let error = partition.error.as_ref().map(|error| format!(": {}", causes(error)));
         let _ = writeln!(text, "  stopped: {}{}", partition.partition, error.unwrap_or_default());
     }
     text
@@ -491,19 +526,4 @@ fn lookups(report: &Report) -> impl Iterator<Item = (&str, &LookupStatistics)> {
         .stages
         .iter()
         .flat_map(|stage| stage.lookups.iter().map(|of_table| (stage.stage.as_str(), of_table)))
-}
-
-/// An error and its causes.
-pub(super) struct Chain<'a>(pub(super) &'a Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = std::error::Error::source(self.0);
-        while let Some(cause) = next {
-            write!(f, ": {cause}")?;
-            next = cause.source();
-        }
-        Ok(())
-    }
 }

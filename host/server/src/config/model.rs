@@ -57,7 +57,8 @@ pub struct Config {
     #[serde(default)]
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<u32>,
-    /// Bytes of records and objects that all ranges together hold in memory.
+    /// Bytes of records and objects that all ranges together hold in memory. A record that is larger
+    /// than 1 MiB, and its dead letter, come on top of it.
     #[serde(default = "memory")]
     pub memory: ByteSize,
     /// What is done when a source, a sink or a store is unavailable.
@@ -81,7 +82,7 @@ fn data_dir() -> PathBuf {
 }
 
 fn memory() -> ByteSize {
-    // Two ranges of the default size, and a third of what the demo may take in all.
+    // Three ranges of the default size, and a third of what the demo may take in all.
     ByteSize::mib(48)
 }
 
@@ -251,6 +252,11 @@ pub struct State {
     /// A key's state is forgotten so long after it last changed, on batch time; never, where this
     /// is left out.
     pub ttl: Option<TimeSpan>,
+    /// States of so many keys are kept on a partition, a million where this is left out. Records
+    /// of further keys are rejected with the code `state-keys`, until states expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub keys_max: Option<u64>,
     /// What a key's state belongs to.
     pub scope: Scope,
 }
@@ -279,10 +285,13 @@ pub struct Range {
     pub bytes: ByteSize,
     /// So long after it was opened. Where ranges end then depends on how fast the machine is;
     /// without it, two runs over one input write the same files. Where this is left out: never
-    /// for files, and `5s` for what comes in its own time: standard input and a generator with a
-    /// rate.
+    /// for files, and `5s` for what comes in its own time: standard input, files that are followed,
+    /// Kinesis, and a generator with a rate.
     pub age: Option<TimeSpan>,
-    /// After this many open objects: a wide tree has an encoder for each of its leaves.
+    /// After this many bytes of output, before they are compressed, and of states. They are held in
+    /// memory until the range is published.
+    pub spool: ByteSize,
+    /// After this many open objects: a wide tree has one for each of its leaves.
     #[schemars(range(min = 1))]
     pub objects: u32,
 }
@@ -298,6 +307,8 @@ impl Default for Range {
             // Files don't make anybody wait, and bytes that depend on nothing but the input are
             // worth more than seconds.
             age: None,
+            // Half as much again as a range of the default size reads.
+            spool: ByteSize::mib(12),
             // An encoder with compression holds some hundred KiB.
             objects: 128,
         }

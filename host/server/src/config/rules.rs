@@ -98,6 +98,10 @@ impl Rules<'_> {
     }
 
     fn source(&mut self, source: &Source) {
+        if source.record_age_max.is_some() && source.kinesis.is_none() {
+            let message = "only records of `kinesis` say when they arrived";
+            self.find("unsupported", "/source/record_age_max", message);
+        }
         self.exactly_one(
             "/source",
             &[

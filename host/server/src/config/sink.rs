@@ -175,13 +175,15 @@ pub struct Rotation {
     /// After this many records.
     #[schemars(range(min = 1))]
     pub records: Option<u64>,
-    /// After this many bytes before compression.
+    /// After this many bytes before compression. An object ends with its range at the latest: for
+    /// large ones, `range.spool` and `memory` must have room.
     pub bytes: ByteSize,
 }
 
 impl Default for Rotation {
     fn default() -> Self {
-        // What engines that query such files like best, and far below what a range holds.
+        // What engines that query such files like best. A range's spool is full sooner, unless it
+        // is made larger.
         Rotation { records: None, bytes: ByteSize::mib(128) }
     }
 }

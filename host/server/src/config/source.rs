@@ -38,6 +38,10 @@ pub struct Source {
     pub generator: Option<Generator>,
     /// A longer record is a dead letter.
     pub record_bytes_max: ByteSize,
+    /// A record that had arrived longer before its batch time is a dead letter, `record-age`, and
+    /// no plugin sees it: for sources that say when a record arrived, which is `kinesis`. Without
+    /// it, none is too old. A redrive does not look at it.
+    pub record_age_max: Option<TimeSpan>,
 }
 
 impl Default for Source {
@@ -54,6 +58,7 @@ impl Default for Source {
             generator: None,
             // Far above what streams carry: a Kinesis record has at most 10 MiB.
             record_bytes_max: ByteSize::mib(10),
+            record_age_max: None,
         }
     }
 }

@@ -8,7 +8,8 @@ use std::{
 
 use serde_json::{Value, json};
 use tidegate_core::{
-    Path, Position, RecordBatch, Timestamp, TransformFactory, source::PartitionId,
+    Path, Position, RecordBatch, Timestamp, TransformFactory, checkpoint::StateKeys,
+    source::PartitionId,
 };
 use tidegate_engine::{Component, ConfigureOptions, Factory};
 use tidegate_pipeline::{
@@ -175,6 +176,7 @@ fn open(plan: &Arc<Plan>, case: &Case) -> anyhow::Result<RangeProcessor> {
         start: None,
         opened_at: case.at.unwrap_or(BATCH_TIME),
         exclusions: Vec::new(),
+        state_keys: StateKeys::new(),
     })?)
 }
 

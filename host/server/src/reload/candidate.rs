@@ -70,7 +70,9 @@ impl Candidate {
         let loaded = config::load_from(pipeline, &variables, &files);
         let mut loaded = loaded.map_err(|error| match error {
             ConfigError::Invalid(findings) => Refusal::of(findings),
-            ConfigError::Read { .. } => Refusal::new("unreadable-file", chain::causes(&error)),
+            ConfigError::Read { .. } => {
+                Refusal::new("unreadable-file", tidegate_pipeline::causes(&error))
+            }
         })?;
         loaded.config.data_dir = data_dir.to_owned();
         let parts =
@@ -100,7 +102,8 @@ impl Candidate {
             }
             let path = golden::path_beside(&stage.plugin);
             let unreadable = |error| {
-                let message = format!("`{}`: {}", path.display(), chain::causes(&error));
+                let message =
+                    format!("`{}`: {}", path.display(), tidegate_pipeline::causes(&error));
                 Refusal::new("golden-cases", message)
             };
             let Some(cases) = golden::load(&path).map_err(unreadable)? else { continue };

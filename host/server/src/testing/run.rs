@@ -7,7 +7,7 @@ use serde_json::Value;
 use tidegate_core::{
     Position, RecordBatch, Timestamp, TransformFactory,
     batcher::{Batcher, RangeLimit, Situation, Step},
-    checkpoint::Outcome,
+    checkpoint::{Outcome, StateKeys},
     source::PartitionId,
 };
 use tidegate_engine::Runtime;
@@ -91,6 +91,7 @@ impl Pipeline {
             start: None,
             opened_at: tests.batch_time(case),
             exclusions: Vec::new(),
+            state_keys: StateKeys::new(),
         })?;
         let endless = RangeLimit {
             records_max: u64::MAX,

@@ -58,7 +58,7 @@ pub(crate) struct Verdict {
     pub(crate) ranges: u64,
     pub(crate) objects: u64,
     pub(crate) object_bytes: u64,
-    /// Letters; a record may have several.
+    /// Letters: at most one a record.
     pub(crate) dead_letters: u64,
     /// Whether the source was read again: it can't be where reading uses it up.
     pub(crate) source_read_again: bool,

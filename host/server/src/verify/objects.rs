@@ -1,13 +1,13 @@
 //! What lies in the sinks' directories against the manifests.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
 use tidegate_core::{
-    ObjectDigest, Position,
+    ObjectDigest,
     checkpoint::{Manifest, ManifestObject, Tally},
     source::PartitionId,
 };
@@ -96,8 +96,6 @@ impl Trees {
 struct Dead {
     letters: u64,
     records: Tally,
-    /// A record that several sinks could not take has several letters.
-    seen: HashSet<Position>,
 }
 
 impl Dead {
@@ -109,9 +107,7 @@ impl Dead {
         );
         let position = letter.position()?;
         self.letters += 1;
-        if self.seen.insert(position) {
-            self.records.add(position.hash128());
-        }
+        self.records.add(position.hash128());
         Ok(())
     }
 }

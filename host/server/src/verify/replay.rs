@@ -80,6 +80,7 @@ pub(super) async fn check(
                     start: manifest.start.clone(),
                     opened_at: manifest.opened_at,
                     exclusions: manifest.exclusions.clone(),
+                    state_keys: manifest.state_keys.clone(),
                 })?;
                 open = Some((manifest, processor));
             }
