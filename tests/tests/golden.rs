@@ -23,13 +23,21 @@ fn messages(printed: &tidegate_tests::program::Printed) -> Vec<String> {
 
 #[test]
 fn first_party_plugins_keep_their_golden_cases() {
-    for plugin in ["categorize", "enrich", "validate"] {
-        let component = Program::new(plugins().join(format!("{plugin}.wasm")));
-        let golden = root().join("plugins").join(plugin).join("golden.yaml");
+    let mut tested = 0;
+    for component in fs::read_dir(plugins()).expect("built plugins").flatten() {
+        let path = component.path();
+        if path.extension().is_none_or(|extension| extension != "wasm") {
+            continue;
+        }
+        let plugin = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let golden = root().join("plugins").join(&plugin).join("golden.yaml");
+        assert!(golden.is_file(), "{plugin} has no golden cases");
         let golden = golden.display().to_string();
-        let tested = component.data("plugin test", &["--golden", &golden]);
-        assert!(tested["passed"].as_u64() >= Some(3), "{plugin}: {tested:#}");
+        let result = Program::new(&path).data("plugin test", &["--golden", &golden]);
+        assert!(result["passed"].as_u64() >= Some(2), "{plugin}: {result:#}");
+        tested += 1;
     }
+    assert_eq!(tested, 9);
 }
 
 #[test]

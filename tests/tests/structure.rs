@@ -101,19 +101,16 @@ fn paths_named_in(document: &str) -> Vec<String> {
 #[test]
 fn paths_that_the_documents_name_exist() {
     let mut checked = 0;
-    for document in [
-        "README.md",
-        "docs/architecture.md",
-        "docs/plugins.md",
-        "docs/from-lambda.md",
-        "docs/json.md",
-        "docs/kinesis.md",
-        "docs/languages.md",
-        "docs/lineage.md",
-        "docs/parquet.md",
-        "docs/performance.md",
-    ] {
-        let text = fs::read_to_string(root().join(document)).expect(document);
+    let folders = ["docs", "docs/decisions"].map(|folder| root().join(folder));
+    let documents = folders.iter().flat_map(|folder| {
+        let entries = fs::read_dir(folder).expect("the folder can be read").flatten();
+        entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|it| it == "md"))
+    });
+    for path in documents.chain([root().join("README.md")]) {
+        let document = path.display();
+        let text = fs::read_to_string(&path).expect("a document can be read");
         for path in paths_named_in(&text) {
             assert!(root().join(&path).exists(), "{document} names `{path}`, which does not exist");
             checked += 1;

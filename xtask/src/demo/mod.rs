@@ -1,5 +1,7 @@
 //! The main job on embedded defaults: no account, no server to install.
 
+mod swaps;
+
 use std::{fs, path::Path, process::Command};
 
 use anyhow::Context;
@@ -22,26 +24,41 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let root = shell::root();
-    let tidegate = shell::tidegate()?;
+    let program = shell::tidegate()?;
     shell::plugins()?;
+    show_all(args, &program, &shell::root().join("demo"))
+}
 
-    let demo = root.join("demo");
+/// The demo in a folder of a test's, at a reduced count, and the commands that it ends with.
+pub(crate) fn prove(program: &Path, demo: &Path) -> anyhow::Result<()> {
+    show_all(&Args { records: 20_000, seed: 1, json: true }, program, demo)?;
+    for command in next(&shell::root(), program, demo) {
+        let mut shell_command = Command::new("sh");
+        shell_command.current_dir(shell::root()).arg("-ec").arg(command);
+        shell_command.env("DEMO_DIR", demo).env("TIDEGATE_PLUGINS", shell::plugins_dir());
+        let printed = shell::output(&mut shell_command)?;
+        anyhow::ensure!(!printed.trim().is_empty(), "it prints nothing");
+    }
+    Ok(())
+}
+
+fn show_all(args: &Args, program: &Path, demo: &Path) -> anyhow::Result<()> {
+    let root = shell::root();
     if demo.exists() {
         shell::say("remove the last demo");
-        fs::remove_dir_all(&demo).context("remove ./demo")?;
+        fs::remove_dir_all(demo).context("remove the last demo")?;
     }
-    fs::create_dir_all(&demo).context("create ./demo")?;
+    fs::create_dir_all(demo).context("create the demo's folder")?;
     let pipeline = root.join("examples/events/pipeline.yaml");
     let tidegate = |command: &str| {
         shell::output(
-            Command::new(&tidegate)
+            Command::new(program)
                 .current_dir(&root)
                 .arg(command)
                 .arg(&pipeline)
                 .arg("--json")
                 .env("TIDEGATE_PLUGINS", shell::plugins_dir())
-                .env("DEMO_DIR", &demo)
+                .env("DEMO_DIR", demo)
                 .env("DEMO_RECORDS", args.records.to_string())
                 .env("DEMO_SEED", args.seed.to_string()),
         )
@@ -71,27 +88,52 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     println!("  + delivered     {delivered:>10}");
     println!("  + dead-lettered {dead_lettered:>10}");
     println!("  {rate:.0} records/s, {}", if conserved { "conserved" } else { "NOT conserved" });
+
+    shell::say("change a rule and a plugin while records flow");
+    let swaps = swaps::run(program, &demo.join("hot-swap"), args.seed)?;
+    println!(
+        "\n  {} changes took over and {} was refused, {}",
+        swaps.accepted,
+        swaps.refused,
+        if swaps.conserved { "conserved" } else { "NOT conserved" }
+    );
+    let conserved = conserved && swaps.conserved;
     println!("\n  processed events  {}", show(&root, &demo.join("processed")));
     println!("  dead letters      {}", show(&root, &demo.join("dead-letters")));
     println!("\nTry next:");
-    let program = show(&root, &shell::target_dir().join("release/tidegate"));
-    println!("  {program} dlq ls examples/events/pipeline.yaml");
-    println!("  {program} check examples/events/pipeline.yaml");
-    println!(
-        "  {program} plugin inspect {}",
-        show(&root, &shell::plugins_dir().join("categorize.wasm"))
-    );
+    for command in next(&root, program, demo) {
+        println!("  {command}");
+    }
     if args.json {
         println!(
             "{}",
             json!({
                 "read": read, "filtered": filtered, "delivered": delivered, "dropped": dropped,
                 "dead_lettered": dead_lettered, "records_per_second": rate, "conserved": conserved,
+                "swaps": {
+                    "accepted": swaps.accepted, "refused": swaps.refused,
+                    "pause_p99_microseconds": swaps.pause_p99_microseconds,
+                },
             })
         );
     }
     anyhow::ensure!(conserved, "what lies on the disk does not add up to what was read");
     Ok(())
+}
+
+/// Commands to try next, for the root of the checkout.
+fn next(root: &Path, program: &Path, demo: &Path) -> [String; 3] {
+    let plugins = shell::plugins_dir();
+    // The examples look for plugins in the checkout's own target folder.
+    let elsewhere = !plugins.starts_with(root);
+    let variables =
+        if elsewhere { format!("TIDEGATE_PLUGINS={} ", plugins.display()) } else { String::new() };
+    let program = format!("{variables}{}", show(root, program));
+    [
+        format!("{program} dlq ls examples/events/pipeline.yaml"),
+        format!("{program} graph examples/events/pipeline.yaml"),
+        format!("{program} generations {}", show(root, &demo.join("hot-swap/pipeline.yaml"))),
+    ]
 }
 
 /// A path as a person in the checkout would type it.
