@@ -97,6 +97,7 @@ fn open_range(plan: &Arc<Plan>) -> anyhow::Result<RangeProcessor> {
         start: None,
         opened_at: OPENED_AT,
         exclusions: Vec::new(),
+        hash_key: None,
     })?)
 }
 

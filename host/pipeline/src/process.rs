@@ -13,7 +13,7 @@ use tidegate_core::{
     Failure, RecordBatch, Timestamp,
     checkpoint::{Counts, DestinationCounts, Exclusion, RecordOutcome, StateChange, StoreError},
     sink::Object,
-    source::{PartitionId, Resume},
+    source::{HashKey, PartitionId, Resume},
     transform::TransformError,
 };
 
@@ -42,6 +42,9 @@ pub struct RangeContext {
     pub opened_at: Timestamp,
     /// Records that an intent has pinned as excluded: they are dead letters whatever happens.
     pub exclusions: Vec<Exclusion>,
+    /// How the source hashes partition keys, where states go by them to the children of their
+    /// partition.
+    pub hash_key: Option<HashKey>,
 }
 
 impl RangeContext {

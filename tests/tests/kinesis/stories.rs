@@ -49,6 +49,10 @@ impl Run {
 }
 
 fn pipeline(folder: &Path, kinesis: &Kinesis, range: &str) -> Program {
+    pipeline_with(folder, kinesis, range, "")
+}
+
+fn pipeline_with(folder: &Path, kinesis: &Kinesis, range: &str, stages: &str) -> Program {
     let text = format!(
         r#"
 pipeline: kinesis-story
@@ -59,6 +63,8 @@ source:
     region: {REGION}
     endpoint: {}
     poll_every: 200ms
+    partition_key: key
+{stages}
 sinks:
   - name: out
     directory: {{ path: "${{OUT}}/out" }}
@@ -290,6 +296,56 @@ fn a_killed_program_leaves_byte_for_byte_what_the_stream_held() {
         assert!(found[shard] == *bytes, "{shard}: {} bytes of {}", found[shard].len(), bytes.len());
     }
     verify(&program, writers.total());
+}
+
+/// Drops records that came before: for each key and number a state says that it did.
+const ONCE: &str = r#"
+stages:
+  - name: once
+    plugin: ${TIDEGATE_PLUGINS}/dedupe.wasm
+    grants: [state]
+    config: { key: [key, n] }
+"#;
+
+/// The state of a key follows it to the child shard that owns it, whatever happens on the way.
+#[test]
+fn what_is_sent_again_after_a_reshard_is_still_a_duplicate() {
+    let kinesis = Kinesis::start(2);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("out");
+    let range = "{ age: 200ms, records: 500 }";
+    let program = pipeline_with(folder.path(), &kinesis, range, ONCE);
+    let mut run = Some(Run(program.start("run", &[])));
+    let first = Writers::new(4, 8, 40);
+    first.write(&kinesis, |_| {});
+    wait_for(&out, first.total());
+    let again = Writers::new(4, 8, 60);
+    for step in 0..5 {
+        let open = kinesis.open_shards();
+        match step {
+            0 | 3 => kinesis.split(&open[0]),
+            1 => kinesis.split(&open[open.len() - 1]),
+            _ => kinesis.merge(&open[0], &open[1]),
+        }
+        // `kill -9`, with states on their way from parents to children.
+        drop(run.take());
+        run = Some(Run(program.start("run", &[])));
+    }
+    again.write(&kinesis, |progress| {
+        while progress().is_some_and(|written| written < again.total() / 2) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let open = kinesis.open_shards();
+        kinesis.split(&open[1]);
+        kinesis.merge(&open[2], &open[3]);
+    });
+    wait_for(&out, again.total());
+    run.expect("it runs").terminate();
+    again.check(&out);
+    let verified = program.data("verify", &["--replay"]);
+    assert_eq!(verified["conserved"], true, "{verified:#}");
+    assert_eq!(verified["dropped"].as_u64(), Some(first.total()), "{verified:#}");
+    assert_eq!(verified["replayed"], verified["ranges"], "{verified:#}");
 }
 
 #[test]

@@ -68,6 +68,29 @@ pub(super) fn hand_over(
     )
 }
 
+/// One write, however many states there are: a million take some seconds, once in the life of a
+/// partition.
+pub(super) fn inherit(
+    connection: &Connection,
+    lease: &Lease,
+    write: WriteId,
+    parents: &[PartitionId],
+    (start, end): (u128, u128),
+) -> Result<(), StoreError> {
+    once(connection, lease, write, |held| {
+        for parent in parents {
+            execute(
+                connection,
+                "UPDATE OR IGNORE states SET partition = ?1
+                 WHERE partition = (SELECT id FROM partitions WHERE name = ?2)
+                   AND hash_key BETWEEN ?3 AND ?4",
+                params![held.partition, parent.0, start.to_be_bytes(), end.to_be_bytes()],
+            )?;
+        }
+        Ok(())
+    })
+}
+
 pub(super) fn intend(
     connection: &Connection,
     lease: &Lease,
@@ -146,7 +169,7 @@ pub(super) fn states(
     };
     let mut find = prepare(
         connection,
-        "SELECT version, expires_at, bytes FROM states
+        "SELECT version, expires_at, hash_key, bytes FROM states
          WHERE partition = ?1 AND stage = ?2 AND key = ?3",
     )?;
     keys.iter()
@@ -155,7 +178,8 @@ pub(super) fn states(
                 Ok(StateRow {
                     version: row.get(0)?,
                     expires_at: row.get::<_, Option<i64>>(1)?.map(Timestamp),
-                    bytes: row.get(2)?,
+                    hash_key: row.get::<_, Option<[u8; 16]>>(2)?.map(u128::from_be_bytes),
+                    bytes: row.get(3)?,
                 })
             })
             .optional()
@@ -293,8 +317,9 @@ fn apply(
     let writing = |error| failed("write states", error);
     let mut put = prepare(
         connection,
-        "INSERT OR REPLACE INTO states (partition, stage, key, version, expires_at, bytes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT OR REPLACE INTO states
+             (partition, stage, key, version, expires_at, hash_key, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     let mut remove =
         prepare(connection, "DELETE FROM states WHERE partition = ?1 AND stage = ?2 AND key = ?3")?;
@@ -307,9 +332,10 @@ fn apply(
         };
         let key = change.key.to_be_bytes();
         match &change.state {
-            Some(StateRow { version, expires_at, bytes }) => {
+            Some(StateRow { version, expires_at, hash_key, bytes }) => {
                 let expires_at = expires_at.map(|time| time.0);
-                put.execute(params![partition, stage, key, version, expires_at, bytes])
+                let hash = hash_key.map(u128::to_be_bytes);
+                put.execute(params![partition, stage, key, version, expires_at, hash, bytes])
             }
             None => remove.execute(params![partition, stage, key]),
         }

@@ -6,6 +6,7 @@ use tidegate_core::{
     Column, Presence, RecordBatch,
     checkpoint::{Exclusion, StateChange},
     description::{Kind, Origin, Read},
+    source::HashKey,
     transform::{Reply, States, Verdict},
 };
 
@@ -27,6 +28,8 @@ const STATE_MIGRATION: &str = "state-migration";
 pub(super) struct StageRun {
     caller: Caller,
     states: Option<KeyedStates>,
+    /// How partition keys are hashed, where states go by them.
+    hash_key: Option<HashKey>,
     grouping: Grouping,
     /// The rows of the table that the stage is called with.
     selected: Vec<u32>,
@@ -44,9 +47,11 @@ impl StageRun {
             let name = std::sync::Arc::clone(&stage.name);
             KeyedStates::new(name, version, context.opened_at, plan.time_to_live(index))
         });
+        let hash_key = context.hash_key.filter(|_| stage.states_follow());
         StageRun {
             caller: Caller::default(),
             states,
+            hash_key,
             grouping: Grouping::default(),
             selected: Vec::new(),
             compacted: description.reads.iter().map(|read| Column::empty(&read.kind)).collect(),
@@ -107,7 +112,7 @@ impl Chain {
         self.reject_incomplete(index, plan, context, batch);
         let mut excluded = self.excluded(index, plan, context, batch);
 
-        let Chain { columns, outputs, stages, table, .. } = self;
+        let Chain { columns, outputs, stages, table, records, .. } = self;
         let run = &mut stages[index];
         if run.selected.is_empty() {
             return Ok(());
@@ -129,8 +134,13 @@ impl Chain {
                 let key: Vec<(&Column, &Kind)> =
                     key.iter().map(|read| (reads[*read], &kinds[*read].kind)).collect();
                 run.grouping.group(rows, &key);
+                let hash_of = |row: u32| {
+                    let record = records[table.source(run.selected[row as usize] as usize)];
+                    let key = (record as usize) < batch.keys.len();
+                    run.hash_key.filter(|_| key).map(|it| it(batch.keys.get(record as usize)))
+                };
                 let (states, unusable) =
-                    states.view(&run.grouping, loader, &*stage.factory).await?;
+                    states.view(&run.grouping, &hash_of, loader, &*stage.factory).await?;
                 set_apart(&unusable, &states, stage, &mut excluded);
                 states
             }

@@ -81,6 +81,7 @@ pub(crate) fn context(exclusions: Vec<Exclusion>) -> RangeContext {
         start: None,
         opened_at: OPENED_AT,
         exclusions,
+        hash_key: None,
     }
 }
 

@@ -175,6 +175,7 @@ fn open(plan: &Arc<Plan>, case: &Case) -> anyhow::Result<RangeProcessor> {
         start: None,
         opened_at: case.at.unwrap_or(BATCH_TIME),
         exclusions: Vec::new(),
+        hash_key: None,
     })?)
 }
 

@@ -91,6 +91,7 @@ impl Pipeline {
             start: None,
             opened_at: tests.batch_time(case),
             exclusions: Vec::new(),
+            hash_key: None,
         })?;
         let endless = RangeLimit {
             records_max: u64::MAX,

@@ -14,7 +14,7 @@ use tidegate_core::{
 };
 
 use super::{
-    aggregate::{Aggregate, UserRecord, hash_of_key},
+    aggregate::{Aggregate, UserRecord, hash_key},
     payload::{PayloadCompression, Unpacked, unpack},
     position::SequenceNumber,
 };
@@ -218,7 +218,7 @@ impl Unread {
                 push(0, key.into(), data, Fate::DeadLetter { code, message });
             }
             Ok(Some(Aggregate { keys, records })) => {
-                let hashes = rules.hash_range.map(|_| keys.iter().map(|key| hash_of_key(key)));
+                let hashes = rules.hash_range.map(|_| keys.iter().map(|key| hash_key(key.as_bytes())));
                 let hashes = hashes.map(Iterator::collect::<Vec<_>>).unwrap_or_default();
                 for (index, record) in records.into_iter().enumerate() {
                     let UserRecord { key, explicit_hash, data } = record;
@@ -246,7 +246,7 @@ impl Rules {
         if self.on_explicit_hash == OnExplicitHash::Deliver || key.is_empty() {
             return Fate::Deliver;
         }
-        match self.owns(hash_of_key(key)) {
+        match self.owns(hash_key(key.as_bytes())) {
             true => Fate::Deliver,
             false => self.explicit(sequence, met),
         }

@@ -10,11 +10,12 @@ use std::{
 use async_trait::async_trait;
 use tidegate_core::{
     Source, Timestamp,
-    source::{Partition, PartitionId, Reader, Replay, Resume, SourceError, SourceErrorKind},
+    source::{HashKey, Partition, PartitionId, Reader, Replay, Resume, SourceError, SourceErrorKind},
 };
 
 use super::{
     KinesisConfig, KinesisStart,
+    aggregate::hash_key,
     budget::Budget,
     client::Caller,
     notes::{Beginning, Note, Notes, Quiet},
@@ -83,6 +84,10 @@ impl Source for KinesisSource {
 
     fn ends(&self) -> bool {
         false
+    }
+
+    fn hash_key(&self) -> Option<HashKey> {
+        Some(hash_key)
     }
 
     async fn partitions(&self) -> Result<Vec<Partition>, SourceError> {
