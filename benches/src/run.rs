@@ -99,6 +99,7 @@ fn open_range(plan: &Arc<Plan>) -> anyhow::Result<RangeProcessor> {
         opened_at: OPENED_AT,
         exclusions: Vec::new(),
         state_keys: StateKeys::new(),
+        hash_key: None,
     })?)
 }
 

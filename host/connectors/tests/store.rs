@@ -52,7 +52,8 @@ fn manifest(range: u64, opened_at: i64) -> Manifest {
 
 fn state(stage: &str, key: u128, expires_at: Option<i64>, text: &str) -> StateChange {
     let expires_at = expires_at.map(Timestamp);
-    let row = StateRow { version: 1, expires_at, bytes: text.as_bytes().to_vec() };
+    let bytes = text.as_bytes().to_vec();
+    let row = StateRow { version: 1, expires_at, hash_key: None, bytes };
     StateChange { stage: stage.into(), key, state: Some(row) }
 }
 

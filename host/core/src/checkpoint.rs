@@ -238,6 +238,9 @@ pub struct StateRow {
     pub version: u32,
     /// When it expires, on batch time; none where it never does.
     pub expires_at: Option<Timestamp>,
+    /// The hash of its records' partition key, by which it goes to a child of its partition; none
+    /// where it stays.
+    pub hash_key: Option<u128>,
     /// The plugin's bytes.
     pub bytes: Vec<u8>,
 }
@@ -271,6 +274,18 @@ pub trait CheckpointStore: Send + Sync {
 
     /// Gives the partition up, so that another owner may take it at once.
     async fn hand_over(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError>;
+
+    /// Takes those of some partitions' committed states whose hash keys lie in a range, both ends
+    /// included: they are the partition's from then on. Called before its first range, when its
+    /// parents are finished. States without a hash key stay, and so does one whose key the
+    /// partition has a state of. Says how many states it has.
+    async fn inherit(
+        &self,
+        lease: &Lease,
+        write: WriteId,
+        parents: &[PartitionId],
+        hash_range: (u128, u128),
+    ) -> Result<StateKeys, StoreError>;
 
     /// INTENT: stores the manifest and the states that COMMIT will make current. Replaces a
     /// pending intent of the same range, with a larger revision.

@@ -37,6 +37,9 @@ pub struct Partition {
     pub hash_range: Option<(u128, u128)>,
 }
 
+/// What a source makes of a partition key, to find the partition that owns it.
+pub type HashKey = fn(&[u8]) -> u128;
+
 /// Where reading goes on: behind a position, in a source that still holds what it held.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Resume {
@@ -97,6 +100,12 @@ pub trait Source: Send + Sync {
     /// each is kept.
     fn origin(&self, partition: &PartitionId) -> Option<PartitionId> {
         let _ = partition;
+        None
+    }
+
+    /// How partition keys are hashed, where partitions own ranges of hashes: the state of a key goes
+    /// to the child that owns its hash.
+    fn hash_key(&self) -> Option<HashKey> {
         None
     }
 

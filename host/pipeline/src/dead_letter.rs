@@ -150,6 +150,8 @@ struct Etl<'a> {
     source: &'a str,
     partition: &'a str,
     position: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub_sequence_number: Option<u64>,
     rule: Option<&'a str>,
     findings: &'a [Note],
     backtrace: &'a str,
@@ -176,7 +178,9 @@ pub(crate) fn write(
 ) {
     let row = letter.record as usize;
     let record = batch.record(row);
-    let position = batch.positions[row].to_string();
+    let position = batch.positions[row];
+    let sub_sequence_number = position.sub_sequence_number();
+    let (sequence_number, position) = (position.sequence_number(), position.to_string());
     let opened_at = context.opened_at.to_string();
     let partition = &*context.origin().0;
     let plugin = letter.plugin.map(|stage| plan.stages[stage].plugin());
@@ -212,7 +216,7 @@ pub(crate) fn write(
                 kinesis: Kinesis {
                     kinesis_schema_version: "1.0",
                     partition_key: &key,
-                    sequence_number: &position,
+                    sequence_number: &sequence_number,
                     data: &STANDARD.encode(record),
                     approximate_arrival_timestamp: batch
                         .arrivals
@@ -220,7 +224,7 @@ pub(crate) fn write(
                         .map(|time| time.0 as f64 / 1e6),
                 },
                 event_source: "tidegate",
-                event_id: &format!("{partition}:{position}"),
+                event_id: &format!("{partition}:{sequence_number}"),
             }],
         },
         etl: Etl {
@@ -234,6 +238,7 @@ pub(crate) fn write(
             source: &plan.spec.source,
             partition,
             position: &position,
+            sub_sequence_number,
             rule: letter.rule.as_deref(),
             findings: &letter.findings[..letter.findings.len().min(FINDINGS_MAX)],
             backtrace: &frames(&letter.backtrace),

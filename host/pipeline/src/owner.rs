@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use tidegate_core::{
     Failure,
     checkpoint::{Acquired, Lease, StateKeys, StoreErrorKind, WriteId},
-    source::PartitionId,
+    source::{Partition, PartitionId},
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -116,19 +116,25 @@ impl Owner {
         WriteId(u128::from(self.random.next_u64()) << 64 | u128::from(self.random.next_u64()))
     }
 
-    /// Takes the partition from whoever had it.
-    pub(crate) async fn acquire(&mut self) -> Result<Acquired, Error> {
-        let (shared, partition, write) =
-            (self.shared.clone(), self.partition.clone(), self.write_id());
+    /// Takes the partition from whoever had it, and, before its first range, what its parents have
+    /// left to it.
+    pub(crate) async fn acquire(&mut self, partition: &Partition) -> Result<Acquired, Error> {
+        let (shared, id, write) = (self.shared.clone(), &partition.id, self.write_id());
         self.reach(ProtocolStep::Acquire, Side::Before).await;
         let acquired = self
             .insist(Seam::Store, async || {
-                shared.store.acquire(&partition, &shared.owner, write).await.map_err(Error::Store)
+                shared.store.acquire(id, &shared.owner, write).await.map_err(Error::Store)
             })
             .await?;
         self.lease = Some(acquired.lease.clone());
         self.states_are(acquired.checkpoint.next_range, acquired.state_keys.clone());
         self.renew_at = Instant::now() + shared.settings.renew_every;
+        if acquired.checkpoint.next_range == 0
+            && acquired.pending.is_none()
+            && let Some(state_keys) = self.inherit(partition).await?
+        {
+            self.states_are(0, state_keys);
+        }
         self.reach(ProtocolStep::Acquire, Side::After).await;
         Ok(acquired)
     }
@@ -141,6 +147,18 @@ impl Owner {
     pub(crate) fn states_are(&self, next_range: u64, keys: StateKeys) {
         let before = self.state_counts().committed(next_range, keys.clone());
         self.shared.progress.state_keys(&before, &keys);
+    }
+
+    /// Takes the states of the keys that the partition owns from its parents.
+    async fn inherit(&mut self, partition: &Partition) -> Result<Option<StateKeys>, Error> {
+        let Partition { parents, hash_range, .. } = partition;
+        let Some(hash_range) = hash_range.filter(|_| !parents.is_empty()) else { return Ok(None) };
+        let (shared, lease, write) = (self.shared.clone(), self.lease(), self.write_id());
+        self.insist(Seam::Store, async || {
+            let inherited = shared.store.inherit(&lease, write, parents, hash_range).await;
+            inherited.map(Some).map_err(Error::Store)
+        })
+        .await
     }
 
     /// Gives the partition up, if it still can: whoever takes it does not depend on it.

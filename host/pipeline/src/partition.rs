@@ -9,7 +9,7 @@ use tidegate_core::{
     Digest, Timestamp,
     batcher::{Batcher, Cut, Situation, Step},
     checkpoint::{Checkpoint, Counts, Manifest, StateKeys},
-    source::{PartitionId, ReadLimit, ReadOutcome, Reader, Resume},
+    source::{Partition, PartitionId, ReadLimit, ReadOutcome, Reader, Resume},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -132,12 +132,12 @@ pub(crate) fn add_stages(sums: &mut Vec<StageStatistics>, stages: &[StageStatist
 /// Works on a partition until it ends, the pipeline stops, or nothing more can be done.
 pub(crate) async fn run(
     shared: Arc<Shared>,
-    partition: PartitionId,
+    partition: Partition,
     shutdown: Shutdown,
 ) -> PartitionReport {
-    let mut report = PartitionReport::new(partition.clone(), Outcome::Stopped);
-    let mut owner = Owner::new(shared, partition.clone(), shutdown);
-    match work(&mut owner, &mut report).await {
+    let mut report = PartitionReport::new(partition.id.clone(), Outcome::Stopped);
+    let mut owner = Owner::new(shared, partition.id.clone(), shutdown);
+    match work(&mut owner, &partition, &mut report).await {
         Ok(outcome) => report.outcome = outcome,
         Err(error) if error.is_fenced() => report.outcome = Outcome::Lost,
         // Where a new owner has put something in our place, it is not foreign, and we are late.
@@ -150,12 +150,16 @@ pub(crate) async fn run(
     }
     owner.states_are(u64::MAX, StateKeys::new());
     let (outcome, message) = (report.outcome, report.error.as_ref().map(|error| causes(error)));
-    owner.tell(Event::Ended { partition, outcome, message });
+    owner.tell(Event::Ended { partition: partition.id, outcome, message });
     report
 }
 
-async fn work(owner: &mut Owner, report: &mut PartitionReport) -> Result<Outcome, Error> {
-    let acquired = owner.acquire().await?;
+async fn work(
+    owner: &mut Owner,
+    partition: &Partition,
+    report: &mut PartitionReport,
+) -> Result<Outcome, Error> {
+    let acquired = owner.acquire(partition).await?;
     let mut checkpoint = acquired.checkpoint;
     report.checkpoint = checkpoint.resume.clone();
     if let Some(pending) = acquired.pending {

@@ -15,7 +15,7 @@ use tidegate_core::{
         Counts, DestinationCounts, Exclusion, RecordOutcome, StateChange, StateKeys, StoreError,
     },
     sink::Object,
-    source::{PartitionId, Resume},
+    source::{HashKey, PartitionId, Resume},
     transform::TransformError,
 };
 
@@ -46,6 +46,9 @@ pub struct RangeContext {
     pub exclusions: Vec<Exclusion>,
     /// Of how many keys the stages have states before it.
     pub state_keys: StateKeys,
+    /// How the source hashes partition keys, where states go by them to the children of their
+    /// partition.
+    pub hash_key: Option<HashKey>,
 }
 
 impl RangeContext {

@@ -147,6 +147,7 @@ impl Owner {
             opened_at: opening.opened_at,
             exclusions: opening.exclusions,
             state_keys,
+            hash_key: self.shared.source.hash_key(),
         };
         let processor = Plan::open_range(&plan, context.clone()).map_err(Error::Process)?;
         let (shared, lease, left) = (self.shared.clone(), self.lease(), opening.left);
@@ -602,6 +603,7 @@ fn digest_states(states: &[StateChange]) -> Digest {
         let expires_at = state.expires_at.map_or(i64::MAX, |at| at.0);
         hasher.update(state.version.to_be_bytes());
         hasher.update(expires_at.to_be_bytes());
+        hasher.update(state.hash_key.unwrap_or_default().to_be_bytes());
         hasher.update((state.bytes.len() as u64).to_be_bytes());
         hasher.update(&state.bytes);
     }

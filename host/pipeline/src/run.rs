@@ -285,10 +285,17 @@ struct Run {
     slots: Vec<usize>,
     ends: mpsc::Receiver<End>,
     tells: mpsc::Sender<End>,
-    /// Partitions that are not started, with the parents that the source still lists.
-    waiting: BTreeMap<PartitionId, Vec<PartitionId>>,
+    /// Partitions that are not started.
+    waiting: BTreeMap<PartitionId, Waiting>,
     running: BTreeSet<PartitionId>,
     ended: BTreeMap<PartitionId, PartitionReport>,
+}
+
+/// A partition that is not started.
+struct Waiting {
+    partition: Partition,
+    /// Those of its parents that the source still lists.
+    parents: Vec<PartitionId>,
 }
 
 /// The task of a partition is over.
@@ -370,13 +377,15 @@ impl Run {
         let listed = self.list().await?;
         let Some(listed) = listed else { return Ok(false) };
         let names = listed.iter().map(|it| it.id.clone()).collect::<BTreeSet<_>>();
-        for Partition { id, parents, .. } in listed {
-            if !self.running.contains(&id) && !self.ended.contains_key(&id) {
-                self.waiting.entry(id).or_insert(parents);
+        for partition in listed {
+            let id = &partition.id;
+            if !self.running.contains(id) && !self.ended.contains_key(id) {
+                let parents = partition.parents.clone();
+                self.waiting.entry(id.clone()).or_insert(Waiting { partition, parents });
             }
         }
         // A parent that the source no longer lists counts as finished.
-        self.waiting.values_mut().for_each(|it| it.retain(|parent| names.contains(parent)));
+        self.waiting.values_mut().for_each(|it| it.parents.retain(|it| names.contains(it)));
         let known = self.waiting.len() + self.running.len() + self.ended.len();
         self.shared.progress.listed(known as u64);
         self.shared.observer.observe(&Event::Listed { partitions: known as u64 });
@@ -436,12 +445,15 @@ impl Run {
             let room = self.slots.iter().enumerate();
             let most = room.max_by_key(|(worker, slots)| (**slots, usize::MAX - worker));
             let Some((worker, _)) = most.filter(|(_, slots)| **slots > 0) else { return };
-            let Some(partition) = self.ready() else { return };
+            let Some(Waiting { partition, .. }) =
+                self.ready().and_then(|id| self.waiting.remove(&id))
+            else {
+                return;
+            };
             self.slots[worker] -= 1;
             self.shared.progress.opened();
-            let job = self.job(worker, partition.clone());
-            self.waiting.remove(&partition);
-            self.running.insert(partition);
+            self.running.insert(partition.id.clone());
+            let job = self.job(worker, partition);
             self.crew.spawn(worker, job).await;
         }
     }
@@ -458,13 +470,13 @@ impl Run {
             self.ended.get(parent).is_some_and(|report| done.contains(&report.outcome))
         };
         let mut waiting = self.waiting.iter();
-        waiting.find(|(_, parents)| parents.iter().all(finished)).map(|(id, _)| id.clone())
+        waiting.find(|(_, it)| it.parents.iter().all(finished)).map(|(id, _)| id.clone())
     }
 
-    fn job(&self, worker: usize, partition: PartitionId) -> Job {
+    fn job(&self, worker: usize, partition: Partition) -> Job {
         let (shared, shutdown) = (self.shared.clone(), self.shutdown.clone());
         let mut ending =
-            Ending { worker, partition: Some(partition.clone()), ended: self.tells.clone() };
+            Ending { worker, partition: Some(partition.id.clone()), ended: self.tells.clone() };
         Box::new(move || {
             Box::pin(async move {
                 let report = partition::run(shared, partition, shutdown).await;

@@ -140,6 +140,8 @@ struct Entry {
     changed: bool,
     /// It is one key too many.
     refused: bool,
+    /// The hash of the partition key of the row that the range met it with.
+    hash_key: Option<u128>,
     /// Another version wrote it, and it can't be migrated: why.
     unusable: Option<String>,
 }
@@ -152,6 +154,8 @@ const ENTRY_BYTES: usize = 64;
 pub(crate) struct Grouping {
     /// The distinct keys, in the order of their first rows.
     pub(crate) keys: Vec<u128>,
+    /// The first row of each, of the table.
+    first_rows: Vec<u32>,
     /// For each row, the place of its key.
     rows: Vec<u32>,
     places: HashMap<u128, u32>,
@@ -162,15 +166,17 @@ impl Grouping {
     /// Groups some rows by the columns of a key, all of which have a value in each of them.
     pub(crate) fn group(&mut self, rows: &[u32], key: &[(&Column, &Kind)]) {
         self.keys.clear();
+        self.first_rows.clear();
         self.rows.clear();
         self.places.clear();
         for row in rows {
             self.text.clear();
             canonical_key(key, *row as usize, &mut self.text);
             let hash = xxhash_rust::xxh3::xxh3_128(&self.text);
-            let keys = &mut self.keys;
+            let (keys, first_rows) = (&mut self.keys, &mut self.first_rows);
             let place = *self.places.entry(hash).or_insert_with(|| {
                 keys.push(hash);
+                first_rows.push(*row);
                 keys.len() as u32 - 1
             });
             self.rows.push(place);
@@ -202,35 +208,38 @@ impl KeyedStates {
 
     /// Loads the states of those keys of a batch that the range has not met yet, and migrates what
     /// another version of the plugin wrote. Says whether there is room for the states of all.
+    /// `hash_of` gives the hash of a row's partition key.
     pub(crate) async fn load(
         &mut self,
         grouping: &Grouping,
+        hash_of: &(dyn Fn(u32) -> Option<u128> + Sync),
         loader: &dyn StateLoader,
         plugin: &dyn TransformFactory,
     ) -> Result<bool, ProcessError> {
-        let unknown = |key: &&u128| !self.entries.contains_key(*key);
-        let unknown: Vec<u128> = grouping.keys.iter().filter(unknown).copied().collect();
+        let met = grouping.keys.iter().zip(&grouping.first_rows);
+        let met = met.filter(|(key, _)| !self.entries.contains_key(*key));
+        let (unknown, rows): (Vec<u128>, Vec<u32>) = met.unzip();
         if !unknown.is_empty() {
             let loaded = loader.load(&self.stage, &unknown).await;
             let loaded = loaded
                 .map_err(|source| ProcessError::States { stage: self.stage.to_string(), source })?;
             let mut foreign: BTreeMap<u32, Vec<(u128, Vec<u8>)>> = BTreeMap::new();
-            for (key, row) in unknown.into_iter().zip(loaded) {
-                let entry = match row {
+            for ((key, row), state) in unknown.iter().zip(rows).zip(loaded) {
+                let entry = match state {
                     None => self.admit(false),
                     // It is forgotten, and the store is told so.
-                    Some(row) if row.expires_at.is_some_and(|at| at <= self.now) => {
+                    Some(state) if state.expires_at.is_some_and(|at| at <= self.now) => {
                         self.admit(true)
                     }
-                    Some(row) if row.version == self.version => {
-                        Entry { state: row.bytes, stored: true, ..Entry::default() }
+                    Some(state) if state.version == self.version => {
+                        Entry { state: state.bytes, stored: true, ..Entry::default() }
                     }
-                    Some(row) => {
-                        foreign.entry(row.version).or_default().push((key, row.bytes));
-                        continue;
+                    Some(state) => {
+                        foreign.entry(state.version).or_default().push((*key, state.bytes));
+                        Entry { stored: true, ..Entry::default() }
                     }
                 };
-                self.insert(key, entry);
+                self.insert(*key, Entry { hash_key: hash_of(row), ..entry });
             }
             for (version, states) in foreign {
                 self.migrate(version, states, plugin)?;
@@ -276,6 +285,18 @@ impl KeyedStates {
         self.entries.insert(key, entry);
     }
 
+    /// What a state of another version is in this one, or why it can't be had.
+    fn migrated(&mut self, key: u128, state: Result<Vec<u8>, String>) {
+        let entry = self.entries.entry(key).or_default();
+        match state {
+            Ok(state) => {
+                self.bytes += state.len();
+                entry.state = state;
+            }
+            Err(why) => entry.unusable = Some(why),
+        }
+    }
+
     /// Takes states of another version in. All of the store's were tried before the plugin began
     /// to serve, so a refusal here is one key's, whose rows are set apart: its state stays in the
     /// store as it is.
@@ -302,17 +323,16 @@ impl KeyedStates {
                     .migrate(from, &[state.as_slice()].into_iter().collect())
                     .map(|one| one.get(0).to_vec()),
             };
-            let entry = match migrated {
-                Ok(state) => Entry { state, stored: true, ..Entry::default() },
+            let state = match migrated {
                 Err(MigrateError::Failed(source))
                     if matches!(source.failure(), Failure::Retry { .. }) =>
                 {
                     let stage = self.stage.to_string();
                     return Err(ProcessError::Plugin { stage, source });
                 }
-                Err(error) => Entry { unusable: Some(error.to_string()), ..Entry::default() },
+                state => state.map_err(|error| error.to_string()),
             };
-            self.insert(key, entry);
+            self.migrated(key, state);
         }
         Ok(())
     }
@@ -352,12 +372,13 @@ impl KeyedStates {
         let expires_at = self.time_to_live.map(|it| Timestamp(self.now.0.saturating_add(it)));
         let changed = self.entries.into_iter().filter(|(_, entry)| entry.changed);
         let mut changes: Vec<StateChange> = changed
-            .map(|(key, Entry { state, .. })| StateChange {
+            .map(|(key, Entry { state, hash_key, .. })| StateChange {
                 stage: Arc::clone(&self.stage),
                 key,
                 state: (!state.is_empty()).then_some(StateRow {
                     version: self.version,
                     expires_at,
+                    hash_key,
                     bytes: state,
                 }),
             })

@@ -52,22 +52,11 @@ pub fn build(
     let spec = PlanSpec { tables, ..spec(&loaded.config, stages) };
     match Plan::build(spec) {
         Ok(plan) => {
-            let mut warnings = findings(loaded, plan.warnings());
-            warnings.extend(states_stay(loaded, &plan));
+            let warnings = findings(loaded, plan.warnings());
             Ok((plan, warnings))
         }
         Err(found) => Err(findings(loaded, &found)),
     }
-}
-
-/// Shards come and go, and a state stays with the one that it was made in.
-fn states_stay(loaded: &Loaded, plan: &Plan) -> Option<Finding> {
-    let resharded = loaded.config.source.kinesis.is_some() && plan.states_follow();
-    resharded.then(|| {
-        let message = "states are kept by key, and stay with their shard: when the stream is \
-                       resharded, a key begins without a state in the child shard";
-        loaded.finding("states-stay", "/source/kinesis", message.to_owned()).warning()
-    })
 }
 
 /// The plan's findings, at their places in the config.

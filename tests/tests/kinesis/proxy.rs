@@ -19,6 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) enum Fault {
     /// It is refused for want of throughput, and not done.
     Throttled,
+    /// It is refused for what it asks.
+    InvalidArgument,
     /// The server says that it failed.
     Internal,
     /// The connection is closed before the server hears of it.
@@ -122,6 +124,7 @@ impl Proxy {
             Some(Fault::Throttled) => {
                 return Ok(refusal(400, "ProvisionedThroughputExceededException"));
             }
+            Some(Fault::InvalidArgument) => return Ok(refusal(400, "InvalidArgumentException")),
             Some(Fault::Internal) => return Ok(refusal(500, "InternalFailure")),
             Some(Fault::Reset) => return Err(io::Error::other("reset")),
             Some(Fault::LostResponse) | None => {}

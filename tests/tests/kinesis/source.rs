@@ -261,8 +261,8 @@ fn latest_is_when_the_stream_was_first_seen_even_if_nothing_was_committed() {
     let notes = tempfile::tempdir().expect("a temporary folder");
     let latest = KinesisConfig { start: KinesisStart::Latest, ..config(&kinesis, notes.path()) };
     put(&kinesis, &numbered(0..10));
-    // The server tells its time to the second.
-    std::thread::sleep(Duration::from_millis(2_100));
+    // This server tells times to the second, and another second of what came before is read.
+    std::thread::sleep(Duration::from_millis(3_100));
     let shard = PartitionId::from("shardId-000000000000");
     kinesis.block_on(KinesisSource::new(latest.clone()).partitions()).expect("it is seen");
     // That process is killed before it reads anything. Then there is more, and a reshard.
@@ -290,7 +290,8 @@ fn a_time_to_begin_at_is_one_of_arrival() {
     let kinesis = Kinesis::start(1);
     let notes = tempfile::tempdir().expect("a temporary folder");
     put(&kinesis, &numbered(0..5));
-    std::thread::sleep(Duration::from_millis(50));
+    // This server tells arrivals to the second.
+    std::thread::sleep(Duration::from_millis(1_100));
     let all = KinesisSource::new(config(&kinesis, notes.path()));
     let shard = PartitionId::from("shardId-000000000000");
     let between = kinesis.block_on(async {
@@ -299,7 +300,7 @@ fn a_time_to_begin_at_is_one_of_arrival() {
         loop {
             if let ReadOutcome::Records(batch) = reader.read(LIMIT).await.expect("readable") {
                 let last = batch.arrivals.last().expect("there are records");
-                return tidegate_core::Timestamp(last.0 + 20_000);
+                return tidegate_core::Timestamp(last.0 + 500_000);
             }
         }
     });
@@ -360,6 +361,48 @@ fn what_was_trimmed_behind_a_checkpoint_is_never_passed_over_in_silence() {
 }
 
 #[test]
+fn the_end_of_a_closed_shard_is_no_excuse_for_what_was_trimmed_before_it() {
+    let kinesis = Kinesis::start(1);
+    let notes = tempfile::tempdir().expect("a temporary folder");
+    let sequences = put(&kinesis, &numbered(0..10));
+    kinesis.split(&kinesis.open_shards()[0]);
+    let source = KinesisSource::new(config(&kinesis, notes.path()));
+    let shard = PartitionId::from("shardId-000000000000");
+    kinesis.block_on(source.partitions()).expect("the shards are listed");
+    let found = kinesis.block_on(read_shard(&source, &shard, None, 10)).expect("readable");
+    kinesis.proxy.trim(&sequences[9]);
+    let checkpoint = aged(&found[4].resume);
+    let error = kinesis.block_on(read_shard(&source, &shard, Some(&checkpoint), 1));
+    assert_eq!(error.expect_err("five are lost").kind, SourceErrorKind::Trimmed);
+}
+
+#[test]
+fn a_checkpoint_that_the_server_refuses_is_a_loss_if_it_is_old() {
+    let kinesis = Kinesis::start(1);
+    let notes = tempfile::tempdir().expect("a temporary folder");
+    put(&kinesis, &numbered(0..10));
+    let fail = config(&kinesis, notes.path());
+    let shard = PartitionId::from("shardId-000000000000");
+    let source = KinesisSource::new(fail.clone());
+    kinesis.block_on(source.partitions()).expect("the shards are listed");
+    let found = kinesis.block_on(read_shard(&source, &shard, None, 10)).expect("readable");
+    let refused = |source: &KinesisSource, checkpoint: &Resume| {
+        kinesis.proxy.fail_next("GetShardIterator", &[Fault::InvalidArgument]);
+        kinesis.block_on(read_shard(source, &shard, Some(checkpoint), 5))
+    };
+    let young = refused(&source, &found[4].resume).expect_err("it is there, so something is wrong");
+    assert_eq!(young.kind, SourceErrorKind::Broken);
+    let checkpoint = aged(&found[4].resume);
+    let old = refused(&source, &checkpoint).expect_err("what was behind it may be lost");
+    assert_eq!(old.kind, SourceErrorKind::Trimmed);
+    let go_on = KinesisConfig { on_trimmed: OnTrimmed::Continue, ..fail };
+    let go_on = KinesisSource::new(go_on);
+    kinesis.block_on(go_on.partitions()).expect("the shards are listed");
+    let rest = refused(&go_on, &checkpoint).expect("it goes on with what is there");
+    assert_eq!(texts(&rest), texts(&found[5..]), "and nothing comes twice");
+}
+
+#[test]
 fn a_closed_shard_that_expired_before_it_was_read_is_a_loss() {
     let kinesis = Kinesis::start(1);
     let notes = tempfile::tempdir().expect("a temporary folder");
@@ -373,19 +416,41 @@ fn a_closed_shard_that_expired_before_it_was_read_is_a_loss() {
         resume: Some(found[2].resume.clone()),
         finished,
     };
-    let with = |known: Vec<KnownPartition>, on_trimmed| {
-        let config = KinesisConfig { known, on_trimmed, ..config(&kinesis, notes.path()) };
-        kinesis.block_on(KinesisSource::new(config).partitions())
-    };
     let gone = "shardId-000000000007";
-    let fine =
-        vec![known(gone, true), known("shardId-000000000000", false), known("a.jsonl", false)];
-    assert!(with(fine, OnTrimmed::Fail).is_ok(), "nothing of these is lost");
-    let error =
-        with(vec![known(gone, false)], OnTrimmed::Fail).expect_err("the rest of it is lost");
+    let with = |known: Vec<KnownPartition>, on_trimmed| {
+        let notes = tempfile::tempdir().expect("a temporary folder");
+        let config = KinesisConfig { known, on_trimmed, ..config(&kinesis, notes.path()) };
+        let source = KinesisSource::new(config);
+        let listed = kinesis.block_on(source.partitions()).expect("the shards are listed");
+        (source, listed.into_iter().map(|it| it.id.0.to_string()).collect::<Vec<_>>(), notes)
+    };
+    let fine = vec![known(gone, true), known(&shard.0, false), known("a.jsonl", false)];
+    let (_, listed, _notes) = with(fine, OnTrimmed::Fail);
+    assert_eq!(listed, [shard.0.as_ref()], "nothing of these is lost");
+
+    let (source, listed, notes) = with(vec![known(gone, false)], OnTrimmed::Fail);
+    assert_eq!(listed, [shard.0.as_ref(), gone], "it is still to be finished");
+    let (gone, resume) = (PartitionId::from(gone), Some(&found[2].resume));
+    let open = |source: KinesisSource| kinesis.block_on(read_shard(&source, &gone, resume, 1));
+    let error = open(source).expect_err("the rest of it is lost");
     assert_eq!(error.kind, SourceErrorKind::Trimmed);
-    assert!(error.to_string().contains(gone), "{error}");
-    assert!(with(vec![known(gone, false)], OnTrimmed::Continue).is_ok());
+    assert!(error.to_string().contains(&*gone.0), "{error}");
+
+    // Nothing was ever read of it, and it is still missed.
+    let none = KinesisSource::new(config(&kinesis, notes.path()));
+    let listed = kinesis.block_on(none.partitions()).expect("the shards are listed");
+    assert!(listed.iter().any(|it| it.id == gone), "{listed:?}");
+    let error = kinesis.block_on(read_shard(&none, &gone, None, 1)).expect_err("all is lost");
+    assert_eq!(error.kind, SourceErrorKind::Trimmed);
+
+    let (source, _, _notes) = with(vec![known(&gone.0, false)], OnTrimmed::Continue);
+    kinesis.block_on(async {
+        let mut reader = source.open(&gone, resume).await.expect("it goes on");
+        let outcome = reader.read(LIMIT).await.expect("it goes on");
+        assert!(matches!(outcome, ReadOutcome::Ended), "there is nothing to go on with");
+        let listed = source.partitions().await.expect("the shards are listed");
+        assert!(listed.iter().all(|it| it.id != gone), "it is not missed any more");
+    });
 }
 
 #[test]
@@ -555,18 +620,20 @@ fn compressed_payloads_are_unpacked_and_bounded() {
 fn answers_are_asked_for_by_the_size_of_records() {
     let kinesis = Kinesis::start(1);
     let record = vec![b'x'; 50_000];
-    for _ in 0..60 {
-        kinesis.put(&[("a", &record)]);
-    }
+    let records: Vec<_> = (0..20).map(|_| ("a", record.as_slice())).collect();
     let notes = tempfile::tempdir().expect("a temporary folder");
     let source = KinesisSource::new(config(&kinesis, notes.path()));
     let shard = PartitionId::from("shardId-000000000000");
-    kinesis.block_on(async {
+    let mut reader = kinesis.block_on(async {
         source.partitions().await.expect("the shards are listed");
-        let mut reader = source.open(&shard, None).await.expect("the shard is there");
-        read(&mut reader, LIMIT, 60).await.expect("readable");
-        kinesis.proxy.limits()
+        source.open(&shard, None).await.expect("the shard is there")
     });
+    // The first answers say how large records are.
+    for _ in 0..3 {
+        kinesis.put(&records);
+        let found = kinesis.block_on(read(&mut reader, LIMIT, records.len())).expect("readable");
+        assert_eq!(found.len(), records.len());
+    }
     let limits = kinesis.proxy.limits();
     let usual = limits.last().copied().expect("it was asked");
     assert!((10..=25).contains(&usual), "a megabyte of records of 50 kB: {limits:?}");

@@ -49,6 +49,10 @@ impl Run {
 }
 
 fn pipeline(folder: &Path, kinesis: &Kinesis, range: &str) -> Program {
+    pipeline_with(folder, kinesis, range, "")
+}
+
+fn pipeline_with(folder: &Path, kinesis: &Kinesis, range: &str, stages: &str) -> Program {
     let text = format!(
         r#"
 pipeline: kinesis-story
@@ -59,6 +63,8 @@ source:
     region: {REGION}
     endpoint: {}
     poll_every: 200ms
+    partition_key: key
+{stages}
 sinks:
   - name: out
     directory: {{ path: "${{OUT}}/out" }}
@@ -100,9 +106,15 @@ struct Writers {
     keys: u64,
     /// Records of each key.
     records: u64,
+    /// How many of them may be written by now.
+    allowed: AtomicU64,
 }
 
 impl Writers {
+    fn new(count: u64, keys: u64, records: u64) -> Self {
+        Writers { count, keys, records, allowed: AtomicU64::new(u64::MAX) }
+    }
+
     fn total(&self) -> u64 {
         self.count * self.keys * self.records
     }
@@ -117,6 +129,9 @@ impl Writers {
                     let written = &written;
                     scope.spawn(move || {
                         for n in 0..self.records {
+                            while n >= self.allowed.load(Ordering::Relaxed) {
+                                std::thread::sleep(Duration::from_millis(1));
+                            }
                             // One record a key in a batch: order within a batch is not promised.
                             let record = |key| {
                                 let text = format!(
@@ -172,7 +187,7 @@ fn what_eight_writers_put_comes_out_once_and_in_order() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("out");
     let program = pipeline(folder.path(), &kinesis, "{ age: 300ms, records: 1000 }");
-    let writers = Writers { count: 8, keys: 10, records: 150 };
+    let writers = Writers::new(8, 10, 150);
     let run = Run(program.start("run", &[]));
     writers.write(&kinesis, |_| {});
     wait_for(&out, writers.total());
@@ -184,7 +199,7 @@ fn what_eight_writers_put_comes_out_once_and_in_order() {
 
 #[test]
 fn a_storm_of_splits_and_merges_keeps_the_order_of_each_key() {
-    storm(&Kinesis::start(2), &Writers { count: 8, keys: 8, records: 120 });
+    storm(&Kinesis::start(2), &Writers::new(8, 8, 120));
 }
 
 #[test]
@@ -192,7 +207,7 @@ fn a_storm_on_a_server_of_another_make() {
     let Some(server) = KinesisLocal::start("a_storm_on_a_server_of_another_make", 2) else {
         return;
     };
-    storm(&server.kinesis, &Writers { count: 4, keys: 8, records: 60 });
+    storm(&server.kinesis, &Writers::new(4, 8, 60));
 }
 
 fn storm(kinesis: &Kinesis, writers: &Writers) {
@@ -248,22 +263,24 @@ fn a_killed_program_leaves_byte_for_byte_what_the_stream_held() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("out");
     let program = pipeline(folder.path(), &kinesis, "{ age: 100ms, records: 200 }");
-    let writers = Writers { count: 8, keys: 6, records: 250 };
-    let mut kills = 0u64;
+    let writers = Writers::new(8, 6, 250);
+    let kills = 8;
     let mut run = Some(Run(program.start("run", &[])));
-    writers.write(&kinesis, |progress| {
-        while progress().is_some() {
-            std::thread::sleep(Duration::from_millis(150 + 53 * (kills % 7)));
+    writers.write(&kinesis, |_| {
+        // Each of them finds records that were just written, however fast writers are.
+        for kill in 0..kills {
+            let allowed = writers.records * (kill + 1) / (kills + 1);
+            writers.allowed.store(allowed, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(150 + 53 * (kill % 7)));
             // Dropping it is `kill -9`.
             drop(run.take());
-            kills += 1;
-            if kills == 3 {
+            if kill == 2 {
                 kinesis.split(&kinesis.open_shards()[1]);
             }
             run = Some(Run(program.start("run", &[])));
         }
+        writers.allowed.store(u64::MAX, Ordering::Relaxed);
     });
-    assert!(kills >= 5, "{kills} kills");
     kinesis.proxy.fail_next(
         "GetRecords",
         &[Fault::Throttled, Fault::LostResponse, Fault::Reset, Fault::Internal],
@@ -279,6 +296,56 @@ fn a_killed_program_leaves_byte_for_byte_what_the_stream_held() {
         assert!(found[shard] == *bytes, "{shard}: {} bytes of {}", found[shard].len(), bytes.len());
     }
     verify(&program, writers.total());
+}
+
+/// Drops records that came before: for each key and number a state says that it did.
+const ONCE: &str = r#"
+stages:
+  - name: once
+    plugin: ${TIDEGATE_PLUGINS}/dedupe.wasm
+    grants: [state]
+    config: { key: [key, n] }
+"#;
+
+/// The state of a key follows it to the child shard that owns it, whatever happens on the way.
+#[test]
+fn what_is_sent_again_after_a_reshard_is_still_a_duplicate() {
+    let kinesis = Kinesis::start(2);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("out");
+    let range = "{ age: 200ms, records: 500 }";
+    let program = pipeline_with(folder.path(), &kinesis, range, ONCE);
+    let mut run = Some(Run(program.start("run", &[])));
+    let first = Writers::new(4, 8, 40);
+    first.write(&kinesis, |_| {});
+    wait_for(&out, first.total());
+    let again = Writers::new(4, 8, 60);
+    for step in 0..5 {
+        let open = kinesis.open_shards();
+        match step {
+            0 | 3 => kinesis.split(&open[0]),
+            1 => kinesis.split(&open[open.len() - 1]),
+            _ => kinesis.merge(&open[0], &open[1]),
+        }
+        // `kill -9`, with states on their way from parents to children.
+        drop(run.take());
+        run = Some(Run(program.start("run", &[])));
+    }
+    again.write(&kinesis, |progress| {
+        while progress().is_some_and(|written| written < again.total() / 2) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let open = kinesis.open_shards();
+        kinesis.split(&open[1]);
+        kinesis.merge(&open[2], &open[3]);
+    });
+    wait_for(&out, again.total());
+    run.expect("it runs").terminate();
+    again.check(&out);
+    let verified = program.data("verify", &["--replay"]);
+    assert_eq!(verified["conserved"], true, "{verified:#}");
+    assert_eq!(verified["dropped"].as_u64(), Some(first.total()), "{verified:#}");
+    assert_eq!(verified["replayed"], verified["ranges"], "{verified:#}");
 }
 
 #[test]

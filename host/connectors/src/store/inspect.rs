@@ -89,7 +89,7 @@ impl StoreInspector {
         mut visit: impl FnMut(StateChange) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         self.each(
-            "SELECT stages.name, key, version, expires_at, bytes FROM states
+            "SELECT stages.name, key, version, expires_at, hash_key, bytes FROM states
              JOIN partitions ON partitions.id = states.partition
              JOIN stages ON stages.id = states.stage
              WHERE partitions.name = ?1 ORDER BY stages.name, key",
@@ -98,7 +98,8 @@ impl StoreInspector {
                 let state = StateRow {
                     version: get(row, 2)?,
                     expires_at: get::<Option<i64>>(row, 3)?.map(Timestamp),
-                    bytes: get(row, 4)?,
+                    hash_key: get::<Option<[u8; 16]>>(row, 4)?.map(u128::from_be_bytes),
+                    bytes: get(row, 5)?,
                 };
                 visit(StateChange {
                     stage: get::<String>(row, 0)?.into(),

@@ -168,6 +168,17 @@ impl CheckpointStore for SqliteStore {
         self.ask(|answer| Event::HandOver { lease, write, answer }).await
     }
 
+    async fn inherit(
+        &self,
+        lease: &Lease,
+        write: WriteId,
+        parents: &[PartitionId],
+        hash_range: (u128, u128),
+    ) -> Result<StateKeys, StoreError> {
+        let (lease, parents) = (lease.clone(), parents.to_vec());
+        self.ask(|answer| Event::Inherit { lease, write, parents, hash_range, answer }).await
+    }
+
     async fn intend(
         &self,
         lease: &Lease,

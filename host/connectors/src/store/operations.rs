@@ -71,6 +71,39 @@ pub(super) fn hand_over(
     )
 }
 
+/// One write, however many states there are: a million take some seconds, once in the life of a
+/// partition.
+pub(super) fn inherit(
+    connection: &Connection,
+    lease: &Lease,
+    write: WriteId,
+    parents: &[PartitionId],
+    (start, end): (u128, u128),
+) -> Result<StateKeys, StoreError> {
+    let moving = |error| failed("move states", error);
+    let held = once(connection, lease, write, |child| {
+        for parent in parents {
+            let Some(parent) = held(connection, parent)? else { continue };
+            let mut moved: BTreeMap<i64, i64> = BTreeMap::new();
+            let mut inherit = prepare(
+                connection,
+                "UPDATE OR IGNORE states SET partition = ?1
+                 WHERE partition = ?2 AND hash_key BETWEEN ?3 AND ?4 RETURNING stage",
+            )?;
+            let (start, end) = (start.to_be_bytes(), end.to_be_bytes());
+            let params = params![child.partition, parent.partition, start, end];
+            for stage in inherit.query_map(params, |row| row.get(0)).map_err(moving)? {
+                *moved.entry(stage.map_err(moving)?).or_default() += 1;
+            }
+            count_keys(connection, child.partition, &moved)?;
+            moved.values_mut().for_each(|keys| *keys = -*keys);
+            count_keys(connection, parent.partition, &moved)?;
+        }
+        Ok(())
+    })?;
+    state_keys(connection, held.partition)
+}
+
 pub(super) fn intend(
     connection: &Connection,
     lease: &Lease,
@@ -151,7 +184,7 @@ pub(super) fn states(
     };
     let mut find = prepare(
         connection,
-        "SELECT version, expires_at, bytes FROM states
+        "SELECT version, expires_at, hash_key, bytes FROM states
          WHERE partition = ?1 AND stage = ?2 AND key = ?3",
     )?;
     keys.iter()
@@ -160,7 +193,8 @@ pub(super) fn states(
                 Ok(StateRow {
                     version: row.get(0)?,
                     expires_at: row.get::<_, Option<i64>>(1)?.map(Timestamp),
-                    bytes: row.get(2)?,
+                    hash_key: row.get::<_, Option<[u8; 16]>>(2)?.map(u128::from_be_bytes),
+                    bytes: row.get(3)?,
                 })
             })
             .optional()
@@ -306,13 +340,13 @@ fn apply(
     let writing = |error| failed("write states", error);
     let mut update = prepare(
         connection,
-        "UPDATE states SET version = ?4, expires_at = ?5, bytes = ?6
+        "UPDATE states SET version = ?4, expires_at = ?5, hash_key = ?6, bytes = ?7
          WHERE partition = ?1 AND stage = ?2 AND key = ?3",
     )?;
     let mut insert = prepare(
         connection,
-        "INSERT INTO states (partition, stage, key, version, expires_at, bytes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO states (partition, stage, key, version, expires_at, hash_key, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     let mut remove =
         prepare(connection, "DELETE FROM states WHERE partition = ?1 AND stage = ?2 AND key = ?3")?;
@@ -326,9 +360,10 @@ fn apply(
         };
         let key = change.key.to_be_bytes();
         let difference = match &change.state {
-            Some(StateRow { version, expires_at, bytes }) => {
+            Some(StateRow { version, expires_at, hash_key, bytes }) => {
                 let expires_at = expires_at.map(|time| time.0);
-                let row = params![partition, stage, key, version, expires_at, bytes];
+                let hash_key = hash_key.map(u128::to_be_bytes);
+                let row = params![partition, stage, key, version, expires_at, hash_key, bytes];
                 match update.execute(row).map_err(writing)? {
                     0 => insert.execute(row).map_err(writing)? as i64,
                     _ => 0,

@@ -71,6 +71,8 @@ const TABLES: &str = "
         key BLOB NOT NULL,
         version INTEGER NOT NULL,
         expires_at INTEGER,
+        -- By which a child of the partition takes it: 16 bytes, which are ordered as the number is.
+        hash_key BLOB,
         bytes BLOB NOT NULL,
         PRIMARY KEY (partition, stage, key)
     ) STRICT, WITHOUT ROWID;
@@ -131,10 +133,21 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         );
         connection.execute_batch(&create).map_err(opening)?;
     } else if version(&connection).map_err(opening)? < VERSION {
-        let count = "INSERT INTO state_keys
-            SELECT partition, stage, count(*) FROM states GROUP BY partition, stage;";
-        let upgrade =
-            format!("BEGIN; {STATE_KEYS} {count} PRAGMA user_version = {VERSION}; COMMIT;");
+        let intents = connection.query_row("SELECT count(*) FROM intents", [], |row| row.get(0));
+        if intents.map_err(opening)? > 0_i64 {
+            let message = format!(
+                "the store `{}` is of version 2 and holds ranges that are not committed: let the \
+                 host that wrote it end properly, then start this one",
+                path.display()
+            );
+            return Err(StoreError::plain(StoreErrorKind::Broken, message));
+        }
+        let upgrade = format!(
+            "BEGIN; ALTER TABLE states ADD COLUMN hash_key BLOB; {STATE_KEYS}
+             INSERT INTO state_keys
+                 SELECT partition, stage, count(*) FROM states GROUP BY partition, stage;
+             PRAGMA user_version = {VERSION}; COMMIT;"
+        );
         connection.execute_batch(&upgrade).map_err(opening)?;
     }
     Ok(connection)
@@ -189,7 +202,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(FILE);
         let older = open(&path).unwrap();
-        let fill = "DROP TABLE state_keys; PRAGMA user_version = 2;
+        let fill = "DROP TABLE state_keys; ALTER TABLE states DROP COLUMN hash_key;
+            PRAGMA user_version = 2;
             INSERT INTO partitions VALUES (1, 'p', 'o', 1, x'', NULL, 0, 0);
             INSERT INTO stages VALUES (1, 'a'), (2, 'b');
             INSERT INTO states VALUES (1, 1, x'01', 1, NULL, x''), (1, 1, x'02', 1, NULL, x''),

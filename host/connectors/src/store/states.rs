@@ -1,7 +1,8 @@
 //! The states of an intent as one value: written once, read once, never searched.
 //!
 //! A change is: the stage's name, the key, then a 0 for a removal, or a 1, the version, the
-//! expiry (a 0, or a 1 and the time) and the bytes. Numbers are little-endian, lengths 32 bits.
+//! expiry (a 0, or a 1 and the time), the hash key (the same) and the bytes. Numbers are
+//! little-endian, lengths 32 bits.
 
 use std::{str, sync::Arc};
 
@@ -17,11 +18,15 @@ pub(super) fn encode(changes: &[StateChange]) -> Vec<u8> {
         push_bytes(&mut encoded, stage.as_bytes());
         encoded.extend_from_slice(&key.to_le_bytes());
         encoded.push(u8::from(state.is_some()));
-        if let Some(StateRow { version, expires_at, bytes }) = state {
+        if let Some(StateRow { version, expires_at, hash_key, bytes }) = state {
             encoded.extend_from_slice(&version.to_le_bytes());
             encoded.push(u8::from(expires_at.is_some()));
             if let Some(time) = expires_at {
                 encoded.extend_from_slice(&time.0.to_le_bytes());
+            }
+            encoded.push(u8::from(hash_key.is_some()));
+            if let Some(hash) = hash_key {
+                encoded.extend_from_slice(&hash.to_le_bytes());
             }
             push_bytes(&mut encoded, bytes);
         }
@@ -49,7 +54,11 @@ pub(super) fn decode(mut encoded: &[u8]) -> Option<Vec<StateChange>> {
                     [0] => None,
                     _ => Some(Timestamp(i64::from_le_bytes(take(rest)?))),
                 };
-                Some(StateRow { version, expires_at, bytes: take_bytes(rest)?.to_vec() })
+                let hash_key = match take::<1>(rest)? {
+                    [0] => None,
+                    _ => Some(u128::from_le_bytes(take(rest)?)),
+                };
+                Some(StateRow { version, expires_at, hash_key, bytes: take_bytes(rest)?.to_vec() })
             }
         };
         changes.push(StateChange { stage: stage.clone(), key, state });
@@ -82,14 +91,14 @@ mod tests {
 
     #[test]
     fn changes_come_back_and_what_is_cut_short_does_not() {
-        let row = |version, expires_at, bytes: &[u8]| {
-            Some(StateRow { version, expires_at, bytes: bytes.to_vec() })
+        let row = |version, expires_at, hash_key, bytes: &[u8]| {
+            Some(StateRow { version, expires_at, hash_key, bytes: bytes.to_vec() })
         };
         let change = |stage: &str, key, state| StateChange { stage: stage.into(), key, state };
         let changes = vec![
-            change("mean", 1, row(1, None, b"")),
+            change("mean", 1, row(1, None, Some(7), b"")),
             change("mean", u128::MAX, None),
-            change("größe", 2, row(u32::MAX, Some(Timestamp(-5)), &[7; 300])),
+            change("größe", 2, row(u32::MAX, Some(Timestamp(-5)), None, &[7; 300])),
         ];
         let encoded = encode(&changes);
         assert_eq!(decode(&encoded), Some(changes));

@@ -222,7 +222,7 @@ pub(super) fn foreign_states(
     let (partition, key) = after.unwrap_or((i64::MIN, Vec::new()));
     let mut statement = prepare(
         connection,
-        "SELECT partition, key, version, expires_at, bytes FROM states
+        "SELECT partition, key, version, expires_at, hash_key, bytes FROM states
          WHERE stage = (SELECT id FROM stages WHERE name = ?1) AND version <> ?2
            AND (partition, key) > (?3, ?4)
          ORDER BY partition, key LIMIT ?5",
@@ -233,7 +233,8 @@ pub(super) fn foreign_states(
             row: StateRow {
                 version: row.get(2)?,
                 expires_at: row.get::<_, Option<i64>>(3)?.map(Timestamp),
-                bytes: row.get(4)?,
+                hash_key: row.get::<_, Option<[u8; 16]>>(4)?.map(u128::from_be_bytes),
+                bytes: row.get(5)?,
             },
         })
     });

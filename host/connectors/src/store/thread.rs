@@ -38,6 +38,13 @@ pub(super) enum Event {
         write: WriteId,
         answer: Answer<()>,
     },
+    Inherit {
+        lease: Lease,
+        write: WriteId,
+        parents: Vec<PartitionId>,
+        hash_range: (u128, u128),
+        answer: Answer<StateKeys>,
+    },
     Intend {
         lease: Lease,
         write: WriteId,
@@ -165,6 +172,11 @@ fn perform(connection: &Connection, event: Event) -> Settle {
         }
         Event::HandOver { lease, write, answer } => {
             settle(answer, connection, |it| operations::hand_over(it, &lease, write))
+        }
+        Event::Inherit { lease, write, parents, hash_range, answer } => {
+            settle(answer, connection, |it| {
+                operations::inherit(it, &lease, write, &parents, hash_range)
+            })
         }
         Event::Intend { lease, write, manifest, states, answer } => {
             settle(answer, connection, |it| {

@@ -40,6 +40,7 @@ where
     suite.a_finished_partition_stays_finished(&store).await;
     suite.partitions_do_not_touch_each_other(&store).await;
     suite.states_are_replaced_and_removed(&store).await;
+    suite.states_go_to_the_child_that_owns_their_hashes(&store).await;
     suite.prepare_for_another_process(&store).await;
     drop(store);
     let store = open().await;
@@ -107,6 +108,7 @@ fn state(stage: &str, key: u128, text: Option<&str>) -> StateChange {
         version: 3,
         // Far ahead: a store may remove what has expired at a range's batch time.
         expires_at: key.is_multiple_of(2).then_some(Timestamp(4_000_000_000_000_000)),
+        hash_key: (key > 2).then_some(key << 64),
         bytes: text.as_bytes().to_vec(),
     };
     StateChange { stage: Arc::from(stage), key, state: text.map(row) }
@@ -370,6 +372,66 @@ impl Suite {
         let seen = self.texts(store, &lease, "b", &many).await;
         assert_eq!(seen.iter().flatten().count(), 1, "as many keys as a batch may have");
         assert_eq!(seen.len(), many.len());
+    }
+
+    async fn states_go_to_the_child_that_owns_their_hashes(&self, store: &dyn CheckpointStore) {
+        let texts = async |lease: &Lease, stage: &str| {
+            let keys = [1, 4, 5, 6, 7];
+            let found = self.texts(store, lease, stage, &keys).await.into_iter();
+            found.zip(keys).filter_map(|(text, key)| text.map(|it| (key, it))).collect::<Vec<_>>()
+        };
+        let was =
+            |keys: &[u128]| keys.iter().map(|it| (*it, format!("of {it}"))).collect::<Vec<_>>();
+        let parent = self.acquire(store, "parent", "a").await.lease;
+        // The hash key of 4 is `4 << 64`, and so on; 1 has none.
+        let states = ["sum", "mean"].into_iter().flat_map(|stage| {
+            [1, 4, 5, 6, 7].map(|key| state(stage, key, Some(&format!("of {key}"))))
+        });
+        let states = states.collect::<Vec<_>>();
+        store.intend(&parent, self.write(), &manifest(0, 0, None, 9), &states).await.expect("r0");
+        store.commit(&parent, self.write(), 0).await.expect("commit");
+        store.finish(&parent, self.write()).await.expect("finish");
+
+        let parents = [PartitionId::from("parent"), PartitionId::from("nobody")];
+        let (left, right) = ((0, 5 << 64), ((5 << 64) + 1, u128::MAX));
+        let stale = self.acquire(store, "left", "a").await.lease;
+        let child = self.acquire(store, "left", "a").await.lease;
+        let fenced = store.inherit(&stale, self.write(), &parents, left).await;
+        assert_kind(fenced, StoreErrorKind::Fenced, "inherit");
+        let write = self.write();
+        for _ in 0..2 {
+            let keys = store.inherit(&child, write, &parents, left).await;
+            let keys = keys.expect("an inheritance sent twice");
+            assert_eq!((keys["sum"], keys["mean"]), (2, 2), "what came is counted once");
+        }
+        for stage in ["sum", "mean"] {
+            assert_eq!(texts(&child, stage).await, was(&[4, 5]), "both ends are included");
+        }
+        let rows = store.states(&child, "sum", &[4]).await.expect("states");
+        assert_eq!(rows, [state("sum", 4, Some("of 4")).state], "they come as they were");
+        let parent = self.acquire(store, "parent", "a").await;
+        assert_eq!(parent.state_keys["sum"], 3, "what went is not counted any more");
+        let parent = parent.lease;
+        assert_eq!(texts(&parent, "sum").await, was(&[1, 6, 7]), "the others wait");
+
+        let intent = manifest(0, 0, None, 9);
+        let states = [state("sum", 4, None), state("sum", 5, Some("newer"))];
+        store.intend(&child, self.write(), &intent, &states).await.expect("r0");
+        store.commit(&child, self.write(), 0).await.expect("commit");
+        store.finish(&child, self.write()).await.expect("finish");
+        let other = self.acquire(store, "right", "a").await.lease;
+        store.inherit(&other, self.write(), &parents, right).await.expect("inherit");
+        assert_eq!(texts(&other, "sum").await, was(&[6, 7]));
+
+        // Both are merged again.
+        let merged = self.acquire(store, "merged", "a").await.lease;
+        let parents = [PartitionId::from("left"), PartitionId::from("right")];
+        store.inherit(&merged, self.write(), &parents, (0, u128::MAX)).await.expect("inherit");
+        let all = [vec![(5, "newer".to_owned())], was(&[6, 7])].concat();
+        assert_eq!(texts(&merged, "sum").await, all, "what was removed stays so");
+        let left = self.acquire(store, "left", "a").await.lease;
+        assert_eq!(texts(&left, "sum").await, []);
+        assert_eq!(texts(&parent, "sum").await, was(&[1]), "without a hash key it stays");
     }
 
     async fn prepare_for_another_process(&self, store: &dyn CheckpointStore) {

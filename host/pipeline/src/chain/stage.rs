@@ -6,6 +6,7 @@ use tidegate_core::{
     Column, Presence, RecordBatch,
     checkpoint::{Exclusion, StateChange},
     description::{Kind, Origin, Read},
+    source::HashKey,
     transform::{Reply, States, Verdict},
 };
 
@@ -30,6 +31,8 @@ const STATE_KEYS: &str = "state-keys";
 pub(super) struct StageRun {
     caller: Caller,
     states: Option<KeyedStates>,
+    /// How partition keys are hashed, where states go by them.
+    hash_key: Option<HashKey>,
     grouping: Grouping,
     /// The rows of the table that the stage is called with.
     selected: Vec<u32>,
@@ -49,9 +52,11 @@ impl StageRun {
             let room = stage.state.keys_max.saturating_sub(keys);
             KeyedStates::new(name, version, context.opened_at, plan.time_to_live(index), room)
         });
+        let hash_key = context.hash_key.filter(|_| stage.states_follow());
         StageRun {
             caller: Caller::default(),
             states,
+            hash_key,
             grouping: Grouping::default(),
             selected: Vec::new(),
             compacted: description.reads.iter().map(|read| Column::empty(&read.kind)).collect(),
@@ -243,13 +248,18 @@ impl Chain {
     ) -> Result<(), ProcessError> {
         let stage = &plan.stages[index];
         let Chain { columns, table, records, outputs, ledger, stages, .. } = self;
-        let StageRun { states, grouping, selected, statistics, .. } = &mut stages[index];
+        let StageRun { states, grouping, selected, statistics, hash_key, .. } = &mut stages[index];
         let (Some(states), Some(key)) = (states, &stage.key) else { return Ok(()) };
         let kinds = &stage.plugin().description.reads;
         let column = |read: &usize| (columns.get(stage.reads[*read], outputs), &kinds[*read].kind);
         let key: Vec<(&Column, &Kind)> = key.iter().map(column).collect();
         grouping.group(selected, &key);
-        if states.load(grouping, loader, &*stage.factory).await? {
+        let hash_of = |row: u32| {
+            let record = records[table.source(row as usize)] as usize;
+            let hash_key = hash_key.filter(|_| record < batch.keys.len())?;
+            Some(hash_key(batch.keys.get(record)))
+        };
+        if states.load(grouping, &hash_of, loader, &*stage.factory).await? {
             return Ok(());
         }
         let from = Ingredients { plan, context, batch, records, table, outputs };

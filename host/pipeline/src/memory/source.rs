@@ -11,8 +11,8 @@ use bytes::Bytes;
 use tidegate_core::{
     Position, RecordBatch, Source,
     source::{
-        Partition, PartitionId, ReadLimit, ReadOutcome, Reader, Replay, Resume, SourceError,
-        SourceErrorKind,
+        HashKey, Partition, PartitionId, ReadLimit, ReadOutcome, Reader, Replay, Resume,
+        SourceError, SourceErrorKind,
     },
 };
 use tokio::sync::Notify;
@@ -56,6 +56,7 @@ struct Inner {
 struct Held {
     records: Vec<MemoryRecord>,
     parents: Vec<PartitionId>,
+    hash_range: Option<(u128, u128)>,
     ended: bool,
     edition: u32,
     opened: u32,
@@ -82,6 +83,11 @@ impl MemorySource {
     pub fn follows(&self, partition: &str, parents: &[&str]) {
         let parents = parents.iter().map(|it| PartitionId::from(*it)).collect();
         self.change(partition, |held| held.parents = parents);
+    }
+
+    /// A partition owns the keys whose hashes lie in a range: a key's hash is its number in bytes.
+    pub fn owns(&self, partition: &str, hashes: (u128, u128)) {
+        self.change(partition, |held| held.hash_range = Some(hashes));
     }
 
     /// Puts other records in the place of a partition's, as somebody who overwrites a file does.
@@ -146,9 +152,13 @@ impl Source for MemorySource {
         let listed = partitions.iter().map(|(id, held)| Partition {
             id: id.clone(),
             parents: held.parents.clone(),
-            hash_range: None,
+            hash_range: held.hash_range,
         });
         Ok(listed.collect())
+    }
+
+    fn hash_key(&self) -> Option<HashKey> {
+        Some(|key| key.iter().fold(0, |hash, byte| hash << 8 | u128::from(*byte)))
     }
 
     async fn open(

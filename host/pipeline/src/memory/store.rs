@@ -1,7 +1,7 @@
 //! A checkpoint store whose rows are entries of a map.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -59,6 +59,13 @@ pub enum StoreWrite {
     Renew {
         /// Of which partition.
         partition: PartitionId,
+    },
+    /// States were taken from parents.
+    Inherit {
+        /// By which partition.
+        partition: PartitionId,
+        /// How many.
+        states: usize,
     },
     /// An intent was stored.
     Intend {
@@ -272,6 +279,41 @@ impl CheckpointStore for MemoryStore {
             row.owner = None;
             row.last_write = write;
             Ok(())
+        })
+        .await
+    }
+
+    async fn inherit(
+        &self,
+        lease: &Lease,
+        write: WriteId,
+        parents: &[PartitionId],
+        (start, end): (u128, u128),
+    ) -> Result<StateKeys, StoreError> {
+        self.call(|held| {
+            let row = held.fenced(lease)?;
+            if row.last_write == write {
+                return Ok(row.state_keys());
+            }
+            let own = held.fenced(lease)?.states.keys().cloned().collect::<BTreeSet<_>>();
+            let mut inherited = BTreeMap::new();
+            for parent in parents {
+                let Some(row) = held.rows.get_mut(parent) else { continue };
+                row.states.retain(|key, state| {
+                    let owned = state.hash_key.is_some_and(|it| (start..=end).contains(&it));
+                    let goes = owned && !own.contains(key) && !inherited.contains_key(key);
+                    if goes {
+                        inherited.insert(key.clone(), state.clone());
+                    }
+                    !goes
+                });
+            }
+            let (partition, states) = (lease.partition.clone(), inherited.len());
+            held.history.push(StoreWrite::Inherit { partition, states });
+            let row = held.fenced(lease)?;
+            row.states.append(&mut inherited);
+            row.last_write = write;
+            Ok(row.state_keys())
         })
         .await
     }

@@ -105,6 +105,11 @@ impl StagePlan {
         self.factory.plugin()
     }
 
+    /// Whether it keeps states that are not a partition's own.
+    pub(crate) fn states_follow(&self) -> bool {
+        self.key.is_some() && self.state.scope != StateScope::Partition
+    }
+
     /// What dead letters call it.
     pub(crate) fn letter_stage(&self) -> String {
         format!("transform:{}", self.name)
@@ -221,9 +226,7 @@ impl Plan {
     /// Whether a stage keeps states that are not a partition's own: one state for a key, wherever
     /// its records are.
     pub fn states_follow(&self) -> bool {
-        let follows =
-            |stage: &StagePlan| stage.key.is_some() && stage.state.scope != StateScope::Partition;
-        self.stages.iter().any(follows)
+        self.stages.iter().any(StagePlan::states_follow)
     }
 
     /// Starts a range: fresh instances, empty objects, no state loaded.

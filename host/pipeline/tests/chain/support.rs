@@ -82,6 +82,7 @@ pub(crate) fn context(exclusions: Vec<Exclusion>) -> RangeContext {
         opened_at: OPENED_AT,
         exclusions,
         state_keys: [].into(),
+        hash_key: None,
     }
 }
 

@@ -7,6 +7,7 @@ mod counting;
 mod crash;
 mod outage;
 mod recovery;
+mod reshard;
 mod run;
 mod simulation;
 mod swap;

@@ -44,6 +44,7 @@ pub(crate) struct World {
     pub(crate) store: MemoryStore,
     pub(crate) settings: Settings,
     pub(crate) plugin: Arc<CountingFactory>,
+    pub(crate) scope: StateScope,
     pub(crate) generation: &'static str,
     pub(crate) events: Arc<Mutex<Vec<String>>>,
     pub(crate) clock: Arc<TickingClock>,
@@ -100,6 +101,7 @@ impl World {
             store: MemoryStore::new(),
             settings: small(),
             plugin: Arc::new(CountingFactory::new()),
+            scope: StateScope::Partition,
             generation: "one",
             events: Arc::default(),
             clock: Arc::new(TickingClock(tokio::time::Instant::now())),
@@ -155,7 +157,7 @@ impl World {
         let spec = PlanSpec {
             config: Digest::of(generation.as_bytes()),
             stages: vec![StageSpec {
-                state: StateSpec { scope: StateScope::Partition, ..StateSpec::default() },
+                state: StateSpec { scope: self.scope, ..StateSpec::default() },
                 ..StageSpec::new("count", self.plugin.clone())
             }],
             sinks: vec![SinkSpec { naming, ..SinkSpec::new(ARCHIVE) }],

@@ -47,7 +47,7 @@ pub struct Kinesis {
     /// fetches little at a time.
     pub fetch_memory: ByteSize,
     /// The field that records have as their partition key. State that is kept by this field is
-    /// whole: no two shards hold records of the same key, until the stream is resharded.
+    /// whole: a key's records are on one shard, and after a reshard its state is where they are.
     pub partition_key: Option<FieldPath>,
 }
 

@@ -177,6 +177,7 @@ fn open(plan: &Arc<Plan>, case: &Case) -> anyhow::Result<RangeProcessor> {
         opened_at: case.at.unwrap_or(BATCH_TIME),
         exclusions: Vec::new(),
         state_keys: StateKeys::new(),
+        hash_key: None,
     })?)
 }
 

@@ -92,6 +92,7 @@ impl Pipeline {
             opened_at: tests.batch_time(case),
             exclusions: Vec::new(),
             state_keys: StateKeys::new(),
+            hash_key: None,
         })?;
         let endless = RangeLimit {
             records_max: u64::MAX,

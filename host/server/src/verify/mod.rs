@@ -125,6 +125,12 @@ pub(crate) async fn verify(
     let redriven = RedriveSource::new(&config.source.name, letters, history.all(), None);
     let redriven: Arc<dyn Source> = Arc::new(redriven);
     verdict.replayed = plan.map(|_| 0);
+    let listed = match plan.is_some() && can_read_again {
+        true => source.partitions().await?,
+        false => Vec::new(),
+    };
+    let mut replays = plan.map(|plan| replay::Replays::new(plan, config, listed));
+    // By name: a shard has a larger number than its parents.
     let partitions = store.partitions()?;
     for record in &partitions {
         let origin = redriven.origin(&record.id);
@@ -149,8 +155,8 @@ pub(crate) async fn verify(
         if can_read_again {
             source::check(source, record, &manifests, &mut verdict).await;
         }
-        if let Some(plan) = plan.filter(|_| can_read_again) {
-            replay::check(plan, config, source, &record.id, &manifests, &mut verdict).await?;
+        if let Some(replays) = replays.as_mut().filter(|_| can_read_again) {
+            replays.check(source, &record.id, &manifests, &mut verdict).await?;
         }
         verdict.complete &= record.checkpoint.finished && record.pending.is_none();
     }

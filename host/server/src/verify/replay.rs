@@ -10,7 +10,7 @@ use tidegate_core::{
     Source, Timestamp,
     batcher::{Batcher, Situation, Step},
     checkpoint::{Manifest, StateChange, StateRow, StoreError},
-    source::{PartitionId, ReadOutcome},
+    source::{Partition, PartitionId, ReadOutcome},
 };
 use tidegate_pipeline::{Plan, RangeContext, RangeOutput, RangeProcessor, StateLoader};
 
@@ -18,11 +18,18 @@ use super::{Verdict, source::READ};
 use crate::{config::Config, plan};
 
 /// The states that the ranges before have left, in memory: a replay starts at a partition's first
-/// record, where there are none.
+/// record, where there are none but those of its parents.
 #[derive(Default)]
 struct States(Mutex<HashMap<(Arc<str>, u128), StateRow>>);
 
 impl States {
+    /// Takes those that go to a partition that owns some hashes.
+    fn give(&self, (start, end): (u128, u128)) -> HashMap<(Arc<str>, u128), StateRow> {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let goes = |row: &StateRow| row.hash_key.is_some_and(|it| (start..=end).contains(&it));
+        states.extract_if(|_, row| goes(row)).collect()
+    }
+
     fn apply(&self, changes: Vec<StateChange>) {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for StateChange { stage, key, state } in changes {
@@ -43,19 +50,58 @@ impl StateLoader for States {
     }
 }
 
-/// Replays a partition's ranges in order, as far as this generation of plugins made them.
-pub(super) async fn check(
+/// Replays of a pipeline's partitions, parents before their children.
+pub(super) struct Replays<'a> {
+    plan: &'a Arc<Plan>,
+    config: &'a Config,
+    lineage: HashMap<PartitionId, Partition>,
+    /// What the partitions have left that were replayed.
+    left: HashMap<PartitionId, States>,
+}
+
+impl<'a> Replays<'a> {
+    pub(super) fn new(plan: &'a Arc<Plan>, config: &'a Config, listed: Vec<Partition>) -> Self {
+        let lineage = listed.into_iter().map(|it| (it.id.clone(), it)).collect();
+        Replays { plan, config, lineage, left: HashMap::new() }
+    }
+
+    /// Replays a partition's ranges in order, as far as this generation of plugins made them.
+    pub(super) async fn check(
+        &mut self,
+        source: &Arc<dyn Source>,
+        partition: &PartitionId,
+        manifests: &[Manifest],
+        verdict: &mut Verdict,
+    ) -> anyhow::Result<()> {
+        let states = self.inherited(partition);
+        let Replays { plan, config, .. } = self;
+        check(plan, config, source, (partition, &states), manifests, verdict).await?;
+        self.left.insert(partition.clone(), states);
+        Ok(())
+    }
+
+    /// What a partition's parents have left to it.
+    fn inherited(&self, partition: &PartitionId) -> States {
+        let Some(Partition { parents, hash_range: Some(range), .. }) = self.lineage.get(partition)
+        else {
+            return States::default();
+        };
+        let parents = parents.iter().filter_map(|parent| self.left.get(parent));
+        States(Mutex::new(parents.flat_map(|it| it.give(*range)).collect()))
+    }
+}
+
+async fn check(
     plan: &Arc<Plan>,
     config: &Config,
     source: &Arc<dyn Source>,
-    partition: &PartitionId,
+    (partition, states): (&PartitionId, &States),
     manifests: &[Manifest],
     verdict: &mut Verdict,
 ) -> anyhow::Result<()> {
     let settings = plan::settings(config);
     let mut batcher = Batcher::new(settings.batch, settings.range);
     let mut reader = source.open(partition, None).await?;
-    let states = States::default();
     let mut ranges = manifests.iter();
     let mut open: Option<(&Manifest, RangeProcessor)> = None;
     // Replayed ranges end at their ends, whatever the time is.
@@ -81,12 +127,13 @@ pub(super) async fn check(
                     opened_at: manifest.opened_at,
                     exclusions: manifest.exclusions.clone(),
                     state_keys: manifest.state_keys.clone(),
+                    hash_key: source.hash_key(),
                 })?;
                 open = Some((manifest, processor));
             }
             Step::Process(batch) => {
                 if let Some((_, processor)) = &mut open {
-                    processor.process(&batch, &states).await?;
+                    processor.process(&batch, states).await?;
                 }
             }
             Step::Cut(_) => {

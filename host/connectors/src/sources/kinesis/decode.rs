@@ -14,7 +14,7 @@ use tidegate_core::{
 };
 
 use super::{
-    aggregate::{Aggregate, UserRecord, hash_of_key},
+    aggregate::{Aggregate, UserRecord, hash_key},
     payload::{PayloadCompression, Unpacked, unpack},
     position::SequenceNumber,
 };
@@ -81,7 +81,6 @@ pub(super) struct Met {
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub(super) batch: RecordBatch,
-    pub(super) met: Met,
     /// The next record lies behind the read's end.
     pub(super) beyond: bool,
 }
@@ -94,6 +93,7 @@ pub(super) struct Unread {
     items: VecDeque<Item>,
     /// Nothing up to here is wanted: it was taken before.
     after: Option<Position>,
+    met: Met,
 }
 
 #[derive(Debug)]
@@ -126,6 +126,11 @@ impl Unread {
         self.raw.extend(raw.filter(|it| Some(it.sequence.position(u64::MAX)) > after));
     }
 
+    /// What was met since this was last asked.
+    pub(super) fn met(&mut self) -> Met {
+        std::mem::take(&mut self.met)
+    }
+
     /// Takes some records: at least one, if there is one before the limit's end.
     pub(super) fn take(&mut self, limit: &ReadLimit, rules: &Rules) -> Result<Taken, SourceError> {
         let mut taken = Taken::default();
@@ -134,18 +139,20 @@ impl Unread {
         while taken.batch.len() < limit.records_max.max(1)
             && (taken.batch.is_empty() || bytes.len() < limit.bytes_max)
         {
-            let Some(item) = self.next(rules, &mut taken.met) else { break };
+            let Some(item) = self.next(rules) else { break };
             if limit.until.is_some_and(|until| item.position > until) {
                 taken.beyond = true;
                 self.items.push_front(item);
                 break;
             }
             if let Fate::Fail { message } = &item.fate {
+                let error = SourceError::plain(SourceErrorKind::Broken, message.clone());
+                // Whoever asks again comes to it again: it is never passed.
+                self.items.push_front(item);
                 // What lies before it is delivered first.
                 if taken.batch.is_empty() {
-                    return Err(SourceError::plain(SourceErrorKind::Broken, message.clone()));
+                    return Err(error);
                 }
-                self.items.push_front(item);
                 break;
             }
             let start = bytes.len();
@@ -180,7 +187,7 @@ impl Unread {
         waiting.min(limit.bytes_max)
     }
 
-    fn next(&mut self, rules: &Rules, met: &mut Met) -> Option<Item> {
+    fn next(&mut self, rules: &Rules) -> Option<Item> {
         loop {
             if let Some(item) = self.items.pop_front() {
                 if Some(item.position) > self.after {
@@ -189,12 +196,13 @@ impl Unread {
                 continue;
             }
             let raw = self.raw.pop_front()?;
-            self.take_apart(raw, rules, met);
+            self.take_apart(raw, rules);
         }
     }
 
-    fn take_apart(&mut self, raw: RawRecord, rules: &Rules, met: &mut Met) {
+    fn take_apart(&mut self, raw: RawRecord, rules: &Rules) {
         let RawRecord { sequence, arrival, key, data } = raw;
+        let met = &mut self.met;
         let mut push = |index, key: Arc<str>, data, fate| {
             let position = sequence.position(index);
             self.items.push_back(Item { position, arrival, key, data, fate, ends_group: false });
@@ -210,7 +218,8 @@ impl Unread {
                 push(0, key.into(), data, Fate::DeadLetter { code, message });
             }
             Ok(Some(Aggregate { keys, records })) => {
-                let hashes = rules.hash_range.map(|_| keys.iter().map(|key| hash_of_key(key)));
+                let hashes =
+                    rules.hash_range.map(|_| keys.iter().map(|key| hash_key(key.as_bytes())));
                 let hashes = hashes.map(Iterator::collect::<Vec<_>>).unwrap_or_default();
                 for (index, record) in records.into_iter().enumerate() {
                     let UserRecord { key, explicit_hash, data } = record;
@@ -238,7 +247,7 @@ impl Rules {
         if self.on_explicit_hash == OnExplicitHash::Deliver || key.is_empty() {
             return Fate::Deliver;
         }
-        match self.owns(hash_of_key(key)) {
+        match self.owns(hash_key(key.as_bytes())) {
             true => Fate::Deliver,
             false => self.explicit(sequence, met),
         }
@@ -416,7 +425,8 @@ mod tests {
         assert_eq!(taken.batch.positions, [place(1, 0), place(1, 2), place(3, 0)]);
         assert_eq!(taken.batch.group_ends, [false, true, true]);
         let met = Met { out_of_range: 3, dropped: 3, ..Met::default() };
-        assert_eq!(taken.met, met);
+        assert_eq!(unread.met(), met);
+        assert_eq!(unread.met(), Met::default(), "it is told once");
     }
 
     #[test]
@@ -430,6 +440,7 @@ mod tests {
             assert_eq!(error.kind, SourceErrorKind::Broken);
             assert!(error.to_string().starts_with("record 2: "), "{error}");
         }
+        assert_eq!(unread.met().explicit_hash, 1, "it is counted once, however often it is read");
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! range is committed. So the time is written down before anything is read: a process that is killed
 //! in between goes on from there. A shard that appears later is read from its beginning, whatever
 //! the config says: its first records are what its parents' keys were written next.
+//!
+//! A shard stays noted until it was read to its end. So one that the stream drops before that is
+//! missed, and its children still wait for it.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +16,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tidegate_core::{Position, Timestamp, source::PartitionId};
+use tidegate_core::{
+    Position, Timestamp,
+    source::{Partition, PartitionId},
+};
 
 /// The file in the data directory.
 const FILE: &str = "kinesis.json";
@@ -29,13 +35,17 @@ pub(super) enum Beginning {
 }
 
 /// What is noted of a shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
     /// When it was first seen, by the server's clock.
     pub(super) seen: Timestamp,
     pub(super) begins: Beginning,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) quiet: Option<Quiet>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) parents: Vec<PartitionId>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "hash_range")]
+    pub(super) hash_range: Option<(u128, u128)>,
 }
 
 /// Nothing arrived in a shard for a while.
@@ -95,18 +105,37 @@ impl Notes {
         File::open(directory)?.sync_all()
     }
 
-    /// Notes shards that were never seen. Says whether there were any.
-    pub(super) fn see<'a>(
-        &mut self,
-        shards: impl Iterator<Item = &'a PartitionId>,
-        now: Timestamp,
-        begins: Beginning,
-    ) -> bool {
-        let before = self.shards.len();
-        for shard in shards {
-            self.shards.entry(shard.clone()).or_insert(Note { seen: now, begins, quiet: None });
-        }
-        self.shards.len() > before
+    /// Notes a shard, if it was never seen.
+    pub(super) fn see(&mut self, shard: &Partition, now: Timestamp, begins: Beginning) {
+        self.shards.entry(shard.id.clone()).or_insert_with(|| Note {
+            seen: now,
+            begins,
+            quiet: None,
+            parents: shard.parents.clone(),
+            hash_range: shard.hash_range,
+        });
+    }
+}
+
+/// Two 128-bit numbers as decimal text, as Kinesis writes them: JSON numbers don't hold them.
+mod hash_range {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(
+        range: &Option<(u128, u128)>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        range.map(|(start, end)| (start.to_string(), end.to_string())).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<(u128, u128)>, D::Error> {
+        let Some((start, end)) = Option::<(String, String)>::deserialize(deserializer)? else {
+            return Ok(None);
+        };
+        let number = |text: String| text.parse().map_err(D::Error::custom);
+        Ok(Some((number(start)?, number(end)?)))
     }
 }
 
@@ -114,8 +143,9 @@ impl Notes {
 mod tests {
     use super::*;
 
-    fn shards(names: &[&str]) -> Vec<PartitionId> {
-        names.iter().map(|name| PartitionId::from(*name)).collect()
+    fn shard(name: &str) -> Partition {
+        let hash_range = Some((7, u128::MAX));
+        Partition { id: PartitionId::from(name), parents: vec!["p".into()], hash_range }
     }
 
     #[test]
@@ -125,27 +155,38 @@ mod tests {
         let (now, later) = (Timestamp(1_000), Timestamp(2_000));
         let mut notes =
             Notes { stream: "events".to_owned(), created: Timestamp(7), ..Notes::default() };
-        assert!(notes.see(shards(&["a", "b"]).iter(), now, Beginning::At(now)));
+        notes.see(&shard("a"), now, Beginning::At(now));
         notes.save(directory.path()).expect("there is room");
 
         let mut again = Notes::load(directory.path()).expect("readable").expect("it was saved");
         assert_eq!(again, notes);
-        assert!(!again.see(shards(&["a", "b"]).iter(), later, Beginning::TrimHorizon));
-        assert!(again.see(shards(&["a", "b", "c"]).iter(), later, Beginning::TrimHorizon));
+        for name in ["a", "b"] {
+            again.see(&shard(name), later, Beginning::TrimHorizon);
+        }
         again.save(directory.path()).expect("there is room");
         let found = Notes::load(directory.path()).expect("readable").expect("it was saved").shards;
-        let of_first = Note { seen: now, begins: Beginning::At(now), quiet: None };
-        let of_later = Note { seen: later, begins: Beginning::TrimHorizon, quiet: None };
-        let ids = shards(&["a", "b", "c"]);
-        let expected = ids.into_iter().zip([of_first, of_first, of_later]).collect();
-        assert_eq!(found, expected);
+        let note = |seen, begins| {
+            let Partition { parents, hash_range, .. } = shard("");
+            Note { seen, begins, quiet: None, parents, hash_range }
+        };
+        let expected = [
+            (shard("a").id, note(now, Beginning::At(now))),
+            (shard("b").id, note(later, Beginning::TrimHorizon)),
+        ];
+        assert_eq!(found, expected.into());
     }
 
     #[test]
     fn a_quiet_time_counts_for_the_record_that_it_is_behind() {
         let position = |offset| Some((Position::from_offset(offset), Timestamp(500)));
         let quiet = |after| Some(Quiet { after, until: Timestamp(900) });
-        let note = |quiet| Note { seen: Timestamp(100), begins: Beginning::TrimHorizon, quiet };
+        let note = |quiet| Note {
+            seen: Timestamp(100),
+            begins: Beginning::TrimHorizon,
+            quiet,
+            parents: Vec::new(),
+            hash_range: None,
+        };
         assert_eq!(note(None).done_until(None), Timestamp(100));
         assert_eq!(note(None).done_until(position(7)), Timestamp(500));
         assert_eq!(note(quiet(None)).done_until(None), Timestamp(900));

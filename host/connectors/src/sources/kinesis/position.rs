@@ -2,7 +2,6 @@
 
 use std::{fmt, str::FromStr};
 
-use num_bigint::BigUint;
 use tidegate_core::Position;
 
 /// Where a record lies in its shard: a number of up to 186 bits, ordered as a number and not as the
@@ -36,22 +35,14 @@ impl FromStr for SequenceNumber {
     type Err = InvalidSequenceNumber;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidSequenceNumber(text.to_owned());
-        let number: BigUint = text.parse().map_err(|_| invalid())?;
-        let digits = number.to_u64_digits();
-        if digits.len() > 3 {
-            return Err(invalid());
-        }
-        let mut words = [0; 3];
-        words.iter_mut().rev().zip(digits).for_each(|(word, digit)| *word = digit);
-        Ok(SequenceNumber(words))
+        let position = Position::from_sequence_number(text);
+        position.map(SequenceNumber::of).map_err(|_| InvalidSequenceNumber(text.to_owned()))
     }
 }
 
 impl fmt::Display for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.0.iter().rev().flat_map(|word| [*word as u32, (*word >> 32) as u32]);
-        BigUint::new(digits.collect()).fmt(f)
+        f.write_str(&self.position(0).sequence_number())
     }
 }
 

@@ -54,6 +54,10 @@ impl std::fmt::Display for Token {
 /// last reads.
 const ARRIVALS_MAX: usize = 1_024;
 
+/// A replay reads what the stream has given before. If it shows so often that there is nothing more,
+/// then it does not hold it any longer.
+const REPLAY_LOOKS_MAX: u32 = 10;
+
 /// When the records arrived that were returned, a step for each change of the second.
 struct Arrivals {
     steps: VecDeque<(Position, i64)>,
@@ -98,6 +102,10 @@ pub(super) struct KinesisReader {
     after: Option<Position>,
     /// The record that the iterator begins at, and that has to come again.
     expected: Option<SequenceNumber>,
+    /// What was to come is lost, and the next iterator begins at the oldest record that is there.
+    passes_over: bool,
+    /// What arrived before the time to begin at may still come.
+    early: bool,
     /// Up to when there is nothing that was not fetched.
     done_until: Timestamp,
     /// The last record that was returned.
@@ -107,19 +115,33 @@ pub(super) struct KinesisReader {
     safe: bool,
     /// Nothing is left for now.
     caught_up: bool,
+    /// How often in a row it was so.
+    idle: u32,
     /// There is nothing behind what was fetched.
     closed: bool,
 }
 
 enum Answer {
     Records(GetRecordsOutput),
+    /// The iterator is worth nothing any more.
     Expired,
     Throttled(SourceError),
 }
 
+/// Where an iterator is to point to.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    At(SequenceNumber),
+    Since(Timestamp),
+    Oldest,
+}
+
 enum Begun {
     At(String),
+    /// The shard is not there.
     NotFound(SourceError),
+    /// The place is none that the shard has.
+    Refused(SourceError),
 }
 
 impl KinesisReader {
@@ -132,13 +154,15 @@ impl KinesisReader {
     ) -> Self {
         let config = &shared.config;
         let rules = Rules {
-            hash_range: shard.hash_range,
+            hash_range: shard.note.hash_range,
             out_of_range: config.out_of_range,
             on_explicit_hash: config.on_explicit_hash,
             compression: config.compression,
             record_bytes_max: config.record_bytes_max,
         };
         let before = last.map_or(shard.note.seen, |(_, arrival)| arrival).0.div_euclid(1_000_000);
+        let done_until = shard.note.done_until(last);
+        let early = last.is_none() && matches!(shard.note.begins, Beginning::At(_));
         KinesisReader {
             meters: Meters::new(config, &id),
             id,
@@ -151,34 +175,73 @@ impl KinesisReader {
             iterator: None,
             after: last.map(|(position, _)| position),
             expected: None,
-            done_until: shard.note.done_until(last),
+            passes_over: false,
+            early,
+            done_until,
             returned: last.map(|(position, _)| position),
             arrivals: Arrivals { steps: VecDeque::new(), before },
             safe: false,
             caught_up: false,
+            idle: 0,
             closed: false,
             shared,
         }
     }
 
-    /// Counts a loss, and says so or fails.
-    pub(super) fn lost(&self, loss: &Loss) -> Result<(), SourceError> {
+    /// Where nothing was ever read, nothing tells whether what arrived since the shard was seen is
+    /// still there.
+    pub(super) fn begins_in_time(&self) -> Result<(), SourceError> {
+        match self.after.is_none() && self.is_late() {
+            true => self.lost(None),
+            false => Ok(()),
+        }
+    }
+
+    /// The stream has dropped the shard, with all that was not read.
+    pub(super) fn expired(&mut self) -> Result<(), SourceError> {
+        self.lost(None)?;
+        self.closed = true;
+        Ok(())
+    }
+
+    /// Counts a loss, up to a record that is there or the end, and says so or fails.
+    fn lost(&self, before: Option<SequenceNumber>) -> Result<(), SourceError> {
         self.meters.lost();
+        let loss = Loss {
+            shard: self.id.clone(),
+            after: self.after.map(SequenceNumber::of),
+            before,
+            since: Some(self.done_until),
+            until: self.horizon(),
+        };
         loss.tell(self.shared.config.on_trimmed)
     }
 
+    fn retention(&self) -> Duration {
+        self.shared.retention().unwrap_or(self.shard.stream.retention)
+    }
+
     fn horizon(&self) -> Timestamp {
-        horizon(self.shared.caller.server_time(), self.shard.stream.retention)
+        horizon(self.shared.caller.server_time(), self.retention())
+    }
+
+    /// What is to be read next may have been dropped.
+    fn is_late(&self) -> bool {
+        self.done_until < self.horizon()
     }
 
     /// One call, when the shard allows it.
     async fn fetch(&mut self) -> Result<(), SourceError> {
         sleep_until(self.pace.next_call()).await;
-        if self.safe && self.done_until < self.horizon() {
+        if self.safe && self.expected.is_none() && self.is_late() {
             // It has fallen behind, and what comes next may have been dropped meanwhile: the last
             // record has to be there still. At a start from the oldest record there is none that
             // was safe, and nothing is lost that was not about to be.
             self.iterator = None;
+            if self.after.is_none() {
+                self.lost(None)?;
+                self.safe = false;
+            }
         }
         if self.iterator.is_none() && !self.begin().await? {
             return Ok(());
@@ -196,8 +259,11 @@ impl KinesisReader {
             match call.limit(limit).send().await {
                 Ok(answer) => Ok(Answer::Records(answer)),
                 Err(error) => {
-                    let refused = error.as_service_error();
-                    if refused.is_some_and(|it| it.is_expired_iterator_exception()) {
+                    // A shard that is not there any more is told when another is asked for.
+                    let expired = error.as_service_error().is_some_and(|it| {
+                        it.is_expired_iterator_exception() || it.is_resource_not_found_exception()
+                    });
+                    if expired {
                         return Ok(Answer::Expired);
                     }
                     let throttled = is_throttled(&error);
@@ -220,49 +286,75 @@ impl KinesisReader {
         }
     }
 
-    /// Gets an iterator: at the last record that was fetched, or where the shard begins. Says
-    /// whether there is one.
+    /// Gets an iterator. Says whether there is one.
     async fn begin(&mut self) -> Result<bool, SourceError> {
         let (config, shard) = (self.shared.config.clone(), self.id.clone());
-        let (after, begins) = (self.after.map(SequenceNumber::of), self.shard.note.begins);
+        let place = self.place();
         let begun = self.shared.caller.call(move |client| async move {
             let call = client
                 .get_shard_iterator()
                 .set_stream_name(config.stream_name())
                 .set_stream_arn(config.stream_arn())
                 .shard_id(&*shard.0);
-            let call = match (after, begins) {
-                (Some(sequence), _) => call
+            let call = match place {
+                Place::At(sequence) => call
                     .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
                     .starting_sequence_number(sequence.to_string()),
-                (None, Beginning::At(time)) => call
+                Place::Since(time) => call
                     .shard_iterator_type(ShardIteratorType::AtTimestamp)
                     .timestamp(date_time(time)),
-                (None, Beginning::TrimHorizon) => {
-                    call.shard_iterator_type(ShardIteratorType::TrimHorizon)
-                }
+                Place::Oldest => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
             };
             let failing = format!("failed to begin reading `{shard}`");
-            match call.send().await {
-                Ok(answer) => answer
-                    .shard_iterator
-                    .map(Begun::At)
-                    .ok_or_else(|| SourceError::plain(SourceErrorKind::Unavailable, failing)),
-                Err(error) => {
-                    let refused = error.as_service_error();
-                    let found = refused.is_none_or(|it| !it.is_resource_not_found_exception());
-                    let error = failed(failing, error);
-                    if found { Err(error) } else { Ok(Begun::NotFound(error)) }
+            let error = match call.send().await {
+                Ok(answer) => {
+                    let iterator = answer
+                        .shard_iterator
+                        .ok_or_else(|| SourceError::plain(SourceErrorKind::Unavailable, failing))?;
+                    return Ok(Begun::At(iterator));
                 }
+                Err(error) => error,
+            };
+            let refused = error.as_service_error();
+            let found = refused.is_none_or(|it| !it.is_resource_not_found_exception());
+            let valid = refused.is_none_or(|it| !it.is_invalid_argument_exception());
+            let error = failed(failing, error);
+            match (found, valid) {
+                (false, _) => Ok(Begun::NotFound(error)),
+                (true, false) => Ok(Begun::Refused(error)),
+                (true, true) => Err(error),
             }
         });
         match begun.await? {
             Begun::At(iterator) => {
                 self.iterator = Some(iterator);
-                self.expected = after;
+                self.expected = match place {
+                    Place::At(sequence) => Some(sequence),
+                    Place::Since(_) | Place::Oldest => None,
+                };
+                self.passes_over = false;
                 Ok(true)
             }
             Begun::NotFound(error) => self.gone(error).await.map(|()| false),
+            Begun::Refused(error) => {
+                // A record that was dropped, as some servers say it.
+                if !(matches!(place, Place::At(_)) && self.is_late()) {
+                    return Err(error);
+                }
+                self.lost(None)?;
+                self.passes_over = true;
+                Ok(false)
+            }
+        }
+    }
+
+    /// At the last record that was fetched, or where the shard begins.
+    fn place(&self) -> Place {
+        match (self.after, self.shard.note.begins) {
+            _ if self.passes_over => Place::Oldest,
+            (Some(position), _) => Place::At(SequenceNumber::of(position)),
+            (None, Beginning::At(time)) => Place::Since(time),
+            (None, Beginning::TrimHorizon) => Place::Oldest,
         }
     }
 
@@ -270,21 +362,9 @@ impl KinesisReader {
     async fn gone(&mut self, error: SourceError) -> Result<(), SourceError> {
         let config = self.shared.config.clone();
         let listed = self.shared.caller.call(|client| shards::list(client, config)).await?;
-        if listed.iter().any(|it| it.id == self.id) {
-            return Err(error);
-        }
-        self.lost(&self.loss(None))?;
-        self.closed = true;
-        Ok(())
-    }
-
-    fn loss(&self, before: Option<SequenceNumber>) -> Loss {
-        Loss {
-            shard: self.id.clone(),
-            after: self.after.map(SequenceNumber::of),
-            before,
-            since: Some(self.done_until),
-            until: self.horizon(),
+        match listed.iter().any(|it| it.id == self.id) {
+            true => Err(error),
+            false => self.expired(),
         }
     }
 
@@ -304,11 +384,12 @@ impl KinesisReader {
         self.pace.answered(called, bytes);
         let now = self.shared.caller.server_time();
         let last = raw.last().map(|it| it.arrival);
-        let retention = self.shard.stream.retention;
-        self.meters.answered(Answered { records, bytes, behind, last }, now, retention);
+        self.meters.answered(Answered { records, bytes, behind, last }, now, self.retention());
 
         self.caught_up = raw.is_empty() && behind.is_zero();
-        self.is_whole(raw.first().map(|it| it.sequence))?;
+        self.idle = if self.caught_up { self.idle.saturating_add(1) } else { 0 };
+        let ends = self.caught_up || answer.next_shard_iterator.is_none();
+        self.is_whole(raw.first().map(|it| it.sequence), ends)?;
         self.iterator = answer.next_shard_iterator;
         self.closed = self.iterator.is_none();
         if let Some(last) = raw.last() {
@@ -321,9 +402,9 @@ impl KinesisReader {
             }
             self.pace.rest(called, self.shared.config.poll_every);
         }
-        self.safe |= self.done_until >= self.horizon();
+        self.safe |= !self.is_late();
         let end = raw.last().map(|it| it.sequence.position(u64::MAX));
-        let early = raw.iter().take_while(|it| self.is_early(it)).count();
+        let early = self.early(&raw);
         self.unread.push(raw.into_iter().skip(early), self.after);
         self.after = end.or(self.after);
         self.room = room.map(|mut room| {
@@ -333,28 +414,31 @@ impl KinesisReader {
         Ok(())
     }
 
-    /// Whether a record arrived before the time that the shard is to be read from: servers begin
-    /// at the shard's beginning where nothing arrived since.
-    fn is_early(&self, record: &RawRecord) -> bool {
-        match self.shard.note.begins {
-            Beginning::At(time) => self.after.is_none() && record.arrival < time,
-            Beginning::TrimHorizon => false,
+    /// How many of the next records arrived before the time that the shard is to be read from:
+    /// servers begin at the shard's beginning where nothing arrived since. What arrived at that
+    /// time or later has only what is to be read behind it.
+    fn early(&mut self, raw: &[RawRecord]) -> usize {
+        let Beginning::At(time) = self.shard.note.begins else { return 0 };
+        if !self.early {
+            return 0;
         }
+        let early = raw.iter().take_while(|it| it.arrival < time).count();
+        self.early = early == raw.len();
+        early
     }
 
     /// Invariant: what the stream no longer holds behind a checkpoint is never passed over in
-    /// silence.
-    fn is_whole(&mut self, first: Option<SequenceNumber>) -> Result<(), SourceError> {
+    /// silence. `ends` says that there is nothing but what has come.
+    fn is_whole(&mut self, first: Option<SequenceNumber>, ends: bool) -> Result<(), SourceError> {
         let Some(expected) = self.expected else { return Ok(()) };
         let gone = match first {
             Some(first) => first > expected,
-            None => self.caught_up,
+            None => ends,
         };
-        if gone && self.done_until < self.horizon() {
-            let before = first;
+        if gone && self.is_late() {
             // Asked again, it fails again.
             self.iterator = None;
-            self.lost(&self.loss(before))?;
+            self.lost(first)?;
         }
         if gone || first.is_some() {
             self.expected = None;
@@ -387,8 +471,9 @@ impl Reader for KinesisReader {
             if self.unread.is_empty() && !self.closed {
                 self.fetch().await?;
             }
-            let taken = self.unread.take(&limit, &self.rules)?;
-            self.meters.met(taken.met);
+            let taken = self.unread.take(&limit, &self.rules);
+            self.meters.met(self.unread.met());
+            let taken = taken?;
             if self.unread.is_empty() {
                 self.room = None;
             }
@@ -401,13 +486,14 @@ impl Reader for KinesisReader {
                 return Ok(ReadOutcome::Ended);
             }
             if self.closed {
-                self.meters.ended(self.shard.stream.retention);
+                self.shared.has_ended(&self.id);
+                self.meters.ended(self.retention());
                 return Ok(ReadOutcome::Ended);
             }
             // An answer without records is no answer: only the end of what there is ends a read.
             if self.caught_up {
-                let replays = limit.until.is_some();
-                return Ok(if replays { ReadOutcome::Ended } else { ReadOutcome::Idle });
+                let in_vain = limit.until.is_some() && self.idle >= REPLAY_LOOKS_MAX;
+                return Ok(if in_vain { ReadOutcome::Ended } else { ReadOutcome::Idle });
             }
         }
     }

@@ -1,24 +1,26 @@
 //! A stream as a source: its shards, and how each is opened where a checkpoint left it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use tidegate_core::{
     Source, Timestamp,
-    source::{Partition, PartitionId, Reader, Replay, Resume, SourceError, SourceErrorKind},
+    source::{
+        HashKey, Partition, PartitionId, Reader, Replay, Resume, SourceError, SourceErrorKind,
+    },
 };
 
 use super::{
     KinesisConfig, KinesisStart,
+    aggregate::hash_key,
     budget::Budget,
     client::Caller,
-    loss::{Loss, horizon},
     notes::{Beginning, Note, Notes, Quiet},
-    position::SequenceNumber,
     reader::{KinesisReader, Token},
     shards::{self, Stream},
 };
@@ -45,17 +47,19 @@ pub(super) struct Shared {
 struct Seen {
     stream: Option<Stream>,
     notes: Option<Notes>,
-    hash_ranges: BTreeMap<PartitionId, Option<(u128, u128)>>,
-    /// It was looked whether shards have expired that an earlier run has not finished.
-    looked_back: bool,
+    /// What the stream has.
+    listed: BTreeSet<PartitionId>,
+    /// What was read to its end, by this run or, as far as progress is kept, by an earlier one.
+    ended: BTreeSet<PartitionId>,
 }
 
 /// A shard, to be opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Shard {
     pub(super) stream: Stream,
     pub(super) note: Note,
-    pub(super) hash_range: Option<(u128, u128)>,
+    /// The stream has dropped it.
+    expired: bool,
 }
 
 impl KinesisSource {
@@ -64,7 +68,8 @@ impl KinesisSource {
         let config = Arc::new(config);
         let budget = Budget::new(config.fetched_bytes_max);
         let caller = Caller::new(config.clone());
-        let seen = Mutex::default();
+        let ended = config.known.iter().filter(|it| it.finished).map(|it| it.id.clone()).collect();
+        let seen = Mutex::new(Seen { ended, ..Seen::default() });
         KinesisSource { shared: Arc::new(Shared { config, caller, budget, seen }) }
     }
 }
@@ -81,6 +86,10 @@ impl Source for KinesisSource {
 
     fn ends(&self) -> bool {
         false
+    }
+
+    fn hash_key(&self) -> Option<HashKey> {
+        Some(hash_key)
     }
 
     async fn partitions(&self) -> Result<Vec<Partition>, SourceError> {
@@ -110,45 +119,49 @@ impl Source for KinesisSource {
             Ok((resume.position, token.arrival))
         });
         let last = last.transpose()?;
-        let reader = KinesisReader::new(shared.clone(), partition.clone(), shard, last);
-        if last.is_none() {
-            // Nothing tells whether what arrived since then is still there.
-            let since = shard.note.done_until(None);
-            let until = horizon(shared.caller.server_time(), shard.stream.retention);
-            if since < until {
-                let (shard, since) = (partition.clone(), Some(since));
-                reader.lost(&Loss { shard, after: None, before: None, since, until })?;
-            }
+        let expired = shard.expired;
+        let mut reader = KinesisReader::new(shared.clone(), partition.clone(), shard, last);
+        match expired {
+            true => reader.expired()?,
+            false => reader.begins_in_time()?,
         }
         Ok(Box::new(reader))
     }
 }
 
 impl Shared {
-    /// The stream's shards as of now.
+    /// The stream's shards as of now, and those of which it has dropped what was not read.
     async fn look(&self) -> Result<Vec<Partition>, SourceError> {
         let config = self.config.clone();
         let stream = self.caller.call(|client| shards::describe(client, config)).await?;
         // Before the shards are listed: what arrives from here on arrives behind it.
         let now = self.caller.server_time();
         let config = self.config.clone();
-        let listed = self.caller.call(|client| shards::list(client, config)).await?;
-        self.look_back(stream, &listed, now)?;
-        self.note(stream, &listed, now).await?;
+        let mut listed = self.caller.call(|client| shards::list(client, config)).await?;
+        let notes = self.note(stream, &listed, now).await?;
         let mut seen = self.seen();
+        seen.listed = listed.iter().map(|it| it.id.clone()).collect();
+        let expired = notes.shards.iter().filter(|(id, _)| !seen.listed.contains(*id));
+        listed.extend(expired.map(|(id, note)| Partition {
+            id: id.clone(),
+            parents: note.parents.clone(),
+            hash_range: note.hash_range,
+        }));
         seen.stream = Some(stream);
-        seen.hash_ranges = listed.iter().map(|it| (it.id.clone(), it.hash_range)).collect();
+        seen.notes = Some(notes);
         Ok(listed)
     }
 
     /// What is known of a shard.
     fn shard(&self, id: &PartitionId) -> Option<Shard> {
         let seen = self.seen();
-        Some(Shard {
-            stream: seen.stream?,
-            note: *seen.notes.as_ref()?.shards.get(id)?,
-            hash_range: *seen.hash_ranges.get(id)?,
-        })
+        let note = seen.notes.as_ref()?.shards.get(id)?.clone();
+        Some(Shard { stream: seen.stream?, note, expired: !seen.listed.contains(id) })
+    }
+
+    /// How long the stream keeps a record, as of the last look at it.
+    pub(super) fn retention(&self) -> Option<Duration> {
+        self.seen().stream.map(|it| it.retention)
     }
 
     /// Nothing arrived in a shard. It is written down with the next look at the shards.
@@ -160,13 +173,18 @@ impl Shared {
         }
     }
 
+    /// A shard was read to its end.
+    pub(super) fn has_ended(&self, id: &PartitionId) {
+        self.seen().ended.insert(id.clone());
+    }
+
     /// Writes down what is to be known after a crash, before it is needed.
     async fn note(
         &self,
         stream: Stream,
         listed: &[Partition],
         now: Timestamp,
-    ) -> Result<(), SourceError> {
+    ) -> Result<Notes, SourceError> {
         let failing = |error: io::Error| {
             let kind = match error.kind() {
                 io::ErrorKind::InvalidData => SourceErrorKind::Broken,
@@ -184,59 +202,38 @@ impl Shared {
         if notes.created != stream.created {
             return Err(self.replaced());
         }
-        let begins = match (&written, self.config.start) {
-            // They grew out of those that were seen before.
-            (Some(_), _) | (None, KinesisStart::TrimHorizon) => Beginning::TrimHorizon,
-            (None, KinesisStart::Latest) => Beginning::At(now),
-            (None, KinesisStart::At(time)) => Beginning::At(time),
-        };
-        notes.see(listed.iter().map(|it| &it.id), now, begins);
-        {
-            let seen = self.seen();
-            for (id, note) in seen.notes.iter().flat_map(|it| &it.shards) {
-                if let Some(written) = notes.shards.get_mut(id) {
-                    written.quiet = note.quiet.or(written.quiet);
-                }
-            }
-        }
-        // What the stream no longer has is never asked for again.
-        let listed: BTreeSet<_> = listed.iter().map(|it| &it.id).collect();
-        notes.shards.retain(|id, _| listed.contains(id));
+        self.see(&mut notes, written.is_none(), listed, now);
         if written.as_ref() != Some(&notes) {
             let (directory, notes) = (self.config.notes.clone(), notes.clone());
             off_task(true, move || notes.save(&directory)).await.map_err(failing)?;
         }
-        self.seen().notes = Some(notes);
-        Ok(())
+        Ok(notes)
     }
 
-    /// A closed shard expires as a whole, read or not, and is no longer listed.
-    fn look_back(
-        &self,
-        stream: Stream,
-        listed: &[Partition],
-        now: Timestamp,
-    ) -> Result<(), SourceError> {
-        if std::mem::replace(&mut self.seen().looked_back, true) {
-            return Ok(());
-        }
-        let of_stream = |it: &&super::KnownPartition| {
-            !it.finished
-                && it.id.0.starts_with(SHARD_PREFIX)
-                && listed.iter().all(|listed| listed.id != it.id)
+    /// Brings notes up to what is known now.
+    fn see(&self, notes: &mut Notes, are_new: bool, listed: &[Partition], now: Timestamp) {
+        let known = || self.config.known.iter().filter(|it| it.id.0.starts_with(SHARD_PREFIX));
+        let begins = match self.config.start {
+            // They grew out of those that were seen before.
+            _ if !are_new || known().next().is_some() => Beginning::TrimHorizon,
+            KinesisStart::TrimHorizon => Beginning::TrimHorizon,
+            KinesisStart::Latest => Beginning::At(latest(now)),
+            KinesisStart::At(time) => Beginning::At(time),
         };
-        for known in self.config.known.iter().filter(of_stream) {
-            let token = known.resume.as_ref().and_then(|resume| Token::parse(&resume.token));
-            let loss = Loss {
-                shard: known.id.clone(),
-                after: known.resume.as_ref().map(|it| SequenceNumber::of(it.position)),
-                before: None,
-                since: token.map(|it| it.arrival),
-                until: horizon(now, stream.retention),
-            };
-            loss.tell(self.config.on_trimmed).inspect_err(|_| self.seen().looked_back = false)?;
+        listed.iter().for_each(|shard| notes.see(shard, now, begins));
+        for known in known() {
+            let shard = Partition { id: known.id.clone(), parents: Vec::new(), hash_range: None };
+            notes.see(&shard, now, begins);
         }
-        Ok(())
+        let seen = self.seen();
+        for (id, note) in seen.notes.iter().flat_map(|it| &it.shards) {
+            if let Some(written) = notes.shards.get_mut(id) {
+                written.quiet = note.quiet.or(written.quiet);
+            }
+        }
+        // What was read and is no longer there is never asked for again.
+        let listed: BTreeSet<_> = listed.iter().map(|it| &it.id).collect();
+        notes.shards.retain(|id, _| listed.contains(id) || !seen.ended.contains(id));
     }
 
     fn replaced(&self) -> SourceError {
@@ -252,4 +249,11 @@ impl Shared {
         // Nothing in it is ever half changed.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The time that `latest` stands for. Arrivals are approximate, as Kinesis says itself, and some
+/// servers tell them to the second: what arrives a moment after `now` may be said to have arrived
+/// a moment before.
+fn latest(now: Timestamp) -> Timestamp {
+    Timestamp((now.0.div_euclid(1_000_000) - 1) * 1_000_000)
 }
