@@ -133,8 +133,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         );
         connection.execute_batch(&create).map_err(opening)?;
     } else if version(&connection).map_err(opening)? < VERSION {
-        let intents = connection.query_row("SELECT count(*) FROM intents", [], |row| row.get(0));
-        if intents.map_err(opening)? > 0_i64 {
+        let intents =
+            connection.query_row("SELECT count(*) FROM intents", [], |row| row.get::<_, i64>(0));
+        if intents.map_err(opening)? > 0 {
             let message = format!(
                 "the store `{}` is of version 2 and holds ranges that are not committed: let the \
                  host that wrote it end properly, then start this one",
