@@ -121,8 +121,6 @@ fn copy_golden_cases() -> anyhow::Result<()> {
 
 /// Builds the `tidegate` binary and returns its path.
 pub(crate) fn tidegate() -> anyhow::Result<PathBuf> {
-    // As the tests build it: what it depends on is built once for both.
-    let arguments = ["build", "--release", "--workspace", "--all-features", "--bin", "tidegate"];
-    run(cargo().args(arguments))?;
+    run(cargo().args(["build", "--release", "--package", "tidegate-server", "--bin", "tidegate"]))?;
     Ok(target_dir().join("release/tidegate"))
 }

@@ -2,7 +2,7 @@
 //! would break the chain is refused.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -52,13 +52,20 @@ pub(super) fn run(tidegate: &Path, folder: &Path, seed: u64) -> anyhow::Result<S
     fs::write(folder.join(plugin), &component).context("copy a plugin")?;
     let program = Program { tidegate, folder, seed };
 
-    let run = Run(program
-        .command("run")
-        .stdout(Stdio::null())
-        .stderr(OpenOptions::new().create(true).append(true).open(folder.join("run.log"))?)
-        .spawn()
-        .context("start tidegate run")?);
-    wait_for("the first swap", || Ok(!program.swaps().unwrap_or_default().is_empty()))?;
+    let (printed, log) = (folder.join("run.json"), folder.join("run.log"));
+    let create = |path| File::create(path).context("create a log");
+    let run = program.command("run").stdout(create(&printed)?).stderr(create(&log)?).spawn();
+    let mut run = Run(run.context("start tidegate run")?);
+    wait_for("the start", || {
+        let ended = run.0.try_wait().context("look after tidegate run")?;
+        anyhow::ensure!(
+            ended.is_none(),
+            "tidegate run ended at once: {}",
+            fs::read_to_string(&printed).unwrap_or_default()
+        );
+        // There is no store to ask before it has started.
+        Ok(!program.swaps().unwrap_or_default().is_empty())
+    })?;
     let changes = [
         Change {
             what: "a rule: what counts as small",
