@@ -91,10 +91,10 @@ fn sqlite(directory: &TempDir) -> rusqlite::Connection {
 async fn a_file_of_another_version_or_of_somebody_else_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     drop(SqliteStore::open(directory.path()).unwrap());
-    sqlite(&directory).pragma_update(None, "user_version", 3).unwrap();
+    sqlite(&directory).pragma_update(None, "user_version", 4).unwrap();
     let error = SqliteStore::open(directory.path()).err().unwrap();
     assert_eq!(error.kind, StoreErrorKind::Broken);
-    assert!(error.message.contains("is of version 3, and this host reads version 2"), "{error}");
+    assert!(error.message.contains("is of version 4, and this host reads version 3"), "{error}");
     assert!(StoreInspector::open(directory.path()).is_err());
 
     let directory = tempfile::tempdir().unwrap();

@@ -78,7 +78,9 @@ impl fmt::Display for Position {
 
 /// The text is no decimal number, and no two of them joined by `-`.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is not a position: expected a number, or a number of up to 192 bits, `-` and another")]
+#[error(
+    "`{0}` is not a position: expected a number, or a number of up to 192 bits, `-` and another"
+)]
 pub struct InvalidPosition(String);
 
 impl FromStr for Position {

@@ -369,7 +369,8 @@ impl Suite {
             let found = self.texts(store, lease, stage, &keys).await.into_iter();
             found.zip(keys).filter_map(|(text, key)| text.map(|it| (key, it))).collect::<Vec<_>>()
         };
-        let was = |keys: &[u128]| keys.iter().map(|it| (*it, format!("of {it}"))).collect::<Vec<_>>();
+        let was =
+            |keys: &[u128]| keys.iter().map(|it| (*it, format!("of {it}"))).collect::<Vec<_>>();
         let parent = self.acquire(store, "parent", "a").await.lease;
         // The hash key of 4 is `4 << 64`, and so on; 1 has none.
         let states = ["sum", "mean"].into_iter().flat_map(|stage| {

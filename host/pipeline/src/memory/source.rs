@@ -11,8 +11,8 @@ use bytes::Bytes;
 use tidegate_core::{
     Position, RecordBatch, Source,
     source::{
-        HashKey, Partition, PartitionId, ReadLimit, ReadOutcome, Reader, Replay, Resume, SourceError,
-        SourceErrorKind,
+        HashKey, Partition, PartitionId, ReadLimit, ReadOutcome, Reader, Replay, Resume,
+        SourceError, SourceErrorKind,
     },
 };
 use tokio::sync::Notify;

@@ -66,7 +66,8 @@ fn assert_counts_go_on(world: &World, what: &str) {
     let counts = counts(world);
     for key in KEYS {
         let half = if key < "c" { "y-low" } else { "y-high" };
-        let generations = ["z", half, "x"].map(|it| counts[&(it.to_owned(), key.to_owned())].clone());
+        let generations =
+            ["z", half, "x"].map(|it| counts[&(it.to_owned(), key.to_owned())].clone());
         let expected: Vec<u64> = (1..=3 * EACH as u64).collect();
         assert_eq!(generations.concat(), expected, "{what}: key {key}");
     }

@@ -218,7 +218,8 @@ impl Unread {
                 push(0, key.into(), data, Fate::DeadLetter { code, message });
             }
             Ok(Some(Aggregate { keys, records })) => {
-                let hashes = rules.hash_range.map(|_| keys.iter().map(|key| hash_key(key.as_bytes())));
+                let hashes =
+                    rules.hash_range.map(|_| keys.iter().map(|key| hash_key(key.as_bytes())));
                 let hashes = hashes.map(Iterator::collect::<Vec<_>>).unwrap_or_default();
                 for (index, record) in records.into_iter().enumerate() {
                     let UserRecord { key, explicit_hash, data } = record;
