@@ -77,6 +77,7 @@ async fn read(
                 continue;
             }
             Err(error) if error.kind == SourceErrorKind::Unavailable => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
                 idle += 1;
                 continue;
             }

@@ -168,15 +168,26 @@ impl CheckpointStore for SqliteStore {
         self.ask(|answer| Event::HandOver { lease, write, answer }).await
     }
 
+    /// Some at a time: one that was broken off goes on where it was.
     async fn inherit(
         &self,
         lease: &Lease,
-        write: WriteId,
+        _write: WriteId,
         parents: &[PartitionId],
         hash_range: (u128, u128),
     ) -> Result<(), StoreError> {
-        let (lease, parents) = (lease.clone(), parents.to_vec());
-        self.ask(|answer| Event::Inherit { lease, write, parents, hash_range, answer }).await
+        for parent in parents {
+            let mut after = None;
+            loop {
+                let (lease, parent) = (lease.clone(), parent.clone());
+                let event = |answer| Event::Inherit { lease, parent, hash_range, after, answer };
+                match self.ask(event).await? {
+                    None => break,
+                    more => after = more,
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn intend(

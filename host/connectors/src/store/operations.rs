@@ -15,6 +15,12 @@ use super::{Generation, failed, redriven, states};
 /// At most this many expired states go with a commit, so that no commit waits for a great many.
 const EXPIRED_PER_COMMIT_MAX: u32 = 1_000;
 
+/// At most this many states are moved at once, so that nobody waits for a great many.
+const INHERITED_PER_WRITE_MAX: u32 = 5_000;
+
+/// Where a state lies in its partition: its stage's number and its key.
+pub(super) type StatePlace = (i64, Vec<u8>);
+
 pub(super) fn acquire(
     connection: &Connection,
     partition: &PartitionId,
@@ -68,27 +74,45 @@ pub(super) fn hand_over(
     )
 }
 
-/// One write, however many states there are: a million take some seconds, once in the life of a
-/// partition.
+/// Moves some of a parent's states, behind a place, and says behind which there are more. Done
+/// again it goes on where it was: what was moved is no longer there. A state whose key the
+/// partition has one of stays.
 pub(super) fn inherit(
     connection: &Connection,
     lease: &Lease,
-    write: WriteId,
-    parents: &[PartitionId],
+    parent: &PartitionId,
     (start, end): (u128, u128),
-) -> Result<(), StoreError> {
-    once(connection, lease, write, |held| {
-        for parent in parents {
-            execute(
-                connection,
-                "UPDATE OR IGNORE states SET partition = ?1
-                 WHERE partition = (SELECT id FROM partitions WHERE name = ?2)
-                   AND hash_key BETWEEN ?3 AND ?4",
-                params![held.partition, parent.0, start.to_be_bytes(), end.to_be_bytes()],
-            )?;
-        }
-        Ok(())
-    })
+    after: Option<StatePlace>,
+) -> Result<Option<StatePlace>, StoreError> {
+    let held = fenced(connection, lease)?;
+    let reading = |error| failed("read states", error);
+    let (stage, key) = after.unwrap_or((i64::MIN, Vec::new()));
+    let mut find = prepare(
+        connection,
+        "SELECT partition, stage, key FROM states
+         WHERE partition = (SELECT id FROM partitions WHERE name = ?1)
+           AND (stage, key) > (?2, ?3) AND hash_key BETWEEN ?4 AND ?5
+         ORDER BY stage, key LIMIT ?6",
+    )?;
+    let (start, end) = (start.to_be_bytes(), end.to_be_bytes());
+    let most = INHERITED_PER_WRITE_MAX;
+    let found = find
+        .query_map(params![parent.0, stage, key, start, end, most], |row| {
+            Ok((row.get::<_, i64>(0)?, (row.get(1)?, row.get(2)?)))
+        })
+        .map_err(reading)?
+        .collect::<Result<Vec<(i64, StatePlace)>, _>>()
+        .map_err(reading)?;
+    for (from, (stage, key)) in &found {
+        execute(
+            connection,
+            "UPDATE OR IGNORE states SET partition = ?1
+             WHERE partition = ?2 AND stage = ?3 AND key = ?4",
+            params![held.partition, from, stage, key],
+        )?;
+    }
+    let may_be_more = found.len() == most as usize;
+    Ok(found.into_iter().next_back().map(|it| it.1).filter(|_| may_be_more))
 }
 
 pub(super) fn intend(

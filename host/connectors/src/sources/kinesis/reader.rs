@@ -353,6 +353,11 @@ impl KinesisReader {
                 Ok(true)
             }
             Begun::NotFound(error) => self.gone(error).await.map(|()| false),
+            // No record has this number, and some servers may mind.
+            Begun::Refused(_) if matches!(place, Place::Behind(_)) => {
+                self.continuation = None;
+                Ok(false)
+            }
             Begun::Refused(error) => {
                 // A record that was dropped, as some servers say it.
                 if !(matches!(place, Place::At(_)) && self.is_late()) {
