@@ -84,6 +84,31 @@ async fn a_data_directory_belongs_to_one_process_and_the_error_names_it() {
     SqliteStore::open(directory.path()).unwrap();
 }
 
+#[tokio::test]
+async fn a_child_inherits_more_states_than_are_moved_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let parent = acquire(&store, "parent").await;
+    let states: Vec<_> = (0..12_000)
+        .map(|key| {
+            let mut change = state("sum", key, Some(i64::MAX), "a state");
+            change.state.as_mut().unwrap().hash_key = Some(key % 3);
+            change
+        })
+        .collect();
+    store.intend(&parent, WriteId(1), &manifest(0, 0), &states).await.unwrap();
+    store.commit(&parent, WriteId(2), 0).await.unwrap();
+    let child = acquire(&store, "child").await;
+    let parents = [parent.partition.clone()];
+    store.inherit(&child, WriteId(3), &parents, (1, 2)).await.unwrap();
+    let keys: Vec<u128> = (0..12_000).collect();
+    let inherited = store.states(&child, "sum", &keys).await.unwrap();
+    let left = store.states(&parent, "sum", &keys).await.unwrap();
+    for (key, (inherited, left)) in inherited.iter().zip(&left).enumerate() {
+        assert_eq!((inherited.is_some(), left.is_some()), (key % 3 > 0, key % 3 == 0), "{key}");
+    }
+}
+
 fn sqlite(directory: &TempDir) -> rusqlite::Connection {
     rusqlite::Connection::open(directory.path().join("tidegate.db")).unwrap()
 }

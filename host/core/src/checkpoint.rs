@@ -277,8 +277,9 @@ pub trait CheckpointStore: Send + Sync {
 
     /// Takes those of some partitions' committed states whose hash keys lie in a range, both ends
     /// included: they are the partition's from then on. Called before its first range, when its
-    /// parents are finished. States without a hash key stay, and so does one whose key the
-    /// partition has a state of. Says how many states it has.
+    /// parents are finished, and again after a crash: it need not be one write. States without a
+    /// hash key stay, and so does one whose key the partition has a state of. Says how many
+    /// states it has.
     async fn inherit(
         &self,
         lease: &Lease,

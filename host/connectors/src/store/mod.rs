@@ -168,15 +168,27 @@ impl CheckpointStore for SqliteStore {
         self.ask(|answer| Event::HandOver { lease, write, answer }).await
     }
 
+    /// Some at a time: one that was broken off goes on where it was.
     async fn inherit(
         &self,
         lease: &Lease,
-        write: WriteId,
+        _write: WriteId,
         parents: &[PartitionId],
         hash_range: (u128, u128),
     ) -> Result<StateKeys, StoreError> {
-        let (lease, parents) = (lease.clone(), parents.to_vec());
-        self.ask(|answer| Event::Inherit { lease, write, parents, hash_range, answer }).await
+        let mut keys = StateKeys::new();
+        for parent in parents {
+            let mut after = None;
+            loop {
+                let (lease, parent) = (lease.clone(), parent.clone());
+                let event = |answer| Event::Inherit { lease, parent, hash_range, after, answer };
+                (after, keys) = self.ask(event).await?;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(keys)
     }
 
     async fn intend(

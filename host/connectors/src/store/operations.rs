@@ -17,6 +17,12 @@ use super::{Generation, failed, redriven, states};
 /// At most this many expired states go with a commit, so that no commit waits for a great many.
 const EXPIRED_PER_COMMIT_MAX: u32 = 1_000;
 
+/// At most this many states are moved at once, so that nobody waits for a great many.
+const INHERITED_PER_WRITE_MAX: u32 = 5_000;
+
+/// Where a state lies in its partition: its stage's number and its key.
+pub(super) type StatePlace = (i64, Vec<u8>);
+
 pub(super) fn acquire(
     connection: &Connection,
     partition: &PartitionId,
@@ -71,37 +77,49 @@ pub(super) fn hand_over(
     )
 }
 
-/// One write, however many states there are: a million take some seconds, once in the life of a
-/// partition.
+/// Moves some of a parent's states, behind a place, and says behind which there are more. Done
+/// again it goes on where it was: what was moved is no longer there. A state whose key the
+/// partition has one of stays.
 pub(super) fn inherit(
     connection: &Connection,
     lease: &Lease,
-    write: WriteId,
-    parents: &[PartitionId],
+    parent: &PartitionId,
     (start, end): (u128, u128),
-) -> Result<StateKeys, StoreError> {
-    let moving = |error| failed("move states", error);
-    let held = once(connection, lease, write, |child| {
-        for parent in parents {
-            let Some(parent) = held(connection, parent)? else { continue };
-            let mut moved: BTreeMap<i64, i64> = BTreeMap::new();
-            let mut inherit = prepare(
-                connection,
-                "UPDATE OR IGNORE states SET partition = ?1
-                 WHERE partition = ?2 AND hash_key BETWEEN ?3 AND ?4 RETURNING stage",
-            )?;
-            let (start, end) = (start.to_be_bytes(), end.to_be_bytes());
-            let params = params![child.partition, parent.partition, start, end];
-            for stage in inherit.query_map(params, |row| row.get(0)).map_err(moving)? {
-                *moved.entry(stage.map_err(moving)?).or_default() += 1;
-            }
-            count_keys(connection, child.partition, &moved)?;
-            moved.values_mut().for_each(|keys| *keys = -*keys);
-            count_keys(connection, parent.partition, &moved)?;
-        }
-        Ok(())
-    })?;
-    state_keys(connection, held.partition)
+    after: Option<StatePlace>,
+) -> Result<(Option<StatePlace>, StateKeys), StoreError> {
+    let held = fenced(connection, lease)?;
+    let reading = |error| failed("read states", error);
+    let (stage, key) = after.unwrap_or((i64::MIN, Vec::new()));
+    let mut find = prepare(
+        connection,
+        "SELECT partition, stage, key FROM states
+         WHERE partition = (SELECT id FROM partitions WHERE name = ?1)
+           AND (stage, key) > (?2, ?3) AND hash_key BETWEEN ?4 AND ?5
+         ORDER BY stage, key LIMIT ?6",
+    )?;
+    let (start, end) = (start.to_be_bytes(), end.to_be_bytes());
+    let most = INHERITED_PER_WRITE_MAX;
+    let found = find
+        .query_map(params![parent.0, stage, key, start, end, most], |row| {
+            Ok((row.get::<_, i64>(0)?, (row.get(1)?, row.get(2)?)))
+        })
+        .map_err(reading)?
+        .collect::<Result<Vec<(i64, StatePlace)>, _>>()
+        .map_err(reading)?;
+    let mut take = prepare(
+        connection,
+        "UPDATE OR IGNORE states SET partition = ?1
+         WHERE partition = ?2 AND stage = ?3 AND key = ?4",
+    )?;
+    for (from, (stage, key)) in &found {
+        let taken = take.execute(params![held.partition, from, stage, key]);
+        let taken = taken.map_err(|error| failed("move states", error))? as i64;
+        count_keys(connection, held.partition, &BTreeMap::from([(*stage, taken)]))?;
+        count_keys(connection, *from, &BTreeMap::from([(*stage, -taken)]))?;
+    }
+    let may_be_more = found.len() == most as usize;
+    let after = found.into_iter().next_back().map(|it| it.1).filter(|_| may_be_more);
+    Ok((after, state_keys(connection, held.partition)?))
 }
 
 pub(super) fn intend(

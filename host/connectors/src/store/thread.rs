@@ -12,7 +12,9 @@ use tidegate_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Generation, Redriven, failed, lock::DirectoryLock, operations, redriven};
+use super::{
+    Generation, Redriven, failed, lock::DirectoryLock, operations, operations::StatePlace, redriven,
+};
 
 /// How many requests may wait. Each partition has one at a time, so that this also bounds the bytes
 /// of those that carry states.
@@ -40,10 +42,10 @@ pub(super) enum Event {
     },
     Inherit {
         lease: Lease,
-        write: WriteId,
-        parents: Vec<PartitionId>,
+        parent: PartitionId,
         hash_range: (u128, u128),
-        answer: Answer<StateKeys>,
+        after: Option<StatePlace>,
+        answer: Answer<(Option<StatePlace>, StateKeys)>,
     },
     Intend {
         lease: Lease,
@@ -173,9 +175,9 @@ fn perform(connection: &Connection, event: Event) -> Settle {
         Event::HandOver { lease, write, answer } => {
             settle(answer, connection, |it| operations::hand_over(it, &lease, write))
         }
-        Event::Inherit { lease, write, parents, hash_range, answer } => {
+        Event::Inherit { lease, parent, hash_range, after, answer } => {
             settle(answer, connection, |it| {
-                operations::inherit(it, &lease, write, &parents, hash_range)
+                operations::inherit(it, &lease, &parent, hash_range, after)
             })
         }
         Event::Intend { lease, write, manifest, states, answer } => {
