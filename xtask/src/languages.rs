@@ -23,7 +23,7 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
         let conformance = shell::root().join("sdk/conformance").join(language.name());
         let template = out_dir.join("templates").join(language.name());
         let _ = fs::remove_dir_all(&template);
-        tidegate_build::create("size", language, &template).context("make a project")?;
+        tidegate_build::create("size", language, &template, None).context("make a project")?;
         shell::say(format!("languages: building plugins in {language}"));
         let mut projects = vec![("", conformance), ("-size", template)];
         if language == Language::Go {
@@ -77,7 +77,7 @@ fn one(language: Language, project: &Path) -> Result<Vec<u8>, BuildError> {
         sdk: &sdk(language),
         cache: &dir().join("cache").join(language.name()),
         tools: &dir().join("cache").join(language.name()),
-        say: |line| shell::say(line),
+        say: &|line| shell::say(line),
     })
 }
 

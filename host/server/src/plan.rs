@@ -32,7 +32,7 @@ use crate::{
 /// Long enough that no range of a source that does not wait ends by its age.
 const AGE_OF_FILES: TimeSpan = TimeSpan::seconds(365 * 24 * 3600);
 /// What a range may hold of its output: half as much again as a default range reads.
-const SPOOLED_BYTES_MAX: usize = 12 << 20;
+pub(crate) const SPOOLED_BYTES_MAX: usize = 12 << 20;
 /// How long somebody who watches a slow stream waits for what came.
 pub(crate) const AGE_OF_STREAMS: TimeSpan = TimeSpan::seconds(5);
 

@@ -1,47 +1,17 @@
 //! The plugins against the manifests: each range goes through them again.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use tidegate_core::{
     Source, Timestamp,
     batcher::{Batcher, Situation, Step},
-    checkpoint::{Manifest, StateChange, StateRow, StoreError},
+    checkpoint::Manifest,
     source::{PartitionId, ReadOutcome},
 };
-use tidegate_pipeline::{Plan, RangeContext, RangeOutput, RangeProcessor, StateLoader};
+use tidegate_pipeline::{Plan, RangeContext, RangeOutput, RangeProcessor};
 
 use super::{Verdict, source::READ};
-use crate::{config::Config, plan};
-
-/// The states that the ranges before have left, in memory: a replay starts at a partition's first
-/// record, where there are none.
-#[derive(Default)]
-struct States(Mutex<HashMap<(Arc<str>, u128), StateRow>>);
-
-impl States {
-    fn apply(&self, changes: Vec<StateChange>) {
-        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for StateChange { stage, key, state } in changes {
-            match state {
-                Some(state) => states.insert((stage, key), state),
-                None => states.remove(&(stage, key)),
-            };
-        }
-    }
-}
-
-#[async_trait]
-impl StateLoader for States {
-    async fn load(&self, stage: &str, keys: &[u128]) -> Result<Vec<Option<StateRow>>, StoreError> {
-        let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let stage: Arc<str> = stage.into();
-        Ok(keys.iter().map(|key| states.get(&(Arc::clone(&stage), *key)).cloned()).collect())
-    }
-}
+use crate::{config::Config, plan, states::StatesInMemory};
 
 /// Replays a partition's ranges in order, as far as this generation of plugins made them.
 pub(super) async fn check(
@@ -55,7 +25,7 @@ pub(super) async fn check(
     let settings = plan::settings(config);
     let mut batcher = Batcher::new(settings.batch, settings.range);
     let mut reader = source.open(partition, None).await?;
-    let states = States::default();
+    let states = StatesInMemory::default();
     let mut ranges = manifests.iter();
     let mut open: Option<(&Manifest, RangeProcessor)> = None;
     // Replayed ranges end at their ends, whatever the time is.
