@@ -82,7 +82,7 @@ fn one(language: Language, project: &Path) -> Result<Vec<u8>, BuildError> {
 }
 
 /// A machine for tests that is Debian, and ours, gets its compiler.
-fn install_clang() -> bool {
+pub(crate) fn install_clang() -> bool {
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|it| it.stdout == b"0\n");
     if !is_root || !Path::new("/etc/debian_version").exists() {
         return false;

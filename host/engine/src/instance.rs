@@ -13,7 +13,10 @@ use tidegate_core::{
 use wasmtime::Store;
 
 use crate::{
-    contract::v0_1::Exports, factory::Configured, guest::Guest, runtime::epoch_ticks,
+    contract::v0_1::Exports,
+    factory::Configured,
+    guest::Guest,
+    runtime::epoch_ticks,
     trap::classify,
     usage::{CallUsage, Used},
 };

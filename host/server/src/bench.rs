@@ -72,7 +72,8 @@ pub(crate) async fn measure(
         let (columns, states) = rows.cycled(*size as usize);
         let call = |instance: &mut dyn Transform| {
             let columns: Vec<&Column> = columns.iter().collect();
-            let batch = Batch { rows: *size, columns: &columns, states: &states, batch_time: Timestamp(0) };
+            let batch =
+                Batch { rows: *size, columns: &columns, states: &states, batch_time: Timestamp(0) };
             instance.transform(&batch).map(drop)
         };
         let mut instance = factory.instantiate()?;

@@ -199,7 +199,11 @@ fn fields(root: &Node, records: usize) -> (Vec<(Vec<String>, SampleField)>, usiz
     (fields, left_out)
 }
 
-fn collect(node: &Node, path: &mut Vec<String>, leaves: &mut Vec<(Vec<String>, usize, SampleKind)>) {
+fn collect(
+    node: &Node,
+    path: &mut Vec<String>,
+    leaves: &mut Vec<(Vec<String>, usize, SampleKind)>,
+) {
     for (key, member) in &node.members {
         path.push(key.clone());
         match member.kind {

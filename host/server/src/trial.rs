@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::Context;
+use serde::Serialize;
 use tidegate_core::{
     Source, Timestamp, TransformFactory,
     batcher::{BatchLimit, Batcher, RangeLimit, Situation, Step},
@@ -52,7 +53,7 @@ pub(crate) struct Tried {
     pub(crate) dropped: u64,
     /// Records that would be dead letters, and by what.
     pub(crate) rejected: u64,
-    pub(crate) reasons: BTreeMap<Reason, u64>,
+    pub(crate) causes: BTreeMap<Cause, u64>,
     /// Records that the plugin failed on, of those.
     pub(crate) poison: u64,
     /// Findings by rule, those that only warn included.
@@ -65,6 +66,27 @@ pub(crate) struct Tried {
     pub(crate) time: Duration,
     /// What its calls used up.
     pub(crate) usage: Totals,
+}
+
+/// Why a record is rejected.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct Cause {
+    /// The code of its dead letter.
+    pub(crate) code: String,
+    /// The plugin's rule, where it broke one.
+    pub(crate) rule: Option<String>,
+    /// Which field the host misses, where that is the cause.
+    pub(crate) message: Option<String>,
+}
+
+impl Cause {
+    fn of(letter: &Letter) -> Self {
+        let Reason { code, rule, .. } = letter.reason();
+        // Other messages of the host's name a place in the record, each another one.
+        let of_a_field = code == "required-missing";
+        let message = of_a_field.then(|| letter.etl("errorMessage").to_owned());
+        Cause { code, rule, message }
+    }
 }
 
 /// What all calls of a trial used up.
@@ -262,7 +284,7 @@ impl Trial {
             if self.plan.destinations()[object.destination].name == DEAD_LETTERS {
                 letters.write_all(content).context("failed to write what was rejected")?;
                 for line in content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                    *tried.reasons.entry(Letter::parse(line)?.reason()).or_default() += 1;
+                    *tried.causes.entry(Cause::of(&Letter::parse(line)?)).or_default() += 1;
                 }
             } else {
                 tried.rows_out += object.records;

@@ -110,7 +110,8 @@ pub fn create(
     let kit = directory.join(&sdk);
     let mut written = Vec::new();
     for (path, content) in files(language) {
-        let Some((folder, place)) = path.split_once('/').filter(|it| FOLDERS.contains(&it.0)) else {
+        let Some((folder, place)) = path.split_once('/').filter(|it| FOLDERS.contains(&it.0))
+        else {
             write(&kit.join(path), &content)?;
             continue;
         };

@@ -247,23 +247,77 @@ fn keywords(language: Language) -> &'static [&'static str] {
     match language {
         Language::Rust => &[
             "as", "async", "await", "break", "const", "continue", "crate", "dyn", "else", "enum",
-            "extern", "false", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "match", "mod",
-            "move", "mut", "pub", "ref", "return", "self", "static", "struct", "super", "trait",
-            "true", "type", "unsafe", "use", "where", "while", "abstract", "become", "box", "do",
-            "final", "macro", "override", "priv", "try", "typeof", "unsized", "virtual", "yield",
+            "extern", "false", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "match",
+            "mod", "move", "mut", "pub", "ref", "return", "self", "static", "struct", "super",
+            "trait", "true", "type", "unsafe", "use", "where", "while", "abstract", "become",
+            "box", "do", "final", "macro", "override", "priv", "try", "typeof", "unsized",
+            "virtual", "yield",
         ],
         Language::Python => &[
             "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
-            "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is",
-            "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with",
-            "yield",
+            "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in",
+            "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while",
+            "with", "yield",
         ],
         Language::C => &[
-            "auto", "bool", "break", "case", "char", "const", "continue", "default", "do", "double",
-            "else", "enum", "extern", "false", "float", "for", "goto", "if", "inline", "int", "long",
-            "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct",
-            "switch", "true", "typedef", "union", "unsigned", "void", "volatile", "while",
+            "auto", "bool", "break", "case", "char", "const", "continue", "default", "do",
+            "double", "else", "enum", "extern", "false", "float", "for", "goto", "if", "inline",
+            "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static",
+            "struct", "switch", "true", "typedef", "union", "unsigned", "void", "volatile",
+            "while",
         ],
         Language::Go | Language::JavaScript => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: [SampleKind; 7] = [
+        SampleKind::Boolean,
+        SampleKind::Int64,
+        SampleKind::Float64,
+        SampleKind::Timestamp,
+        SampleKind::Date,
+        SampleKind::Utf8,
+        SampleKind::Json,
+    ];
+
+    #[test]
+    fn every_template_renders_whatever_a_sample_has() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut made = 0;
+        for kind in KINDS {
+            for optional in [false, true] {
+                let says = match kind {
+                    SampleKind::Int64 | SampleKind::Float64 => Says::IsLarge(1.5),
+                    SampleKind::Timestamp => Says::Day,
+                    SampleKind::Utf8 => Says::IsEmpty,
+                    _ => Says::IsThere,
+                };
+                let field = |name: &str, path: &str| SampleField {
+                    name: name.to_owned(),
+                    path: path.to_owned(),
+                    kind,
+                    optional,
+                };
+                let sample = Sample {
+                    fields: vec![field("type", "type"), field("a_b", "a.b")],
+                    write: SampleWrite { name: "w".to_owned(), says, field: 0, first: None },
+                    golden: "cases: []\n".to_owned(),
+                    records: "{}\n".to_owned(),
+                };
+                for language in Language::ALL {
+                    made += 1;
+                    let project = folder.path().join(made.to_string());
+                    crate::create("size-up", language, &project, Some(&sample)).expect("made");
+                    assert!(project.join("sample.ndjson").is_file());
+                    let kit = project.join(".tidegate/sdk").join(language.name());
+                    assert!(!kit.join("sample").exists(), "a project has no use for templates");
+                    assert!(!kit.join("template").exists(), "a project has no use for templates");
+                }
+            }
+        }
     }
 }

@@ -61,8 +61,8 @@ macro_rules! export {
         const _: () = {
             use $crate::guest::{self, bindings};
 
-            $crate::export!(@plugin $plugin, bindings);
-            bindings::export_transform!(Component with_types_in bindings);
+    $crate::export!(@plugin $plugin, bindings);
+    bindings::export_transform!(Component with_types_in bindings);
         };
     };
     ($plugin:ty, migrates) => {
@@ -70,7 +70,7 @@ macro_rules! export {
         const _: () = {
             use $crate::guest::{self, migrating};
 
-            $crate::export!(@plugin $plugin, migrating);
+    $crate::export!(@plugin $plugin, migrating);
 
             impl migrating::exports::tidegate::plugin::migration::Guest for Component {
                 fn migrate(
@@ -81,7 +81,7 @@ macro_rules! export {
                 }
             }
 
-            migrating::export_transform_migrating!(Component with_types_in migrating);
+    migrating::export_transform_migrating!(Component with_types_in migrating);
         };
     };
     (@plugin $plugin:ty, $bindings:ident) => {

@@ -152,8 +152,12 @@ pub fn main() -> ExitCode {
         Command::Plugin(PluginCommand::Build(args)) => ("plugin build", plugin_new::build(args)),
         Command::Plugin(PluginCommand::Inspect(args)) => ("plugin inspect", plugin::inspect(args)),
         Command::Plugin(PluginCommand::Test(args)) => ("plugin test", plugin_test::test(args)),
-        Command::Plugin(PluginCommand::Run(args)) => ("plugin run", plugin_run::run(args, cli.json)),
-        Command::Plugin(PluginCommand::Dev(args)) => ("plugin dev", plugin_dev::dev(args, cli.json)),
+        Command::Plugin(PluginCommand::Run(args)) => {
+            ("plugin run", plugin_run::run(args, cli.json))
+        }
+        Command::Plugin(PluginCommand::Dev(args)) => {
+            ("plugin dev", plugin_dev::dev(args, cli.json))
+        }
         Command::Plugin(PluginCommand::Bench(args)) => ("plugin bench", plugin_bench::bench(args)),
         Command::Plugin(PluginCommand::Replay(args)) => ("plugin replay", capsule::replay(args)),
     };

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use indicatif::HumanCount;
 use serde_json::{Value, json};
 
 use super::{
@@ -84,7 +85,10 @@ fn baseline(args: &BenchArgs) -> Result<Option<Measured>, Failed> {
             ))),
         };
     }
-    read(path).with_context(|| format!("`{}` is no baseline", path.display())).map(Some).map_err(Failed::runtime)
+    read(path)
+        .with_context(|| format!("`{}` is no baseline", path.display()))
+        .map(Some)
+        .map_err(Failed::runtime)
 }
 
 fn read(path: &Path) -> anyhow::Result<Measured> {
@@ -137,18 +141,18 @@ fn compared(now: &Measured, before: &Measured) -> Value {
 fn text(now: &Measured, before: Option<&Measured>) -> String {
     let mut text = format!("{}\n\n", now.plugin);
     let versus = |ratio: Option<f64>| match ratio {
-        Some(ratio) => format!("{ratio:>9.2}x"),
+        Some(ratio) => format!("{ratio:>9.2} x"),
         None => String::new(),
     };
-    let heading = if before.is_some() { " baseline      fuel  baseline" } else { "      fuel" };
-    let _ = writeln!(text, "{:<22} {:>10}{heading}", "", "");
+    let than = if before.is_some() { "  to before" } else { "" };
+    let _ = writeln!(text, "{:<24} {:>8}{than} {:>8}{than}", "", "ns", "fuel");
     for (rows, it) in &now.batches {
         let was = before.and_then(|before| before.batches.get(rows));
-        let of = if *rows == 1 { "row".to_owned() } else { format!("{rows} rows") };
+        let of = HumanCount(u64::from(*rows));
         let _ = writeln!(
             text,
-            "{:<22} {:>10.0}{}{:>10.0}{}",
-            format!("ns a row, by {of}"),
+            "{:<24} {:>8.0}{} {:>8.0}{}",
+            format!("a row, in calls of {of}"),
             it.ns_per_row,
             versus(was.map(|was| it.ns_per_row / was.ns_per_row)),
             it.fuel_per_row,
@@ -157,14 +161,14 @@ fn text(now: &Measured, before: Option<&Measured>) -> String {
     }
     let _ = writeln!(
         text,
-        "{:<22} {:>10.1}{}",
+        "{:<24} {:>8.1}{}",
         "µs to instantiate",
         now.instantiate_microseconds,
         versus(before.map(|was| now.instantiate_microseconds / was.instantiate_microseconds)),
     );
     let _ = writeln!(
         text,
-        "{:<22} {:>10}{}",
+        "{:<24} {:>8}{}",
         "KiB of component",
         now.component_bytes.div_ceil(1024),
         versus(before.map(|was| now.component_bytes as f64 / was.component_bytes as f64)),

@@ -13,6 +13,7 @@ use std::{
 use clap::Args;
 use serde_json::{Value, json};
 use tidegate_core::Digest;
+use tidegate_engine::Component;
 use tokio::sync::mpsc;
 
 use super::{block_on, environment, plugin_new, plugin_target, plugin_test};
@@ -53,7 +54,7 @@ pub(super) struct DevArgs {
 /// its own.
 pub(super) fn dev(args: &DevArgs, json: bool) -> Result<Outcome, Failed> {
     project::load(&args.folder)?;
-    let mut session = Session { args, rounds: 0, good: None, built: None };
+    let mut session = Session { args, rounds: 0, good: None, built: None, component: None };
     block_on(async {
         let (sender, mut looks) = mpsc::channel(1);
         let mut watcher = Watcher::start(session.paths(), POLL, sender, || ());
@@ -85,6 +86,8 @@ struct Session<'a> {
     good: Option<Good>,
     /// The digest of the sources that the component was built of.
     built: Option<Digest>,
+    /// What it was built into, compiled.
+    component: Option<Component>,
 }
 
 /// A round in which the project was built and the plugin failed on no record.
@@ -171,6 +174,7 @@ impl Session<'_> {
         let built = plugin_new::build_project(&self.args.folder);
         *took = Some(started.elapsed());
         self.built = built.is_ok().then_some(now);
+        self.component = None;
         built.map(drop)
     }
 
@@ -186,7 +190,11 @@ impl Session<'_> {
             (None, Some(cases)) => cases,
             (None, None) => Cases { config: None, cases: Vec::new() },
         };
-        let component = plugin_test::load(&component)?;
+        let component = match self.component.take() {
+            Some(component) => component,
+            None => plugin_test::load(&component)?,
+        };
+        self.component = Some(component.clone());
         let report = golden::run(&component, plugin_test::options(&config), &cases);
         let unacceptable = report.unacceptable();
         let records = seen(&cases, &report);

@@ -125,13 +125,17 @@ pub(super) fn build_project(folder: &Path) -> Result<Built, Failed> {
         sdk: &project.sdk,
         cache: &absolute.join("build/cache"),
         tools: &tools,
-        say: &|line| eprintln!("$ {}", shortened(line, &absolute, &tools)),
+        say: &|line| eprintln!("$ {}", shortened(line, &absolute)),
     });
     let bytes = built.map_err(|error| match error {
         BuildError::Missing { .. } | BuildError::TooOld { .. } | BuildError::Io { .. } => {
             Failed::environment(error)
         }
-        BuildError::Failed { .. } | BuildError::Component(_) => Failed::runtime(error),
+        BuildError::Failed { command, output } => Failed::runtime(BuildError::Failed {
+            command: shortened(&command, &absolute),
+            output: shortened(&output, &absolute),
+        }),
+        BuildError::Component(_) => Failed::runtime(error),
     })?;
     let written = fs::create_dir_all(component.parent().unwrap_or(folder))
         .and_then(|()| fs::write(&component, &bytes));
@@ -141,17 +145,17 @@ pub(super) fn build_project(folder: &Path) -> Result<Built, Failed> {
     Ok(Built { component, size_bytes: bytes.len(), digest: Digest::of(&bytes) })
 }
 
-/// A command as somebody who stands in the project would type it.
-fn shortened(line: &str, project: &Path, tools: &Path) -> String {
-    let line = line.replace(&format!("{}/", project.display()), "");
-    let line = line.replace(&project.display().to_string(), ".");
-    line.replace(&tools.display().to_string(), TOOLS)
+/// A command, or what it printed, as somebody sees it who stands in the project.
+fn shortened(text: &str, project: &Path) -> String {
+    let text = text.replace(&format!("{}/", project.display()), "");
+    let text = text.replace(&project.display().to_string(), ".");
+    match std::env::var("HOME") {
+        Ok(home) if home.len() > 1 => text.replace(&format!("{home}/"), "~/"),
+        _ => text,
+    }
 }
 
-/// Where fetched tools are kept for all projects, where nothing else is said.
-const TOOLS: &str = "~/.cache/tidegate/tools";
-
-/// Where that is here.
+/// Where fetched tools are kept for all projects.
 fn tools() -> anyhow::Result<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));

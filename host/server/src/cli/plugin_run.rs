@@ -19,7 +19,7 @@ use tidegate_core::{Source, Timestamp};
 use super::{block_on, plugin_target::TargetArgs};
 use crate::{
     output::{Exit, Failed, Outcome},
-    trial::{LIMITS, Trial, Tried, Unit, share},
+    trial::{Cause, LIMITS, Trial, Tried, Unit, share},
 };
 
 /// What `plugin run` takes.
@@ -114,8 +114,10 @@ fn sink(path: Option<&Path>) -> Result<Box<dyn Write>, Failed> {
 /// business.
 fn report(tried: &Tried) -> Outcome {
     let is_well = tried.poison == 0 && tried.impurity.is_none();
-    let reasons = tried.reasons.iter().map(|(reason, records)| {
-        json!({ "code": reason.code, "rule": reason.rule, "records": records })
+    let causes = tried.causes.iter().map(|(cause, records)| {
+        let mut json = json!(cause);
+        json["records"] = (*records).into();
+        json
     });
     let usage = &tried.usage;
     let limits = LIMITS.iter().zip(usage.peaks).map(|(limit, peak)| {
@@ -128,7 +130,7 @@ fn report(tried: &Tried) -> Outcome {
         "rows_out": tried.rows_out,
         "dropped": tried.dropped,
         "rejected": tried.rejected,
-        "reasons": reasons.collect::<Vec<_>>(),
+        "causes": causes.collect::<Vec<_>>(),
         "poison": tried.poison,
         "findings": tried.findings,
         "impurity": tried.impurity,
@@ -162,9 +164,10 @@ fn text(tried: &Tried) -> String {
     line("out", tried.emitted, rows);
     line("dropped", tried.dropped, String::new());
     line("rejected", tried.rejected, String::new());
-    for (reason, records) in &tried.reasons {
-        let by = reason.rule.as_ref().unwrap_or(&reason.code);
-        line("", *records, format!(" by {by}"));
+    for (Cause { code, rule, message }, records) in &tried.causes {
+        let by = rule.as_ref().unwrap_or(code);
+        let message = message.iter().map(|message| format!(": {message}")).collect::<String>();
+        line("", *records, format!(" by {by}{message}"));
     }
     if tried.poison > 0 {
         line("poison", tried.poison, " of these: the plugin failed on them".to_owned());
