@@ -61,16 +61,15 @@ macro_rules! export {
         const _: () = {
             use $crate::guest::{self, bindings};
 
-    $crate::export!(@plugin $plugin, bindings);
-    bindings::export_transform!(Component with_types_in bindings);
+            $crate::export!(@plugin $plugin);
         };
     };
     ($plugin:ty, migrates) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
-            use $crate::guest::{self, migrating};
+            use $crate::guest::{self, bindings, migrating};
 
-    $crate::export!(@plugin $plugin, migrating);
+            $crate::export!(@plugin $plugin);
 
             impl migrating::exports::tidegate::plugin::migration::Guest for Component {
                 fn migrate(
@@ -81,11 +80,11 @@ macro_rules! export {
                 }
             }
 
-    migrating::export_transform_migrating!(Component with_types_in migrating);
+            migrating::export_migrating!(Component with_types_in migrating);
         };
     };
-    (@plugin $plugin:ty, $bindings:ident) => {
-        use $bindings::exports::tidegate::plugin::plugin as exported;
+    (@plugin $plugin:ty) => {
+        use bindings::exports::tidegate::plugin::plugin as exported;
 
         ::std::thread_local! {
             static INSTANCE: ::std::cell::OnceCell<$plugin> =
@@ -116,5 +115,7 @@ macro_rules! export {
                 })
             }
         }
+
+        bindings::export_transform!(Component with_types_in bindings);
     };
 }

@@ -22,19 +22,22 @@ pub mod bindings {
     });
 }
 
-/// The same for a component that also migrates states: another world, of the same types.
+/// What a component exports besides if it migrates states. The whole world that the contract has for
+/// it would be all of the above once more.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod migrating {
     wit_bindgen::generate!({
+        inline: "
+            package tidegate:sdk;
+            world migrating { export tidegate:plugin/migration@0.1.0; }
+        ",
         path: "../../wit",
-        world: "transform-migrating",
+        world: "tidegate:sdk/migrating",
         with: {
             "tidegate:plugin/columns@0.1.0": crate::guest::bindings::tidegate::plugin::columns,
-            "tidegate:plugin/description@0.1.0": crate::guest::bindings::tidegate::plugin::description,
-            "tidegate:plugin/host@0.1.0": crate::guest::bindings::tidegate::plugin::host,
         },
         pub_export_macro: true,
-        export_macro_name: "export_transform_migrating",
+        export_macro_name: "export_migrating",
         default_bindings_module: "tidegate_plugin::guest::migrating",
     });
 }
