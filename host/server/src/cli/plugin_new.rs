@@ -57,7 +57,7 @@ pub(super) fn new(args: &NewArgs) -> Result<Outcome, Failed> {
     let next = [
         format!("cd {folder}"),
         "tidegate plugin build".to_owned(),
-        "tidegate plugin test .".to_owned(),
+        "tidegate plugin test".to_owned(),
     ];
     let from = inferred.as_ref().map(said).unwrap_or_default();
     let next_lines = next.join("\n  ");

@@ -47,6 +47,17 @@ fn time(text: &str) -> Result<Timestamp, String> {
 }
 
 pub(super) fn run(args: &RunArgs, json: bool) -> Result<Outcome, Failed> {
+    for output in [&args.out, &args.dead_letters].into_iter().flatten() {
+        // It would be empty before it is read.
+        if args
+            .input
+            .canonicalize()
+            .is_ok_and(|input| output.canonicalize().is_ok_and(|it| it == input))
+        {
+            let error = anyhow!("`{}` is both read and written", output.display());
+            return Err(Failed { exit: Exit::Invalid, ..Failed::runtime(error) });
+        }
+    }
     let source = source(&args.input)?;
     let target = args.target.load()?;
     let context = || format!("failed to run `{}`", target.component_path.display());

@@ -23,6 +23,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct TestArgs {
     /// The component, or a project's folder that was built.
+    #[arg(default_value = ".")]
     file: PathBuf,
     /// The golden cases; `<component>.golden.yaml` beside the component where none are named.
     #[arg(long, value_name = "FILE")]
