@@ -103,8 +103,13 @@ impl Program {
 
     /// Starts a command and leaves it running.
     pub fn start(&self, command: &str, arguments: &[&str]) -> Child {
+        self.start_piped(command, arguments, Stdio::null())
+    }
+
+    /// Starts a command that writes its results there.
+    pub fn start_piped(&self, command: &str, arguments: &[&str], stdout: Stdio) -> Child {
         self.command(command, arguments)
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(Stdio::null())
             .spawn()
             .expect("the program can be started")

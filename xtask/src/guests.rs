@@ -141,6 +141,20 @@ impl Toolchain {
     }
 }
 
+/// What `tidegate plugin build` has to be told where the target's library is compiled anew: nothing
+/// on most machines.
+pub(crate) fn variables() -> anyhow::Result<Vec<(String, String)>> {
+    let Toolchain::Debian { linker } = Toolchain::find(BARE)? else { return Ok(Vec::new()) };
+    let linker = linker.display().to_string();
+    let variables = [
+        ("RUSTC", "/usr/bin/rustc"),
+        ("RUSTC_BOOTSTRAP", "1"),
+        ("CARGO_UNSTABLE_BUILD_STD", "std,panic_abort"),
+        ("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &linker),
+    ];
+    Ok(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+}
+
 fn install_debian() -> anyhow::Result<Toolchain> {
     let packages = ["rustc-web", "rust-web-src", "rust-web-llvm"];
     say(&format!("installing {} from Debian instead", packages.join(", ")));

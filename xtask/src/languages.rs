@@ -23,7 +23,7 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
         let conformance = shell::root().join("sdk/conformance").join(language.name());
         let template = out_dir.join("templates").join(language.name());
         let _ = fs::remove_dir_all(&template);
-        tidegate_build::create("size", language, &template).context("make a project")?;
+        tidegate_build::create("size", language, &template, None).context("make a project")?;
         shell::say(format!("languages: building plugins in {language}"));
         let mut projects = vec![("", conformance), ("-size", template)];
         if language == Language::Go {
@@ -77,12 +77,12 @@ fn one(language: Language, project: &Path) -> Result<Vec<u8>, BuildError> {
         sdk: &sdk(language),
         cache: &dir().join("cache").join(language.name()),
         tools: &dir().join("cache").join(language.name()),
-        say: |line| shell::say(line),
+        say: &|line| shell::say(line),
     })
 }
 
 /// A machine for tests that is Debian, and ours, gets its compiler.
-fn install_clang() -> bool {
+pub(crate) fn install_clang() -> bool {
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|it| it.stdout == b"0\n");
     if !is_root || !Path::new("/etc/debian_version").exists() {
         return false;

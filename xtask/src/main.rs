@@ -3,6 +3,7 @@
 //! Each command installs or builds what it needs and says what it is doing. Nothing here is part
 //! of the product.
 
+mod authors;
 mod bench;
 mod demo;
 mod guests;
@@ -34,6 +35,8 @@ enum Command {
     Bench(bench::Args),
     /// Streams the Numenta Anomaly Benchmark through the host and scores the anomaly plugin.
     Nab(nab::Args),
+    /// Walks the path of a new author in each language, from an empty folder to a plugin that runs.
+    Authors(authors::Args),
     /// Builds the first-party plugins and the misbehaving test guests into components.
     Guests,
     /// Builds the conformance plugin of each language's SDK into a component.
@@ -46,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Nab(args) => nab::run(&args),
+        Command::Authors(args) => authors::run(&args),
         Command::Guests => shell::components().map(|_| ()),
         Command::Languages => languages::build().map(|_| ()),
     }

@@ -20,6 +20,7 @@ use crate::{
     limits::Limits,
     runtime::epoch_ticks,
     trap::classify,
+    usage::UsageSink,
     wasi::Wasi,
 };
 
@@ -34,16 +35,19 @@ pub struct ConfigureOptions {
     pub grants: BTreeSet<Capability>,
     /// Where its log lines go.
     pub log: LogSink,
+    /// Who is told what each call uses up, where somebody wants to know.
+    pub usage: Option<UsageSink>,
 }
 
 impl Default for ConfigureOptions {
-    /// An empty config, default limits, no grants, the host's own log.
+    /// An empty config, default limits, no grants, the host's own log, and nobody who measures.
     fn default() -> Self {
         ConfigureOptions {
             config_json: "{}".into(),
             limits: Limits::default(),
             grants: BTreeSet::new(),
             log: LogSink::default(),
+            usage: None,
         }
     }
 }
@@ -57,6 +61,7 @@ pub(crate) struct Configured {
     config_json: String,
     pub(crate) limits: Limits,
     log: LogSink,
+    pub(crate) usage: Option<UsageSink>,
     name: Arc<str>,
     pub(crate) plugin: Plugin,
 }
@@ -66,7 +71,7 @@ impl Factory {
         component: Arc<Loaded>,
         options: ConfigureOptions,
     ) -> Result<Self, ConfigureError> {
-        let ConfigureOptions { config_json, limits, grants, log } = options;
+        let ConfigureOptions { config_json, limits, grants, log, usage } = options;
         let about = component.about.clone();
         check_grants(&about, &grants)?;
         let max = component.runtime.memory_bytes_max();
@@ -83,7 +88,8 @@ impl Factory {
             about,
         };
         let name = plugin.about.name.as_str().into();
-        let mut configured = Configured { component, config_json, limits, log, name, plugin };
+        let mut configured =
+            Configured { component, config_json, limits, log, usage, name, plugin };
         let (_, answer) = configured.instantiate(1).map_err(ConfigureError::Failed)?;
         let name = configured.plugin.about.name.clone();
         let description = answer.map_err(|Refusal { pointer, message }| {

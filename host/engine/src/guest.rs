@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 
 use wasmtime::ResourceLimiter;
 
-use crate::{limits::Limits, wasi::Wasi};
+use crate::{limits::Limits, usage::Used, wasi::Wasi};
 
 /// How much of a panic's text or a log line is kept, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
@@ -211,6 +211,12 @@ impl LogBudget {
     fn begin(&mut self) {
         self.lines = 0;
         self.suppressed = 0;
+    }
+
+    /// How many lines the call had, and how many it may have.
+    pub(crate) fn lines(&self) -> Used {
+        let used = u64::from(self.lines).saturating_add(self.suppressed);
+        Used { used, max: u64::from(self.lines_max) }
     }
 
     /// A line of the guest's.

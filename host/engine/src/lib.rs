@@ -22,6 +22,7 @@ mod instance;
 mod limits;
 mod runtime;
 mod trap;
+mod usage;
 mod wasi;
 
 pub use crate::{
@@ -34,4 +35,5 @@ pub use crate::{
     inspect::Interface,
     limits::{Limit, Limits},
     runtime::{Runtime, RuntimeOptions},
+    usage::{CallUsage, UsageSink, Used},
 };

@@ -59,7 +59,8 @@ impl fmt::Display for Difference {
     }
 }
 
-fn short(value: &Value) -> String {
+/// A value as it stands in a message.
+pub(crate) fn short(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(VALUE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -9,6 +9,7 @@
 //! records, at rest, and the authors' commands at those of golden cases and samples; a redrive's
 //! source reads them out of the dead letters.
 
+mod bench;
 mod capsule;
 pub mod chain;
 pub mod cli;
@@ -28,9 +29,13 @@ pub mod plan;
 mod project;
 mod redrive;
 mod reload;
+mod sample;
+mod states;
 pub mod tables;
 mod testing;
+mod trial;
 mod verify;
+mod watch;
 
 /// The sink name of the dead letters.
 pub const DEAD_LETTERS: &str = "dead-letters";

@@ -13,7 +13,10 @@ use std::{
 
 use rust_embed::RustEmbed;
 
-use crate::{Language, WIT};
+use crate::{
+    Language, WIT,
+    sample::{Sample, render},
+};
 
 #[derive(RustEmbed)]
 #[folder = "../rust"]
@@ -21,6 +24,7 @@ use crate::{Language, WIT};
 #[include = "src/*"]
 #[include = "macros/*"]
 #[include = "template/*"]
+#[include = "sample/*"]
 struct Rust;
 
 #[derive(RustEmbed)]
@@ -49,6 +53,10 @@ struct C;
 /// The workspace that the SDK for Rust belongs to: its versions.
 const WORKSPACE: &str = include_str!("../../../Cargo.toml");
 
+/// The folders of an SDK that are a project's: its template, and what takes the place of some of that
+/// where there is a sample.
+const FOLDERS: [&str; 2] = ["template", "sample"];
+
 /// Where a project keeps its SDK.
 const KIT: &str = ".tidegate";
 
@@ -75,11 +83,16 @@ pub enum CreateError {
 }
 
 /// Makes a project in an empty or absent folder, without a network: its template, and the SDK in
-/// `.tidegate`, by relative paths alone.
+/// `.tidegate`, by relative paths alone. With a sample, what it reads is what that has.
 ///
 /// # Errors
 /// When there is something in the way, or the name is none.
-pub fn create(name: &str, language: Language, directory: &Path) -> Result<(), CreateError> {
+pub fn create(
+    name: &str,
+    language: Language,
+    directory: &Path,
+    sample: Option<&Sample>,
+) -> Result<(), CreateError> {
     let is_name = name.starts_with(|it: char| it.is_ascii_lowercase())
         && name.chars().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-')
         && !name.ends_with('-');
@@ -95,18 +108,35 @@ pub fn create(name: &str, language: Language, directory: &Path) -> Result<(), Cr
     }
     let sdk = format!("{KIT}/sdk/{}", language.name());
     let kit = directory.join(&sdk);
+    let mut written = Vec::new();
     for (path, content) in files(language) {
-        match path.strip_prefix("template/") {
-            Some(path) => {
-                let text = String::from_utf8_lossy(&content);
+        let Some((folder, place)) = path.split_once('/').filter(|it| FOLDERS.contains(&it.0))
+        else {
+            write(&kit.join(path), &content)?;
+            continue;
+        };
+        let text = String::from_utf8_lossy(&content);
+        // Cargo would take a template with a manifest for a package of ours.
+        let at = directory.join(place.trim_end_matches(".template").replace("{{name}}", name));
+        match sample {
+            _ if folder == "template" => {
                 let text = text.replace("{{name}}", name).replace("{{sdk}}", &sdk);
-                // Cargo would take a template with a manifest for a package of ours.
-                let path = path.strip_suffix(".template").unwrap_or(path);
-                let path = path.replace("{{name}}", name);
-                write(&directory.join(path), text.as_bytes())?;
+                write(&at, text.as_bytes())?;
             }
-            None => write(&kit.join(path), &content)?,
+            Some(sample) => {
+                let text = render(&text, name, language, sample);
+                // Behind the template's, of which it takes the place.
+                written.push((at.with_extension(""), text));
+            }
+            None => {}
         }
+    }
+    if let Some(Sample { golden, records, .. }) = sample {
+        written.push((directory.join(format!("{name}.golden.yaml")), golden.clone()));
+        written.push((directory.join("sample.ndjson"), records.clone()));
+    }
+    for (at, text) in written {
+        write(&at, text.as_bytes())?;
     }
     if language == Language::Rust {
         write(&directory.join(KIT).join("wit/plugin.wit"), WIT.as_bytes())?;

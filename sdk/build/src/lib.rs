@@ -18,6 +18,7 @@ mod javascript;
 mod kit;
 mod python;
 mod rust;
+mod sample;
 mod tools;
 
 use std::{fmt, fs, path::Path};
@@ -25,6 +26,7 @@ use std::{fmt, fs, path::Path};
 pub use component::{WASI_ADAPTER, WIT, componentize, encode_embedded};
 pub use kit::{CreateError, create};
 pub use rust::modules;
+pub use sample::{Sample, SampleField, SampleKind, SampleWrite, Says};
 pub use tools::BuildError;
 
 /// A language with an SDK.
@@ -77,7 +79,7 @@ impl fmt::Display for Language {
 }
 
 /// What is built, and with what.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Project<'a> {
     /// The language it is written in.
     pub language: Language,
@@ -91,7 +93,7 @@ pub struct Project<'a> {
     /// Where fetched tools are kept, which projects may share; any folder that may be lost.
     pub tools: &'a Path,
     /// Is told each command before it is run.
-    pub say: fn(&str),
+    pub say: &'a dyn Fn(&str),
 }
 
 /// Builds a project and returns the component's bytes.

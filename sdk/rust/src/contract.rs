@@ -37,7 +37,21 @@ pub fn config_schema<P: Plugin>() -> String {
     config::schema::<P::Config>()
 }
 
-/// Makes a type that implements [`Plugin`] the plugin that this crate's component is.
+/// A plugin that reads the states of its earlier versions.
+///
+/// Called off the data path for all states before a version serves, and for those that a batch meets:
+/// pure, as the plugin itself. Export it by `export!(MyPlugin, migrates)`; under
+/// [`#[plugin]`](macro@crate::plugin) the argument `migrate` does both.
+pub trait Migrate: Plugin {
+    /// Turns a state that version `from` wrote into one of [`About::state_version`].
+    ///
+    /// # Errors
+    /// Why it can't: the version then never serves, and the state stays as it is.
+    fn migrate(from: u32, state: &[u8]) -> Result<Vec<u8>, String>;
+}
+
+/// Makes a type that implements [`Plugin`] the plugin that this crate's component is. With
+/// `migrates` behind it the type implements [`Migrate`] too, and the component says so.
 ///
 /// Off wasm it expands to nothing, so that the same crate links natively.
 #[macro_export]
@@ -45,41 +59,63 @@ macro_rules! export {
     ($plugin:ty) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
-            use $crate::guest::{self, bindings::exports::tidegate::plugin::plugin as exported};
+            use $crate::guest::{self, bindings};
 
-            ::std::thread_local! {
-                static INSTANCE: ::std::cell::OnceCell<$plugin> =
-                    const { ::std::cell::OnceCell::new() };
-            }
-
-            struct Component;
-
-            impl exported::Guest for Component {
-                fn describe() -> exported::About {
-                    guest::describe::<$plugin>()
-                }
-
-                fn configure(
-                    config: ::std::string::String,
-                ) -> ::std::result::Result<exported::Description, exported::ConfigError> {
-                    let (plugin, description) = guest::configure::<$plugin>(&config)?;
-                    INSTANCE.with(|instance| {
-                        assert!(instance.set(plugin).is_ok(), "configure is called once");
-                    });
-                    ::std::result::Result::Ok(description)
-                }
-
-                fn transform(batch: exported::Batch) -> exported::Reply {
-                    INSTANCE.with(|instance| {
-                        let plugin = instance.get().expect("configure comes before transform");
-                        guest::transform(plugin, batch)
-                    })
-                }
-            }
-
-            $crate::guest::bindings::export_transform!(
-                Component with_types_in $crate::guest::bindings
-            );
+            $crate::export!(@plugin $plugin);
         };
+    };
+    ($plugin:ty, migrates) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            use $crate::guest::{self, bindings, migrating};
+
+            $crate::export!(@plugin $plugin);
+
+            impl migrating::exports::tidegate::plugin::migration::Guest for Component {
+                fn migrate(
+                    from: u32,
+                    states: guest::Binary,
+                ) -> ::std::result::Result<guest::Binary, ::std::string::String> {
+                    guest::migrate::<$plugin>(from, &states)
+                }
+            }
+
+            migrating::export_migrating!(Component with_types_in migrating);
+        };
+    };
+    (@plugin $plugin:ty) => {
+        use bindings::exports::tidegate::plugin::plugin as exported;
+
+        ::std::thread_local! {
+            static INSTANCE: ::std::cell::OnceCell<$plugin> =
+                const { ::std::cell::OnceCell::new() };
+        }
+
+        struct Component;
+
+        impl exported::Guest for Component {
+            fn describe() -> exported::About {
+                guest::describe::<$plugin>()
+            }
+
+            fn configure(
+                config: ::std::string::String,
+            ) -> ::std::result::Result<exported::Description, exported::ConfigError> {
+                let (plugin, description) = guest::configure::<$plugin>(&config)?;
+                INSTANCE.with(|instance| {
+                    assert!(instance.set(plugin).is_ok(), "configure is called once");
+                });
+                ::std::result::Result::Ok(description)
+            }
+
+            fn transform(batch: exported::Batch) -> exported::Reply {
+                INSTANCE.with(|instance| {
+                    let plugin = instance.get().expect("configure comes before transform");
+                    guest::transform(plugin, batch)
+                })
+            }
+        }
+
+        bindings::export_transform!(Component with_types_in bindings);
     };
 }

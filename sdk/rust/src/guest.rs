@@ -3,7 +3,8 @@
 //! The only module that knows WIT. Everything else compiles and runs natively.
 
 use crate::{
-    About, Batch, ConfigError, Description, Plugin, Reply, batch, description as ours, fault,
+    About, Batch, ConfigError, Description, Migrate, Plugin, Reply, batch, description as ours,
+    fault,
 };
 
 use bindings::exports::tidegate::plugin::plugin as exported;
@@ -20,6 +21,28 @@ pub mod bindings {
         default_bindings_module: "tidegate_plugin::guest::bindings",
     });
 }
+
+/// What a component exports besides if it migrates states. The whole world that the contract has for
+/// it would be all of the above once more.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+pub mod migrating {
+    wit_bindgen::generate!({
+        inline: "
+            package tidegate:sdk;
+            world migrating { export tidegate:plugin/migration@0.1.0; }
+        ",
+        path: "../../wit",
+        world: "tidegate:sdk/migrating",
+        with: {
+            "tidegate:plugin/columns@0.1.0": crate::guest::bindings::tidegate::plugin::columns,
+        },
+        pub_export_macro: true,
+        export_macro_name: "export_migrating",
+        default_bindings_module: "tidegate_plugin::guest::migrating",
+    });
+}
+
+pub use columns::Binary;
 
 /// The `describe` of a plugin.
 pub fn describe<P: Plugin>() -> exported::About {
@@ -60,6 +83,17 @@ pub fn transform<P: Plugin>(plugin: &P, batch: exported::Batch) -> exported::Rep
     let reply = plugin.transform(&Batch { rows: batch.rows as usize, columns: &columns, states });
     fault::note_no_row();
     reply_to_host(reply)
+}
+
+/// The `migrate` of a plugin.
+pub fn migrate<P: Migrate>(from: u32, states: &Binary) -> Result<Binary, String> {
+    fault::note_no_row();
+    let states = batch::States { rows: &[], offsets: &states.offsets, bytes: &states.bytes };
+    let mut migrated = crate::reply::Binary::default();
+    for place in 0..states.keys() {
+        migrated.push(&P::migrate(from, states.get(place))?);
+    }
+    Ok(binary_to_host(migrated))
 }
 
 fn column_from_host(column: &columns::Column) -> batch::Column<'_> {

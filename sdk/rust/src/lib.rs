@@ -72,7 +72,7 @@ pub mod guest;
 
 pub use batch::{Absence, Batch};
 pub use config::ConfigError;
-pub use contract::{Plugin, config_schema, configure};
+pub use contract::{Migrate, Plugin, config_schema, configure};
 pub use description::{
     About, Capability, Description, Dimension, HostValue, Kind, Lookup, Origin, Read, Rule,
     Severity, TimestampFormat, Write,

@@ -25,6 +25,23 @@ pub trait State: Sized {
     fn decode(bytes: &mut &[u8]) -> Option<Self>;
 }
 
+/// The bytes of a state.
+pub fn encode<S: State>(state: &S) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    state.encode(&mut bytes);
+    bytes
+}
+
+/// A state out of its bytes, all of them: for [`Migrate`](crate::Migrate), with the type that the
+/// state had in its version.
+///
+/// # Errors
+/// When they are no bytes of one.
+pub fn decode<S: State>(mut bytes: &[u8]) -> Result<S, String> {
+    let state = S::decode(&mut bytes).filter(|_| bytes.is_empty());
+    state.ok_or_else(|| "the state is none of its version".to_owned())
+}
+
 macro_rules! numbers {
     ($($number:ty),*) => {$(
         impl State for $number {

@@ -6,7 +6,11 @@ mod dlq;
 mod generations;
 mod graph;
 mod plugin;
+mod plugin_bench;
+mod plugin_dev;
 mod plugin_new;
+mod plugin_run;
+mod plugin_target;
 mod plugin_test;
 mod progress;
 mod redrive;
@@ -116,6 +120,12 @@ enum PluginCommand {
     Inspect(plugin::InspectArgs),
     /// Hold what a plugin makes of records against its golden cases.
     Test(plugin_test::TestArgs),
+    /// Run a plugin over a file of records, and say what it makes of them and what it uses up.
+    Run(plugin_run::RunArgs),
+    /// Build and run a project again whenever it changes, and say what comes out otherwise.
+    Dev(plugin_dev::DevArgs),
+    /// Measure what a plugin costs, and compare it with what it cost before.
+    Bench(plugin_bench::BenchArgs),
     /// Run a plugin on the record of a crash capsule.
     Replay(capsule::ReplayArgs),
 }
@@ -142,6 +152,13 @@ pub fn main() -> ExitCode {
         Command::Plugin(PluginCommand::Build(args)) => ("plugin build", plugin_new::build(args)),
         Command::Plugin(PluginCommand::Inspect(args)) => ("plugin inspect", plugin::inspect(args)),
         Command::Plugin(PluginCommand::Test(args)) => ("plugin test", plugin_test::test(args)),
+        Command::Plugin(PluginCommand::Run(args)) => {
+            ("plugin run", plugin_run::run(args, cli.json))
+        }
+        Command::Plugin(PluginCommand::Dev(args)) => {
+            ("plugin dev", plugin_dev::dev(args, cli.json))
+        }
+        Command::Plugin(PluginCommand::Bench(args)) => ("plugin bench", plugin_bench::bench(args)),
         Command::Plugin(PluginCommand::Replay(args)) => ("plugin replay", capsule::replay(args)),
     };
     output::print(name, cli.json, result)

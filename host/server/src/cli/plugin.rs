@@ -1,55 +1,76 @@
 //! `tidegate plugin inspect`: who a plugin is, and what a config of it reads, writes and rules on.
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use clap::Args;
+use indicatif::{BinaryBytes, HumanCount};
 use serde_json::{Value, json};
 use tidegate_core::{
     Description,
     description::{Capability, KeyedState, Kind, Rule, Written},
 };
-use tidegate_engine::{Component, ConfigureOptions, Runtime, RuntimeOptions};
+use tidegate_engine::{Component, ConfigureOptions, Limits, Runtime, RuntimeOptions};
 
-use super::environment;
+use super::{environment, plugin_target};
 use crate::{
-    config,
+    chain, config, golden,
     output::{Failed, Outcome},
 };
 
 /// What `plugin inspect` takes.
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// The component.
+    /// The component, or a project's folder that was built.
+    #[arg(default_value = ".")]
     file: PathBuf,
-    /// Also show what it reads and writes with this config, YAML or JSON.
+    /// Show what it reads and writes with this config, YAML or JSON; with that of the golden cases,
+    /// or an empty one, where none is named.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 pub(super) fn inspect(args: &InspectArgs) -> Result<Outcome, Failed> {
-    let bytes = fs::read(&args.file)
-        .with_context(|| format!("failed to read `{}`", args.file.display()))
+    let (file, golden) = plugin_target::place(&args.file)?;
+    let bytes = fs::read(&file)
+        .with_context(|| format!("failed to read `{}`", file.display()))
         .map_err(Failed::environment)?;
     let runtime = Runtime::new(RuntimeOptions::default()).map_err(Failed::environment)?;
     let component = runtime
         .load(&bytes)
-        .with_context(|| format!("failed to load `{}`", args.file.display()))
+        .with_context(|| format!("failed to load `{}`", file.display()))
         .map_err(Failed::runtime)?;
-    let description = match &args.config {
-        None => None,
-        Some(path) => {
-            let config = config::load_plugin_config(path, &environment)?;
-            Some(describe(&component, &config).map_err(Failed::runtime)?)
-        }
-    };
     let mut data = about_json(&component);
     let mut text = about_text(&component);
-    if let Some(description) = &description {
-        data["description"] = description_json(description);
-        text.push_str(&description_text(description));
+    match described(args, &component, &golden)? {
+        Ok(description) => {
+            data["description"] = description_json(&description);
+            text.push_str(&description_text(&description));
+        }
+        Err(why) => {
+            let _ = writeln!(text, "  what it reads and writes depends on its config: {why}");
+        }
     }
     Ok(Outcome::ok(data, text))
+}
+
+/// What it reads and writes: with the config that is named, or that of its golden cases, or an empty
+/// one. Only a config that was named has to be taken.
+fn described(
+    args: &InspectArgs,
+    component: &Component,
+    golden: &Path,
+) -> Result<Result<Description, String>, Failed> {
+    if let Some(path) = &args.config {
+        let config = config::load_plugin_config(path, &environment)?;
+        return Ok(Ok(describe(component, &config).map_err(Failed::runtime)?));
+    }
+    let config = plugin_target::default_config(golden::load(golden)?.as_ref());
+    Ok(describe(component, &config).map_err(|error| format!("{error:#}; name one by `--config`")))
 }
 
 /// What it does with a config. It is granted what it asks for: nothing is run but `configure`.
@@ -79,6 +100,7 @@ fn about_json(component: &Component) -> Value {
         "migrates": interface.migrates,
         "has_windows": interface.has_windows,
         "has_symbols": interface.has_symbols,
+        "limits": chain::spelled_out(&Limits::default()),
         "imports": interface.imports,
         "exports": interface.exports,
         // The engine has checked that it is JSON.
@@ -97,15 +119,44 @@ fn about_text(component: &Component) -> String {
         ("digest", component.digest().to_string()),
         ("size", format!("{} KiB", component.size_bytes().div_ceil(1024))),
         ("asks for", listed(&capabilities)),
-        ("state version", about.state_version.to_string()),
+        ("state", state(component)),
         ("may be passed by", yes(about.may_be_passed_by).to_owned()),
         ("symbols", yes(interface.has_symbols).to_owned()),
         ("imports", listed(&interface.imports)),
+        ("exports", listed(&interface.exports)),
+        ("limits by default", limits()),
     ];
     for (name, value) in rows {
         let _ = writeln!(text, "  {name:<17} {value}");
     }
     text
+}
+
+/// The version of the states that it keeps, and whether it reads those of others.
+fn state(component: &Component) -> String {
+    match (component.about().state_version, component.interface().migrates) {
+        (0, _) => "none".to_owned(),
+        (version, true) => format!("version {version}, migrates earlier ones"),
+        (version, false) => format!("version {version}, reads no other"),
+    }
+}
+
+/// What a stage may use up, where its operator says nothing else.
+fn limits() -> String {
+    let Limits { memory_bytes, fuel, time, reply_bytes, findings, log_lines, state_bytes, .. } =
+        Limits::default();
+    format!(
+        "memory {}, fuel {} and {} a row, time {} s, reply {} and {} a row, findings {} a row, log \
+         lines {log_lines}, state {}",
+        BinaryBytes(memory_bytes),
+        HumanCount(fuel.base),
+        HumanCount(fuel.per_row),
+        time.as_secs(),
+        BinaryBytes(reply_bytes.base),
+        BinaryBytes(reply_bytes.per_row),
+        findings.per_row,
+        BinaryBytes(state_bytes),
+    )
 }
 
 fn listed(names: &[impl AsRef<str>]) -> String {

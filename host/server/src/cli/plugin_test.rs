@@ -12,18 +12,18 @@ use serde_json::{Value, json};
 use tidegate_core::description::Capability;
 use tidegate_engine::{Component, ConfigureOptions, Runtime, RuntimeOptions};
 
-use super::environment;
+use super::{environment, plugin_target};
 use crate::{
     config,
     golden::{self, Cases, Report},
     output::{Exit, Failed, Outcome},
-    project,
 };
 
 /// What `plugin test` takes.
 #[derive(Debug, Args)]
 pub(super) struct TestArgs {
     /// The component, or a project's folder that was built.
+    #[arg(default_value = ".")]
     file: PathBuf,
     /// The golden cases; `<component>.golden.yaml` beside the component where none are named.
     #[arg(long, value_name = "FILE")]
@@ -37,13 +37,7 @@ pub(super) struct TestArgs {
 }
 
 pub(super) fn test(args: &TestArgs) -> Result<Outcome, Failed> {
-    let (file, beside) = match args.file.is_dir() {
-        true => {
-            let project = project::load(&args.file)?;
-            (project.component, project.golden)
-        }
-        false => (args.file.clone(), golden::path_beside(&args.file)),
-    };
+    let (file, beside) = plugin_target::place(&args.file)?;
     let path = args.golden.clone().unwrap_or(beside);
     let cases = golden::load(&path)?.ok_or_else(|| {
         let path = path.display();
@@ -64,7 +58,7 @@ pub(super) fn test(args: &TestArgs) -> Result<Outcome, Failed> {
 }
 
 /// A component, ready to be configured.
-fn load(path: &Path) -> Result<Component, Failed> {
+pub(super) fn load(path: &Path) -> Result<Component, Failed> {
     let bytes = fs::read(path)
         .with_context(|| format!("failed to read `{}`", path.display()))
         .map_err(Failed::environment)?;
@@ -75,7 +69,7 @@ fn load(path: &Path) -> Result<Component, Failed> {
 
 /// The limits of production. It is granted what it asks for: whether it should get that is for who
 /// runs it to say.
-fn options(config: &Value) -> ConfigureOptions {
+pub(super) fn options(config: &Value) -> ConfigureOptions {
     ConfigureOptions {
         config_json: config.to_string(),
         grants: Capability::ALL.into_iter().collect(),

@@ -25,6 +25,8 @@ use tidegate_engine::Runtime;
 use tidegate_pipeline::{Event, SwapHandle};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::watch::Watcher;
+
 pub(crate) use self::{
     candidate::{Candidate, Refusal, digest},
     catalogue::{Catalogue, KeptGenerations},
@@ -132,7 +134,10 @@ impl Reloader {
             tracing::warn!("`rollback` and `reload` can't reach this process: {error:#}");
         });
         let paths = self.serving().files.taken().into_keys().collect();
-        let mut watcher = watch.map(|every| watch::Watcher::start(paths, every, sender));
+        let mut watcher = watch.map(|every| {
+            let look = || Message::Look { approved: false, answer: None };
+            Watcher::start(paths, every, sender, look)
+        });
         while let Some(message) = messages.recv().await {
             match message {
                 Message::Look { approved, answer } => {

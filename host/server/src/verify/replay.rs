@@ -1,54 +1,17 @@
 //! The plugins against the manifests: each range goes through them again.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
-use async_trait::async_trait;
 use tidegate_core::{
     Source, Timestamp,
     batcher::{Batcher, Situation, Step},
-    checkpoint::{Manifest, StateChange, StateRow, StoreError},
+    checkpoint::Manifest,
     source::{Partition, PartitionId, ReadOutcome},
 };
-use tidegate_pipeline::{Plan, RangeContext, RangeOutput, RangeProcessor, StateLoader};
+use tidegate_pipeline::{Plan, RangeContext, RangeOutput, RangeProcessor};
 
 use super::{Verdict, source::READ};
-use crate::{config::Config, plan};
-
-/// The states that the ranges before have left, in memory: a replay starts at a partition's first
-/// record, where there are none but those of its parents.
-#[derive(Default)]
-struct States(Mutex<HashMap<(Arc<str>, u128), StateRow>>);
-
-impl States {
-    /// Takes those that go to a partition that owns some hashes.
-    fn give(&self, (start, end): (u128, u128)) -> HashMap<(Arc<str>, u128), StateRow> {
-        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let goes = |row: &StateRow| row.hash_key.is_some_and(|it| (start..=end).contains(&it));
-        states.extract_if(|_, row| goes(row)).collect()
-    }
-
-    fn apply(&self, changes: Vec<StateChange>) {
-        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for StateChange { stage, key, state } in changes {
-            match state {
-                Some(state) => states.insert((stage, key), state),
-                None => states.remove(&(stage, key)),
-            };
-        }
-    }
-}
-
-#[async_trait]
-impl StateLoader for States {
-    async fn load(&self, stage: &str, keys: &[u128]) -> Result<Vec<Option<StateRow>>, StoreError> {
-        let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let stage: Arc<str> = stage.into();
-        Ok(keys.iter().map(|key| states.get(&(Arc::clone(&stage), *key)).cloned()).collect())
-    }
-}
+use crate::{config::Config, plan, states::StatesInMemory};
 
 /// Replays of a pipeline's partitions, parents before their children.
 pub(super) struct Replays<'a> {
@@ -56,7 +19,7 @@ pub(super) struct Replays<'a> {
     config: &'a Config,
     lineage: HashMap<PartitionId, Partition>,
     /// What the partitions have left that were replayed.
-    left: HashMap<PartitionId, States>,
+    left: HashMap<PartitionId, StatesInMemory>,
 }
 
 impl<'a> Replays<'a> {
@@ -81,13 +44,13 @@ impl<'a> Replays<'a> {
     }
 
     /// What a partition's parents have left to it.
-    fn inherited(&self, partition: &PartitionId) -> States {
+    fn inherited(&self, partition: &PartitionId) -> StatesInMemory {
         let Some(Partition { parents, hash_range: Some(range), .. }) = self.lineage.get(partition)
         else {
-            return States::default();
+            return StatesInMemory::default();
         };
         let parents = parents.iter().filter_map(|parent| self.left.get(parent));
-        States(Mutex::new(parents.flat_map(|it| it.give(*range)).collect()))
+        StatesInMemory::of(parents.flat_map(|it| it.give(*range)))
     }
 }
 
@@ -95,7 +58,7 @@ async fn check(
     plan: &Arc<Plan>,
     config: &Config,
     source: &Arc<dyn Source>,
-    (partition, states): (&PartitionId, &States),
+    (partition, states): (&PartitionId, &StatesInMemory),
     manifests: &[Manifest],
     verdict: &mut Verdict,
 ) -> anyhow::Result<()> {

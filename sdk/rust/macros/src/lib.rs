@@ -67,7 +67,11 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
 /// | `version = "…"` | the crate's |
 /// | `summary = "…"` | the first paragraph of the function's doc comment |
 /// | `state_version = 1` | 1 with a state, 0 without |
+/// | `migrate = function` | states of other versions can't be read |
 /// | `may_be_passed_by = true` | `false` |
+///
+/// `migrate` names a function `fn(from: u32, state: &[u8]) -> Result<State, String>`, which makes a state
+/// of the current version of one that version `from` wrote.
 ///
 /// The function stays as it is, so that tests call it. Beside it stands a type that implements
 /// `Plugin`, and is exported where the target is wasm: `CategorizePlugin` for `categorize`.

@@ -19,6 +19,7 @@ pub(crate) struct Arguments {
     version: Option<LitStr>,
     summary: Option<LitStr>,
     state_version: Option<LitInt>,
+    migrate: Option<syn::Path>,
     may_be_passed_by: Option<LitBool>,
 }
 
@@ -33,10 +34,11 @@ impl Parse for Arguments {
                 "version" => arguments.version = Some(input.parse()?),
                 "summary" => arguments.summary = Some(input.parse()?),
                 "state_version" => arguments.state_version = Some(input.parse()?),
+                "migrate" => arguments.migrate = Some(input.parse()?),
                 "may_be_passed_by" => arguments.may_be_passed_by = Some(input.parse()?),
                 _ => {
-                    let why = "`plugin` takes `name`, `version`, `summary`, `state_version` and \
-                               `may_be_passed_by`";
+                    let why = "`plugin` takes `name`, `version`, `summary`, `state_version`, \
+                               `migrate` and `may_be_passed_by`";
                     return Err(Error::new(key.span(), why));
                 }
             }
@@ -59,6 +61,11 @@ pub(crate) fn expand(arguments: Arguments, function: ItemFn) -> Result<TokenStre
     if state.is_none() && arguments.state_version.is_some() {
         let why = "a plugin with a `state_version` takes a `&mut` state after its row";
         return Err(Error::new_spanned(arguments.state_version, why));
+    }
+
+    if let (None, Some(migrate)) = (&state, &arguments.migrate) {
+        let why = "a plugin that migrates states takes a `&mut` state after its row";
+        return Err(Error::new_spanned(migrate, why));
     }
 
     let ident = &function.sig.ident;
@@ -112,6 +119,26 @@ pub(crate) fn expand(arguments: Arguments, function: ItemFn) -> Result<TokenStre
         ),
     };
 
+    let (migrate, export) = match (state, &arguments.migrate) {
+        (Some(state), Some(migrate)) => {
+            // A function of another type is an error at its name.
+            let migrate = quote_spanned! {migrate.span()=>
+                impl ::tidegate_plugin::Migrate for #plugin {
+                    fn migrate(
+                        from: u32,
+                        state: &[u8],
+                    ) -> ::std::result::Result<::std::vec::Vec<u8>, ::std::string::String> {
+                        let state: ::std::result::Result<#state, ::std::string::String> =
+                            #migrate(from, state);
+                        ::std::result::Result::Ok(::tidegate_plugin::state::encode(&state?))
+                    }
+                }
+            };
+            (Some(migrate), quote!(::tidegate_plugin::export!(#plugin, migrates);))
+        }
+        _ => (None, quote!(::tidegate_plugin::export!(#plugin);)),
+    };
+
     Ok(quote! {
         #function
 
@@ -160,7 +187,9 @@ pub(crate) fn expand(arguments: Arguments, function: ItemFn) -> Result<TokenStre
 
         #check_key
 
-        ::tidegate_plugin::export!(#plugin);
+        #migrate
+
+        #export
     })
 }
 
