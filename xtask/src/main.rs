@@ -9,7 +9,7 @@ mod guests;
 mod kinesis_local;
 mod languages;
 mod nab;
-mod pyarrow;
+mod python;
 mod shell;
 mod test;
 
