@@ -236,16 +236,23 @@ fn what_is_broken_is_a_dead_letter_and_all_else_is_read() {
     let before = |block: usize| blocks[..block].iter().map(|it| it.1).sum::<usize>();
     let last = blocks.len() - 1;
     let lost = [2, 4, last].map(|block| before(block)..before(block + 1));
-    let read: Vec<usize> = records(folder.path()).iter().map(|row| row["id"].as_u64().unwrap() as usize).collect();
-    let whole: Vec<usize> = (0..1000).filter(|id| *id != 7 && !lost.iter().any(|it| it.contains(id))).collect();
+    let read: Vec<usize> =
+        records(folder.path()).iter().map(|row| row["id"].as_u64().unwrap() as usize).collect();
+    let whole: Vec<usize> =
+        (0..1000).filter(|id| *id != 7 && !lost.iter().any(|it| it.contains(id))).collect();
     let of_third = lost[0].clone();
     // Of the third block the rows before the broken byte may still be had.
     let rest: Vec<usize> = read.iter().copied().filter(|id| !of_third.contains(id)).collect();
     assert_eq!(rest, whole);
     let letters = letters(folder.path());
     assert_eq!(summary["dead_lettered"], letters.len());
-    let codes: Vec<&str> = letters.iter().filter_map(|it| it["etl"]["errorCode"].as_str()).collect();
-    assert_eq!(codes, ["avro-not-finite", "avro-damaged", "avro-damaged", "avro-damaged"], "{letters:#?}");
+    let codes: Vec<&str> =
+        letters.iter().filter_map(|it| it["etl"]["errorCode"].as_str()).collect();
+    assert_eq!(
+        codes,
+        ["avro-not-finite", "avro-damaged", "avro-damaged", "avro-damaged"],
+        "{letters:#?}"
+    );
     for (letter, says) in letters.iter().zip([
         "`x` is not a finite number",
         &format!("row {}", lost[0].end),

@@ -184,13 +184,16 @@ fn what_is_broken_is_a_dead_letter_at_its_byte() {
     let (program, own) = pipeline(folder.path(), "broken", &source);
     let summary = program.data("run", &[]);
     assert_eq!(program.data("verify", &[])["conserved"], true);
-    let found: Vec<Value> = json_lines(&own.join("rows")).into_iter().map(|it| it["orderId"].clone()).collect();
+    let found: Vec<Value> =
+        json_lines(&own.join("rows")).into_iter().map(|it| it["orderId"].clone()).collect();
     assert_eq!(json!(found), json!([5, 6, 7, 9]));
     let letters = json_lines(&own.join("dead"));
     assert_eq!(summary["dead_lettered"], letters.len());
     let told: Vec<(&str, &str)> = letters
         .iter()
-        .map(|it| (it["etl"]["errorCode"].as_str().unwrap(), it["etl"]["errorMessage"].as_str().unwrap()))
+        .map(|it| {
+            (it["etl"]["errorCode"].as_str().unwrap(), it["etl"]["errorMessage"].as_str().unwrap())
+        })
         .collect();
     let wanted = [
         ("protobuf-malformed", "the message at byte 9: "),
@@ -211,14 +214,26 @@ fn a_schema_that_does_not_fit_is_found_before_anything_runs() {
     protos(folder.path());
     let order = "../protos/shop/v1/order.proto";
     for (source, pointer, says) in [
-        (json!({ "schema": order, "imports": ["../protos"], "message": "shop.v1.Ordre" }),
-            "/source/protobuf/message", "`shop.v1.Order`"),
-        (json!({ "schema": order, "message": "shop.v1.Order" }),
-            "/source/protobuf/schema", "shop/v1/common.proto"),
-        (json!({ "schema": "../none.proto", "message": "shop.v1.Order" }),
-            "/source/protobuf/schema", "none.proto"),
-        (json!({ "schema": "pipeline.yaml", "message": "shop.v1.Order" }),
-            "/source/protobuf/schema", "descriptor set"),
+        (
+            json!({ "schema": order, "imports": ["../protos"], "message": "shop.v1.Ordre" }),
+            "/source/protobuf/message",
+            "`shop.v1.Order`",
+        ),
+        (
+            json!({ "schema": order, "message": "shop.v1.Order" }),
+            "/source/protobuf/schema",
+            "shop/v1/common.proto",
+        ),
+        (
+            json!({ "schema": "../none.proto", "message": "shop.v1.Order" }),
+            "/source/protobuf/schema",
+            "none.proto",
+        ),
+        (
+            json!({ "schema": "pipeline.yaml", "message": "shop.v1.Order" }),
+            "/source/protobuf/schema",
+            "descriptor set",
+        ),
     ] {
         let mut source = source;
         source["paths"] = json!(["none"]);

@@ -14,11 +14,7 @@ pub(crate) struct Environment {
 
 /// All environments. Each has its own folder: what one format's libraries need is nothing to others.
 pub(crate) const ENVIRONMENTS: &[Environment] = &[
-    Environment {
-        variable: "TIDEGATE_PYARROW",
-        folder: "pyarrow",
-        packages: &["pyarrow==21.0.0"],
-    },
+    Environment { variable: "TIDEGATE_PYARROW", folder: "pyarrow", packages: &["pyarrow==21.0.0"] },
     Environment {
         variable: "TIDEGATE_FASTAVRO",
         folder: "fastavro",

@@ -323,8 +323,16 @@ fn in_encoding(name: &str) -> CsvFormat {
     CsvFormat { encoding: TextEncoding::named(name).unwrap(), ..CsvFormat::default() }
 }
 
-const CHARACTER_SETS: &[&str] =
-    &["utf-8", "utf-16le", "utf-16be", "windows-1252", "iso-8859-15", "gb18030", "big5", "shift_jis"];
+const CHARACTER_SETS: &[&str] = &[
+    "utf-8",
+    "utf-16le",
+    "utf-16be",
+    "windows-1252",
+    "iso-8859-15",
+    "gb18030",
+    "big5",
+    "shift_jis",
+];
 
 #[tokio::test]
 async fn rows_are_converted_and_positions_count_the_bytes_of_the_file() {
@@ -345,7 +353,8 @@ async fn rows_are_converted_and_positions_count_the_bytes_of_the_file() {
         ];
         let file: Vec<Vec<u8>> = parts.iter().map(|part| encoded(part, name)).collect();
         let rows = rows_of(file.concat(), in_encoding(name)).await;
-        let texts: Vec<_> = rows.iter().map(|it| String::from_utf8(it.0.clone()).unwrap()).collect();
+        let texts: Vec<_> =
+            rows.iter().map(|it| String::from_utf8(it.0.clone()).unwrap()).collect();
         let wanted = [
             format!(r#"{{"id":"1","{own}":"{own}, \"x\""}}"#),
             format!(r#"{{"id":"2","{own}":"{own}\n{own}"}}"#),
@@ -361,15 +370,28 @@ async fn rows_are_converted_and_positions_count_the_bytes_of_the_file() {
 
 #[tokio::test]
 async fn what_is_no_text_in_its_character_set_is_a_dead_letter_as_it_stands() {
-    let rows = rows_of(b"a,b\n1,\x81\n2,\"\x93\xfa\n\xff\"\n3,\x93\xfa\n", in_encoding("shift_jis")).await;
-    let found: Vec<_> = rows.iter().map(|(bytes, _, defect)| {
-        (bytes.as_slice(), defect.as_ref().map(|it| (it.0, it.1.split(',').next().unwrap())))
-    }).collect();
-    assert_eq!(found, [
-        (&b"1,\x81"[..], Some(("invalid-encoding", "line 2: the line is not Shift_JIS: convert the file"))),
-        (b"2,\"\x93\xfa\n\xff\"", Some(("invalid-encoding", "line 3: the line is not Shift_JIS: convert the file"))),
-        ("{\"a\":\"3\",\"b\":\"\u{65e5}\"}".as_bytes(), None),
-    ]);
+    let rows =
+        rows_of(b"a,b\n1,\x81\n2,\"\x93\xfa\n\xff\"\n3,\x93\xfa\n", in_encoding("shift_jis")).await;
+    let found: Vec<_> = rows
+        .iter()
+        .map(|(bytes, _, defect)| {
+            (bytes.as_slice(), defect.as_ref().map(|it| (it.0, it.1.split(',').next().unwrap())))
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (
+                &b"1,\x81"[..],
+                Some(("invalid-encoding", "line 2: the line is not Shift_JIS: convert the file"))
+            ),
+            (
+                b"2,\"\x93\xfa\n\xff\"",
+                Some(("invalid-encoding", "line 3: the line is not Shift_JIS: convert the file"))
+            ),
+            ("{\"a\":\"3\",\"b\":\"\u{65e5}\"}".as_bytes(), None),
+        ]
+    );
     // A row that is text, and is bad for another reason, also stands as it did.
     let bad = encoded("\u{feff}a,b\r\n1,2,3\r\n", "utf-16le");
     let rows = rows_of(&bad, in_encoding("utf-16le")).await;

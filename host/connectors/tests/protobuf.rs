@@ -99,7 +99,11 @@ async fn a_source_of_protobuf_keeps_its_promises() {
 }
 
 /// Every record with the offset behind it; of a bad one the code.
-async fn read(path: &Path, directory: &TempDir, framing: MessageFraming) -> Vec<(usize, u64, String)> {
+async fn read(
+    path: &Path,
+    directory: &TempDir,
+    framing: MessageFraming,
+) -> Vec<(usize, u64, String)> {
     let limits = LineLimits { record_bytes_max: 1 << 10, payload_bytes_max: 64 << 10 };
     let source = source_of(directory, framing, limits);
     let name = path.file_name().unwrap().to_str().unwrap();
@@ -132,7 +136,10 @@ async fn a_length_that_is_a_lie_makes_no_memory_and_one_that_is_too_large_is_pas
         let found = read(&write(&[&good, &large, &good]), &directory, MessageFraming::U32).await;
         let codes: Vec<_> = found.iter().map(|it| it.2.as_str()).collect();
         assert_eq!(codes, ["", "record-too-large", ""]);
-        assert_eq!(found.iter().map(|it| it.1).collect::<Vec<_>>(), [good_bytes, end, end + good_bytes]);
+        assert_eq!(
+            found.iter().map(|it| it.1).collect::<Vec<_>>(),
+            [good_bytes, end, end + good_bytes]
+        );
         assert_eq!(found[1].0, bytes.min(64 << 10));
     }
     for (length, code) in [
@@ -141,7 +148,10 @@ async fn a_length_that_is_a_lie_makes_no_memory_and_one_that_is_too_large_is_pas
         (b"\0\0", "protobuf-truncated"),
     ] {
         let found = read(&write(&[&good, length]), &directory, MessageFraming::U32).await;
-        assert_eq!(found.last().unwrap(), &(length.len(), good_bytes + length.len() as u64, code.to_owned()));
+        assert_eq!(
+            found.last().unwrap(),
+            &(length.len(), good_bytes + length.len() as u64, code.to_owned())
+        );
     }
 }
 
@@ -166,7 +176,10 @@ async fn messages_that_lie_too_deep_are_dead_letters() {
     let path = directory.path().join("a");
     fs::write(&path, framed([deep, message(3)], MessageFraming::U32)).unwrap();
     let found = read(&path, &directory, MessageFraming::U32).await;
-    assert_eq!(found.iter().map(|it| it.2.as_str()).collect::<Vec<_>>(), ["protobuf-malformed", ""]);
+    assert_eq!(
+        found.iter().map(|it| it.2.as_str()).collect::<Vec<_>>(),
+        ["protobuf-malformed", ""]
+    );
 }
 
 #[tokio::test]
@@ -177,7 +190,8 @@ async fn a_file_that_was_replaced_is_noticed() {
     fs::write(&path, file(0)).unwrap();
     let source = source_of(&directory, MessageFraming::Varint, LineLimits::default());
     let mut reader = source.open(&"a".into(), None).await.unwrap();
-    let ReadOutcome::Records(batch) = reader.read(ReadLimit { records_max: 99, ..ALL }).await.unwrap()
+    let ReadOutcome::Records(batch) =
+        reader.read(ReadLimit { records_max: 99, ..ALL }).await.unwrap()
     else {
         panic!("no messages")
     };

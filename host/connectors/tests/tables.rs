@@ -148,11 +148,16 @@ fn csv_is_read_as_it_is_said_to_be() {
 #[test]
 fn csv_is_converted_from_the_character_set_that_is_said() {
     let text = "\u{feff}id,n\r\n\"k\u{f6}ln, \u{410}\",1\r\n\"two\nlines\",2\n";
-    let utf16 = |order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+    let utf16 =
+        |order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
     for (name, bytes) in [
         ("utf-16le", utf16(u16::to_le_bytes)),
         ("utf-16be", utf16(u16::to_be_bytes)),
-        ("gb18030", [b"id,n\n\"k".as_slice(), b"\x81\x30\x89\x34ln, \xa7\xa1\",1\n\"two\nlines\",2"].concat()),
+        (
+            "gb18030",
+            [b"id,n\n\"k".as_slice(), b"\x81\x30\x89\x34ln, \xa7\xa1\",1\n\"two\nlines\",2"]
+                .concat(),
+        ),
         ("utf-8", text.as_bytes().to_vec()),
     ] {
         let mut spec = csv(&[("id", Kind::Utf8), ("n", Kind::Int64)], &["id"]);

@@ -81,7 +81,12 @@ pub(crate) fn spec(table: &Table) -> TableSpec {
                 quote: csv.quote.bytes().next(),
                 trim: csv.trim,
                 // The config's rules have refused what is none.
-                encoding: csv.encoding.as_deref().map(TextEncoding::named).transpose().unwrap_or_default()
+                encoding: csv
+                    .encoding
+                    .as_deref()
+                    .map(TextEncoding::named)
+                    .transpose()
+                    .unwrap_or_default()
                     .unwrap_or_default(),
             }),
         },

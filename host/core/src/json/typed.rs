@@ -8,7 +8,9 @@ use num_bigint::BigInt;
 
 use super::{
     time_text::{date_has_text, timestamp_has_text},
-    write::{write_date as push_date, write_float64 as push_float64, write_string, write_timestamp},
+    write::{
+        write_date as push_date, write_float64 as push_float64, write_string, write_timestamp,
+    },
 };
 use crate::description::TimestampFormat;
 

@@ -44,8 +44,8 @@ pub use schema::Schema;
 #[cfg(feature = "parquet")]
 pub use write::Writer;
 
-pub use crate::json::typed::RowFormat;
 use crate::description::Kind;
+pub use crate::json::typed::RowFormat;
 
 /// The extension of the files' names.
 pub const EXTENSION: &str = "parquet";

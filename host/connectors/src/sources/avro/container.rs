@@ -11,7 +11,7 @@ use std::{
     str::FromStr,
 };
 
-use apache_avro::{Codec, GenericDatumReader, Schema, types::Value};
+use apache_avro::{Codec, Schema, reader::datum::GenericDatumReader, types::Value};
 use memchr::memmem;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -275,7 +275,7 @@ fn fingerprint(file: &mut File, length: u64) -> io::Result<String> {
     for from in [0, length.saturating_sub(FINGERPRINT_BYTES)] {
         piece.clear();
         file.seek(SeekFrom::Start(from))?;
-        file.take(FINGERPRINT_BYTES).read_to_end(&mut piece)?;
+        file.by_ref().take(FINGERPRINT_BYTES).read_to_end(&mut piece)?;
         hash.update(&piece);
     }
     Ok(format!("{length}:{:032x}", hash.digest128()))

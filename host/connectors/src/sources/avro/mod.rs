@@ -22,9 +22,9 @@ use std::{
     sync::Arc,
 };
 
-use apache_avro::{Codec, GenericDatumReader, Schema, error::Details, types::Value, util};
+use apache_avro::{Codec, Schema, error::Details, reader::datum::GenericDatumReader, util};
 use bytes::Bytes;
-use tidegate_core::{json, json::typed::RowFormat, source::SourceError};
+use tidegate_core::{json::typed::RowFormat, source::SourceError};
 
 use super::{
     files::SourceFile,
@@ -40,8 +40,9 @@ use write::RowWriter;
 /// make blocks of some hundred KiB.
 const DECODED_BYTES_MAX: usize = 256 << 20;
 
-/// Values may lie so deep in a row: as deep as JSON goes, each a branch of a union.
-const DEPTH_MAX: usize = 2 * json::DEPTH_MAX;
+/// Values may lie so deep in a row, where a record, a union and a type by its name each count. The
+/// library takes more than 50 KiB of stack a level, and a thread has 2 MiB.
+const DEPTH_MAX: usize = 32;
 
 /// How rows are to be understood.
 #[derive(Clone, Debug, Default)]
@@ -104,9 +105,11 @@ impl Stream for AvroFile {
         }
         let parse = |for_decoding| {
             let schema = schema::plain(&header.schema, for_decoding);
-            unharmed(|| Schema::parse(schema))
-                .unwrap_or_else(|| Schema::parse_str("none"))
-                .map_err(|error| self.unusable(&format!("its schema: {error}")))
+            match unharmed(|| Schema::parse(schema)) {
+                Some(Ok(schema)) => Ok(schema),
+                Some(Err(error)) => Err(self.unusable(&format!("its schema is none: {error}"))),
+                None => Err(self.unusable("its schema is none")),
+            }
         };
         let (written, decoded) = (parse(false)?, parse(true)?);
         let wanted = self.format.reader.as_ref().map_or(&written, |it| &it.0);

@@ -77,10 +77,7 @@ pub(super) struct Member {
 #[derive(Debug)]
 pub(super) enum Content {
     /// A field of the record as it was written.
-    Field {
-        place: usize,
-        node: NodeId,
-    },
+    Field { place: usize, node: NodeId },
     /// The default of a field that was not written, as JSON.
     Default(Vec<u8>),
 }
@@ -337,7 +334,11 @@ impl<'s> Planner<'s, '_> {
             },
             (Some(Bytes | String), Some(Bytes | String)) => bytes(writer, reader),
             (Some(Fixed(from)), Some(Fixed(to))) if from == to => bytes(writer, reader),
-            _ => return Err(self.mismatch("was written as another type than the reader's schema has")),
+            _ => {
+                return Err(
+                    self.mismatch("was written as another type than the reader's schema has")
+                );
+            }
         };
         Ok(node)
     }
@@ -433,9 +434,9 @@ fn bytes(writer: &Schema, reader: &Schema) -> Node {
 }
 
 fn enumeration(from: &EnumSchema, to: &EnumSchema) -> Node {
-    let known = |symbol: &String| to.symbols.contains(symbol).then_some(symbol);
     let texts = from.symbols.iter().map(|symbol| {
-        let read = known(symbol).or_else(|| to.default.as_ref().and_then(known))?;
+        let mut candidates = [Some(symbol), to.default.as_ref()].into_iter().flatten();
+        let read = candidates.find(|candidate| to.symbols.contains(candidate))?;
         let mut text = Vec::new();
         json::write_string(read.as_bytes(), &mut text);
         Some(text)
@@ -472,15 +473,10 @@ fn has_alias(reader: &Schema, name: &Name) -> bool {
 
 /// A default as a value that could have been decoded. Bytes are a text of the characters with their
 /// numbers. A default may lie in a default, but not without end.
-fn physical(
-    typed: Typed<'_>,
-    default: &Json,
-    names: &NamesRef<'_>,
-    depth: usize,
-) -> Option<Value> {
+fn physical(typed: Typed<'_>, default: &Json, names: &NamesRef<'_>, depth: usize) -> Option<Value> {
     let depth = depth.checked_sub(1)?;
     let schema = match typed.schema {
-        Schema::Ref { name } => names.get(name.fully_qualified_name(typed.namespace).as_ref())?,
+        Schema::Ref { name } => *names.get(&*name.fully_qualified_name(typed.namespace))?,
         schema => schema,
     };
     let below = |schema| Typed { schema, namespace: typed.namespace };
@@ -497,7 +493,8 @@ fn physical(
             let namespace = record.name.namespace().or(typed.namespace);
             let fields = record.fields.iter().map(|field| {
                 let default = members.get(&field.name).or(field.default.as_ref())?;
-                let value = physical(Typed { schema: &field.schema, namespace }, default, names, depth)?;
+                let value =
+                    physical(Typed { schema: &field.schema, namespace }, default, names, depth)?;
                 Some((field.name.clone(), value))
             });
             Value::Record(fields.collect::<Option<_>>()?)

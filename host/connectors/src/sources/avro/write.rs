@@ -1,6 +1,6 @@
 //! A decoded row as JSON, by a plan.
 
-use apache_avro::{GenericDatumReader, Schema, types::Value};
+use apache_avro::{Schema, reader::datum::GenericDatumReader, types::Value};
 use tidegate_core::json::{
     self,
     typed::{self, RowFormat, Unwritable, Written},
@@ -182,7 +182,10 @@ fn stored(node: &Node, bytes: &[u8], out: &mut Vec<u8>) -> Written {
         Node::Uuid if bytes.len() == 16 => typed::write_uuid(bytes, out),
         Node::Interval => match bytes.as_chunks::<4>() {
             ([months, days, millis], []) => {
-                typed::write_interval([months, days, millis].map(|it| u32::from_le_bytes(*it)), out);
+                typed::write_interval(
+                    [months, days, millis].map(|it| u32::from_le_bytes(*it)),
+                    out,
+                );
             }
             _ => typed::write_base64(bytes, out),
         },

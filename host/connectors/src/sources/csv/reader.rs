@@ -134,7 +134,9 @@ impl RowReader {
     pub(crate) fn original(&self, row: Row) -> &[u8] {
         match &self.original {
             None => &self.text[self.done..self.done + row.end],
-            Some(original) => &original.bytes[original.done..original.done + original.bytes_of(row)],
+            Some(original) => {
+                &original.bytes[original.done..original.done + original.bytes_of(row)]
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::{collections::HashMap, io};
 
 use prost_reflect::{
     DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey,
-    MessageDescriptor, SerializeOptions, Value,
+    MessageDescriptor, ReflectMessage, SerializeOptions, Value,
 };
 use protox::{
     Compiler,
@@ -58,6 +58,9 @@ pub(in crate::sources) enum MessageError {
     #[error("`{field}` can't be written as JSON: {reason}")]
     NoJson { field: String, reason: String },
 }
+
+/// A message of any type may lie in one of any type, so deep.
+const ANY_DEPTH_MAX: usize = 16;
 
 /// So many names are told.
 const TOLD_MAX: usize = 10;
@@ -114,7 +117,7 @@ impl MessageDecoder {
             // The library tells what was expected and where, and no value.
             MessageError::Malformed { name, reason: error.to_string() }
         })?;
-        let mut writer = Writer { decoder: self, unknown: 0, path: Vec::new() };
+        let mut writer = Writer { decoder: self, unknown: 0, any_depth: 0, path: Vec::new() };
         writer.message(&decoded, out)?;
         Ok(writer.unknown)
     }
@@ -131,16 +134,14 @@ fn member(name: &str) -> Vec<u8> {
 struct Writer<'d> {
     decoder: &'d MessageDecoder,
     unknown: u64,
+    /// How many `Any` lie around what is written: each is a message of its own to the library.
+    any_depth: usize,
     /// The fields that the writer is in, by their names in the `.proto`.
     path: Vec<String>,
 }
 
 impl Writer<'_> {
-    fn message(
-        &mut self,
-        message: &DynamicMessage,
-        out: &mut Vec<u8>,
-    ) -> Result<(), MessageError> {
+    fn message(&mut self, message: &DynamicMessage, out: &mut Vec<u8>) -> Result<(), MessageError> {
         self.unknown += message.unknown_fields().count() as u64;
         let descriptor = message.descriptor();
         match descriptor.full_name() {
@@ -157,7 +158,7 @@ impl Writer<'_> {
                 let values = message.get_field_by_number(1);
                 match (values.as_deref(), descriptor.fields().next()) {
                     (Some(Value::List(values)), Some(field)) => {
-                        self.list(values, &field.kind(), out)
+                        self.list(values.as_slice(), &field.kind(), out)
                     }
                     _ => self.no_json("it has no values"),
                 }
@@ -254,7 +255,8 @@ impl Writer<'_> {
         let kind = field.as_ref().map(FieldDescriptor::kind);
         let Some(Kind::Message(entry)) = kind else { return self.no_json("it is no map") };
         let kind = entry.map_entry_value_field().kind();
-        let mut entries: Vec<_> = entries.iter().map(|(key, value)| (key_text(key), value)).collect();
+        let mut entries: Vec<_> =
+            entries.iter().map(|(key, value)| (key_text(key), value)).collect();
         entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         out.push(b'{');
         let mut separator = None;
@@ -283,12 +285,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn value(
-        &mut self,
-        value: &Value,
-        kind: &Kind,
-        out: &mut Vec<u8>,
-    ) -> Result<(), MessageError> {
+    fn value(&mut self, value: &Value, kind: &Kind, out: &mut Vec<u8>) -> Result<(), MessageError> {
         match value {
             Value::Bool(true) => out.extend_from_slice(b"true"),
             Value::Bool(false) => out.extend_from_slice(b"false"),
@@ -297,8 +294,12 @@ impl Writer<'_> {
             Value::I64(number) => self.long(i128::from(*number), out),
             Value::U64(number) => self.long(i128::from(*number), out),
             // What is not finite is a text in the mapping, and that is what was written.
-            Value::F32(number) => drop(typed::write_float32(*number, out)),
-            Value::F64(number) => drop(typed::write_float64(*number, out)),
+            Value::F32(number) => {
+                let _ = typed::write_float32(*number, out);
+            }
+            Value::F64(number) => {
+                let _ = typed::write_float64(*number, out);
+            }
             Value::String(text) => json::write_string(text.as_bytes(), out),
             Value::Bytes(bytes) => typed::write_base64(bytes, out),
             Value::EnumNumber(number) => match kind {
@@ -340,6 +341,10 @@ impl Writer<'_> {
         let Ok(message) = DynamicMessage::decode(descriptor, content.clone()) else {
             return self.no_json("what is in it is no message of the type that it names");
         };
+        if self.any_depth == ANY_DEPTH_MAX {
+            return self.no_json("too many messages lie in one another");
+        }
+        self.any_depth += 1;
         out.extend_from_slice(b"{\"@type\":");
         json::write_string(url.as_bytes(), out);
         if has_own_text(name) {
@@ -350,6 +355,7 @@ impl Writer<'_> {
             self.members(&message, Some(b','), out)?;
         }
         out.push(b'}');
+        self.any_depth -= 1;
         Ok(())
     }
 
@@ -373,9 +379,23 @@ impl Writer<'_> {
 
 fn has_own_text(name: &str) -> bool {
     const WITH_VALUE: &[&str] = &[
-        "Any", "Struct", "ListValue", "Value", "DoubleValue", "FloatValue", "Int64Value",
-        "UInt64Value", "Int32Value", "UInt32Value", "BoolValue", "StringValue", "BytesValue",
-        "Timestamp", "Duration", "FieldMask", "Empty",
+        "Any",
+        "Struct",
+        "ListValue",
+        "Value",
+        "DoubleValue",
+        "FloatValue",
+        "Int64Value",
+        "UInt64Value",
+        "Int32Value",
+        "UInt32Value",
+        "BoolValue",
+        "StringValue",
+        "BytesValue",
+        "Timestamp",
+        "Duration",
+        "FieldMask",
+        "Empty",
     ];
     name.strip_prefix("google.protobuf.").is_some_and(|name| WITH_VALUE.contains(&name))
 }

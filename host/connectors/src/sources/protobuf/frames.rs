@@ -211,8 +211,9 @@ impl MessageFraming {
                 let mut rest = bytes;
                 match prost_reflect::prost::encoding::decode_varint(&mut rest) {
                     Ok(length) => Length::Known(bytes.len() - rest.len(), length),
-                    Err(_) if bytes.len() < VARINT_BYTES_MAX
-                        && bytes.iter().all(|byte| *byte >= 0x80) =>
+                    Err(_)
+                        if bytes.len() < VARINT_BYTES_MAX
+                            && bytes.iter().all(|byte| *byte >= 0x80) =>
                     {
                         Length::Unfinished
                     }
