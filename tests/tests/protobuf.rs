@@ -86,6 +86,8 @@ import os
 os.makedirs(sys.argv[1] + "/out", exist_ok=True)
 assert protoc.main(["protoc", f"-I{root}", f"-I{include}", f"--python_out={sys.argv[1]}/out", "--include_imports",
     f"--descriptor_set_out={sys.argv[1]}/order.desc", "shop/v1/order.proto", "shop/v1/common.proto"]) == 0
+import importlib
+importlib.invalidate_caches()
 from google.protobuf import json_format, any_pb2
 from google.protobuf.internal.encoder import _VarintBytes
 from shop.v1 import order_pb2, common_pb2

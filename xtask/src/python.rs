@@ -18,7 +18,7 @@ pub(crate) const ENVIRONMENTS: &[Environment] = &[
     Environment {
         variable: "TIDEGATE_FASTAVRO",
         folder: "fastavro",
-        packages: &["fastavro==1.13.1", "cramjam==2.14.0", "zstandard==0.25.0"],
+        packages: &["fastavro==1.13.1", "cramjam==2.14.0", "backports.zstd==1.8.0"],
     },
     Environment {
         variable: "TIDEGATE_PROTOBUF",
