@@ -4,32 +4,16 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use serde_json::{Value, json};
-use tidegate_tests::program::{Program, lines, root, tree};
+use tidegate_tests::{
+    program::{Program, lines, root, tree},
+    python::{python, run},
+};
 
-/// A Python that has PyArrow, where `cargo xtask test` could install one. A test that misses it
-/// says so and does nothing.
 fn pyarrow(test: &str) -> Option<PathBuf> {
-    let python = std::env::var_os("TIDEGATE_PYARROW").map(PathBuf::from);
-    if python.is_none() {
-        println!("SKIPPED: {test}: there is no Python with PyArrow");
-    }
-    python
-}
-
-/// Runs a program of Python, which prints one JSON value.
-fn python(python: &Path, program: &str, argument: &Path) -> Value {
-    let output = Command::new(python)
-        .args(["-c", program])
-        .arg(argument)
-        .output()
-        .expect("Python can be started");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    serde_json::from_slice(&output.stdout).expect("it prints JSON")
+    python(test, "TIDEGATE_PYARROW")
 }
 
 /// Runs the example in a folder.
@@ -71,7 +55,7 @@ fn somebody_elses_reader_reads_what_is_written() {
     let Some(interpreter) = pyarrow("Parquet read by PyArrow") else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
     let summary = write_lake(folder.path());
-    let lake = python(&interpreter, READ_LAKE, &folder.path().join("lake"));
+    let lake = run(&interpreter, READ_LAKE, &folder.path().join("lake"));
     assert_eq!(lake["files"], tree(&folder.path().join("lake")).len());
     let schemas = lake["schemas"].as_array().expect("schemas");
     assert_eq!(schemas.len(), 1, "{schemas:#?}");
@@ -198,7 +182,7 @@ fn what_somebody_elses_writer_writes_is_read() {
     let Some(interpreter) = pyarrow("Parquet written by PyArrow") else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::create_dir(folder.path().join("in")).expect("a fresh folder");
-    let wanted = python(&interpreter, WRITE_NESTED, &folder.path().join("in"));
+    let wanted = run(&interpreter, WRITE_NESTED, &folder.path().join("in"));
     let wanted = wanted.as_array().expect("rows");
     for file in tree(&folder.path().join("in")).into_keys() {
         let pipeline = folder.path().join(format!("{file}.yaml"));
@@ -285,7 +269,7 @@ fn a_table_that_somebody_elses_writer_wrote_is_looked_up_in() {
     let Some(interpreter) = pyarrow("tables of Parquet written by PyArrow") else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
     let rows = 10_000;
-    python(&interpreter, WRITE_MERCHANTS, &folder.path().join(rows.to_string()));
+    run(&interpreter, WRITE_MERCHANTS, &folder.path().join(rows.to_string()));
     let records = [7, 9_998, 5].map(|i| format!("{{\"merchant\":\"m{i:07}\"}}\n"));
     fs::write(folder.path().join("in.jsonl"), records.concat()).expect("a fresh folder");
     let program = looks_up(folder.path(), rows);

@@ -10,7 +10,7 @@ mod guests;
 mod kinesis_local;
 mod languages;
 mod nab;
-mod pyarrow;
+mod python;
 mod shell;
 mod test;
 

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::{demo, kinesis_local, languages, pyarrow, shell};
+use crate::{demo, kinesis_local, languages, python, shell};
 
 /// What the tests take.
 #[derive(clap::Args)]
@@ -46,8 +46,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         ]
     };
     let mut host = shell::cargo();
-    if let Some(python) = pyarrow::python() {
-        host.env("TIDEGATE_PYARROW", python);
+    for environment in python::ENVIRONMENTS {
+        if let Some(python) = environment.python() {
+            host.env(environment.variable, python);
+        }
     }
     if let Some(folder) = kinesis_local::folder() {
         host.env("TIDEGATE_KINESIS_LOCAL", folder);

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, io::Write, path::Path, sync::Arc};
 use tempfile::TempDir;
 use tidegate_connectors::sources::{
     CsvColumns, CsvEmpty, CsvFormat, CsvMismatch, CsvType, FileSource, FileSourceConfig, Framing,
-    LineLimits,
+    LineLimits, TextEncoding,
 };
 use tidegate_core::{
     Position, Source,
@@ -303,4 +303,128 @@ async fn real_order_lines_come_without_a_bad_one() {
         }
     }
     assert_eq!(rows, 7_419);
+}
+
+/// Text in a character set, of characters that it has.
+fn encoded(text: &str, name: &str) -> Vec<u8> {
+    match name {
+        "utf-16le" => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        "utf-16be" => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        _ => {
+            let encoding = encoding_rs::Encoding::for_label(name.as_bytes()).unwrap();
+            let (bytes, _, unmappable) = encoding.encode(text);
+            assert!(!unmappable, "{name}");
+            bytes.into_owned()
+        }
+    }
+}
+
+fn in_encoding(name: &str) -> CsvFormat {
+    CsvFormat { encoding: TextEncoding::named(name).unwrap(), ..CsvFormat::default() }
+}
+
+const CHARACTER_SETS: &[&str] = &[
+    "utf-8",
+    "utf-16le",
+    "utf-16be",
+    "windows-1252",
+    "iso-8859-15",
+    "gb18030",
+    "big5",
+    "shift_jis",
+];
+
+#[tokio::test]
+async fn rows_are_converted_and_positions_count_the_bytes_of_the_file() {
+    for name in CHARACTER_SETS.iter().copied() {
+        // A character whose second byte is a backslash or a pipe in the ones that have such.
+        let own = match name {
+            "shift_jis" => "\u{8868}\u{307d}",
+            "big5" => "\u{529f}",
+            "gb18030" => "\u{4e02}\u{20ac}",
+            _ => "\u{e9}\u{fc}",
+        };
+        let parts = [
+            format!("id,{own}\r\n"),
+            format!("1,\"{own}, \"\"x\"\"\"\r\n"),
+            "\n".to_owned(),
+            format!("2,\"{own}\n{own}\"\n"),
+            format!("3,{own}"),
+        ];
+        let file: Vec<Vec<u8>> = parts.iter().map(|part| encoded(part, name)).collect();
+        let rows = rows_of(file.concat(), in_encoding(name)).await;
+        let texts: Vec<_> =
+            rows.iter().map(|it| String::from_utf8(it.0.clone()).unwrap()).collect();
+        let wanted = [
+            format!(r#"{{"id":"1","{own}":"{own}, \"x\""}}"#),
+            format!(r#"{{"id":"2","{own}":"{own}\n{own}"}}"#),
+            format!(r#"{{"id":"3","{own}":"{own}"}}"#),
+        ];
+        assert_eq!(texts, wanted, "{name}");
+        let ends: Vec<u64> = rows.iter().map(|it| it.1).collect();
+        let behind = |parts: usize| file[..parts].concat().len() as u64;
+        assert_eq!(ends, [behind(2), behind(4), behind(5)], "{name}");
+        assert!(rows.iter().all(|it| it.2.is_none()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_text_in_its_character_set_is_a_dead_letter_as_it_stands() {
+    let rows =
+        rows_of(b"a,b\n1,\x81\n2,\"\x93\xfa\n\xff\"\n3,\x93\xfa\n", in_encoding("shift_jis")).await;
+    let found: Vec<_> = rows
+        .iter()
+        .map(|(bytes, _, defect)| {
+            (bytes.as_slice(), defect.as_ref().map(|it| (it.0, it.1.split(',').next().unwrap())))
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (
+                &b"1,\x81"[..],
+                Some(("invalid-encoding", "line 2: the line is not Shift_JIS: convert the file"))
+            ),
+            (
+                b"2,\"\x93\xfa\n\xff\"",
+                Some(("invalid-encoding", "line 3: the line is not Shift_JIS: convert the file"))
+            ),
+            ("{\"a\":\"3\",\"b\":\"\u{65e5}\"}".as_bytes(), None),
+        ]
+    );
+    // A row that is text, and is bad for another reason, also stands as it did.
+    let bad = encoded("\u{feff}a,b\r\n1,2,3\r\n", "utf-16le");
+    let rows = rows_of(&bad, in_encoding("utf-16le")).await;
+    assert_eq!(rows[0].0, encoded("1,2,3", "utf-16le"));
+    assert_eq!(rows[0].2.as_ref().unwrap().0, "csv-field-count");
+    // Of another character set a mark is text; a lone half of a pair is none.
+    let rows = rows_of(b"a\0\n\0\x00\xd8\n\0b\0", in_encoding("utf-16le")).await;
+    assert_eq!(rows[0].2.as_ref().unwrap().0, "invalid-encoding");
+    assert_eq!(rows[1].0, b"{\"a\":\"b\"}");
+}
+
+#[tokio::test]
+async fn a_converted_source_keeps_its_promises() {
+    for name in ["windows-1252", "utf-16le", "utf-16be", "shift_jis"] {
+        let own = if name == "shift_jis" { "\u{8868}" } else { "\u{e9}" };
+        let directory = tempfile::tempdir().unwrap();
+        let mut text = "id,b\n".to_owned();
+        let mut records = Vec::new();
+        for i in 0..400 {
+            // Some rows are of several lines, and some longer than a fingerprint looks.
+            let value = match i % 7 {
+                0 => format!("{own}\n\n{own}"),
+                1 => own.repeat(90),
+                _ => own.to_owned(),
+            };
+            text.push_str(&format!("{i},\"{value}\"\r\n"));
+            let object = serde_json::json!({ "id": i.to_string(), "b": value });
+            let (id, b) = (&object["id"], &object["b"]);
+            records.push(format!("{{\"id\":{id},\"b\":{b}}}").into_bytes());
+        }
+        fs::write(directory.path().join("a"), encoded(&text, name)).unwrap();
+        let source = source_of(&directory, in_encoding(name), LineLimits::default());
+        let expected = ExpectedPartition { id: PartitionId::from("a"), records };
+        conformance::source(&source, &[expected]).await;
+    }
 }

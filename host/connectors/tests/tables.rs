@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, io::Write, sync::Arc};
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tidegate_connectors::{
-    sources::{Compression, CsvColumns},
+    sources::{Compression, CsvColumns, TextEncoding},
     tables::{CsvTable, TableError, TableFormat, TableSpec, load},
 };
 use tidegate_core::{
@@ -138,10 +138,44 @@ fn csv_is_read_as_it_is_said_to_be() {
         delimiter: b';',
         quote: None,
         trim: true,
+        ..CsvTable::default()
     });
     let table = load_text("\u{feff}x;y\n\n 7 ; \"a\nNA;b\n8;", &spec).unwrap();
     let found = cells(&table, "n", &["\"a", "b", ""]);
     assert_eq!(found, Column { values: Values::Int64(vec![7, 0, 8]), presence: vec![0, 2, 0] });
+}
+
+#[test]
+fn csv_is_converted_from_the_character_set_that_is_said() {
+    let text = "\u{feff}id,n\r\n\"k\u{f6}ln, \u{410}\",1\r\n\"two\nlines\",2\n";
+    let utf16 =
+        |order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+    for (name, bytes) in [
+        ("utf-16le", utf16(u16::to_le_bytes)),
+        ("utf-16be", utf16(u16::to_be_bytes)),
+        (
+            "gb18030",
+            [b"id,n\n\"k".as_slice(), b"\x81\x30\x89\x34ln, \xa7\xa1\",1\n\"two\nlines\",2"]
+                .concat(),
+        ),
+        ("utf-8", text.as_bytes().to_vec()),
+    ] {
+        let mut spec = csv(&[("id", Kind::Utf8), ("n", Kind::Int64)], &["id"]);
+        let utf8 = load_text(text, &spec).unwrap().digest();
+        let encoding = TextEncoding::named(name).unwrap();
+        spec.format = TableFormat::Csv(CsvTable { encoding, ..CsvTable::default() });
+        let table = load_bytes("table", &bytes, &spec).unwrap();
+        let found = cells(&table, "n", &["k\u{f6}ln, \u{410}", "two\nlines"]);
+        assert_eq!(found.values, Values::Int64(vec![1, 2]), "{name}");
+        assert_eq!(table.digest() == utf8, name == "utf-8", "the character set is decisive");
+    }
+    let mut spec = csv(&[("id", Kind::Utf8)], &["id"]);
+    let encoding = TextEncoding::named("shift_jis").unwrap();
+    spec.format = TableFormat::Csv(CsvTable { encoding, ..CsvTable::default() });
+    let error = load_bytes("table", b"id\na\n\x81\n\x93\xfa\n", &spec).unwrap_err().to_string();
+    assert_eq!(error, "1 of its rows can't be taken: line 3: it is not Shift_JIS");
+    let error = load_bytes("table", b"id\x81\na\n", &spec).unwrap_err().to_string();
+    assert!(error.contains("its header is not Shift_JIS"), "{error}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! From a config to a pipeline's edges: its source, its sinks, its store.
 
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+mod formats;
 #[cfg(feature = "kinesis")]
 mod kinesis;
 
@@ -68,6 +70,26 @@ pub(crate) fn source(
         let framing =
             Framing::Parquet(row_format(parquet.nulls, parquet.not_finite, parquet.local_times));
         return Ok(files(&parquet.paths, InputCompression::None, framing));
+    }
+    if let Some(written) = &written.avro {
+        #[cfg(feature = "avro")]
+        return Ok(files(
+            &written.paths,
+            InputCompression::None,
+            Framing::Avro(formats::avro(written)?),
+        ));
+        #[cfg(not(feature = "avro"))]
+        anyhow::bail!("this program was built without the feature `avro`: {:?}", written.paths);
+    }
+    if let Some(written) = &written.protobuf {
+        #[cfg(feature = "protobuf")]
+        return Ok(files(
+            &written.paths,
+            written.compression,
+            Framing::Protobuf(formats::protobuf(written, &loaded.config.pipeline)?),
+        ));
+        #[cfg(not(feature = "protobuf"))]
+        anyhow::bail!("this program was built without the feature `protobuf`: {:?}", written.paths);
     }
     if let Some(text) = &written.text {
         let encoding = encoding(text.encoding.as_deref())?;
@@ -170,6 +192,7 @@ fn csv_format(written: &config::Csv) -> anyhow::Result<CsvFormat> {
             config::CsvEmpty::Text => CsvEmpty::Text,
         },
         mismatch: mismatch(written.wrong_type),
+        encoding: encoding(written.encoding.as_deref())?,
     })
 }
 

@@ -155,6 +155,12 @@ pub const METRICS: &[Metric] = &[
     gauge("tidegate_partitions_waiting", "Partitions that wait for something unavailable."),
     gauge("tidegate_partitions_open", "Partitions that are being read."),
     counter(
+        "tidegate_protobuf_unknown_fields_total",
+        &["pipeline"],
+        "Fields of Protobuf messages that the schema does not know and that were left out, those of \
+         discarded ranges included.",
+    ),
+    counter(
         "tidegate_kinesis_records_total",
         SHARD,
         "Kinesis records fetched, an aggregate being one.",

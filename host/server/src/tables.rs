@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_connectors::{
-    sources::CsvColumns,
+    sources::{CsvColumns, TextEncoding},
     tables::{self, CsvTable, TableFormat, TableSpec},
 };
 use tidegate_core::LookupTable;
@@ -81,6 +81,14 @@ pub(crate) fn spec(table: &Table) -> TableSpec {
                 delimiter: csv.delimiter.bytes().next().unwrap_or(b','),
                 quote: csv.quote.bytes().next(),
                 trim: csv.trim,
+                // The config's rules have refused what is none.
+                encoding: csv
+                    .encoding
+                    .as_deref()
+                    .map(TextEncoding::named)
+                    .transpose()
+                    .unwrap_or_default()
+                    .unwrap_or_default(),
             }),
         },
         // By the name that the operator gave it, wherever it is read.

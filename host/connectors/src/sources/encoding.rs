@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::line_feed::LineFeed;
+use super::{line_feed::LineFeed, records::Fault};
 
 /// A character set that text may come in. Nothing is guessed, and nothing is replaced: bytes that
 /// are none of its characters make their line a defect.
@@ -71,6 +71,21 @@ impl TextEncoding {
     /// What some bytes say; none where they are no text.
     pub(super) fn decode(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
         self.0.decode_without_bom_handling_and_without_replacement(bytes)
+    }
+
+    /// A line is no text in it.
+    pub(super) fn fault(self) -> Fault {
+        let message = format!(
+            "the line is not {}: convert the file, or say with `encoding` what it is in",
+            self.name()
+        );
+        Fault::new("invalid-encoding", message)
+    }
+
+    /// What some bytes say, with a replacement for each part that is no text: for those who look
+    /// where something ends, and don't show it.
+    pub(super) fn decode_lossy(self, bytes: &[u8]) -> String {
+        self.0.decode_without_bom_handling(bytes).0.into_owned()
     }
 }
 

@@ -20,6 +20,10 @@ use tidegate_core::{
     source::{Partition, PartitionId, Reader, Replay, Resume, SourceError, SourceErrorKind},
 };
 
+#[cfg(feature = "avro")]
+use super::avro::{AvroFile, AvroFormat};
+#[cfg(feature = "protobuf")]
+use super::protobuf::{MessageFile, ProtobufFormat};
 use super::{
     chunks::ChunkLoader,
     compression::{Compression, is_damage},
@@ -53,6 +57,14 @@ pub enum Framing {
     /// A row of a Parquet file, as a JSON object. A record's position is the number of rows up to
     /// it. The files are compressed within, and never as a whole.
     Parquet(RowFormat),
+    /// A row of an Avro object container file, as JSON. A record's position is the number of rows up
+    /// to it. The files are compressed within, and never as a whole.
+    #[cfg(feature = "avro")]
+    Avro(AvroFormat),
+    /// A message of Protobuf, as JSON. A record's position is the offset just behind its message, in
+    /// the decompressed file.
+    #[cfg(feature = "protobuf")]
+    Protobuf(Arc<ProtobufFormat>),
     /// A line of text that is converted, or taken apart by a pattern. A record's position is the
     /// offset just behind its line feed, in the decompressed file as it stands.
     Text(Arc<TextFormat>),
@@ -205,6 +217,22 @@ impl Source for FileSource {
                             as Box<dyn Reader>
                     })
                 }
+                #[cfg(feature = "avro")]
+                Framing::Avro(format) => {
+                    let file = AvroFile::new(file, format);
+                    file.open(behind).map(|opened| {
+                        Box::new(LineReader::new(file, limits, resumed.clone(), opened))
+                            as Box<dyn Reader>
+                    })
+                }
+                #[cfg(feature = "protobuf")]
+                Framing::Protobuf(format) => {
+                    let file = MessageFile::new(file, format);
+                    file.open(behind).map(|opened| {
+                        Box::new(LineReader::new(file, limits, resumed.clone(), opened))
+                            as Box<dyn Reader>
+                    })
+                }
                 Framing::WholeFile => WholeFileReader::open(file, after.as_ref())
                     .map(|reader| Box::new(reader) as Box<dyn Reader>),
             })
@@ -236,6 +264,8 @@ pub(super) struct SourceFile {
     pub(super) limits: LineLimits,
     /// What ends a line.
     pub(super) line_feed: LineFeed,
+    /// Whether records are lines, so that one ends where reading stopped.
+    of_lines: bool,
     /// Set where it is followed; the path is then where it was first seen.
     live: Option<Arc<Live>>,
 }
@@ -243,12 +273,25 @@ pub(super) struct SourceFile {
 impl SourceFile {
     /// A file that is read to its end.
     pub(super) fn at(path: PathBuf, compression: Compression, limits: LineLimits) -> Self {
-        SourceFile { path, compression, limits, line_feed: LineFeed::Byte, live: None }
+        SourceFile {
+            path,
+            compression,
+            limits,
+            line_feed: LineFeed::Byte,
+            of_lines: true,
+            live: None,
+        }
     }
 
     fn live(live: Arc<Live>, limits: LineLimits) -> Self {
         let file = SourceFile::at(live.home.clone(), Compression::Plain, limits);
         SourceFile { live: Some(live), ..file }
+    }
+
+    /// The same, of records that are no lines.
+    #[cfg(feature = "protobuf")]
+    pub(super) fn without_lines(self) -> Self {
+        SourceFile { of_lines: false, ..self }
     }
 }
 
@@ -316,7 +359,7 @@ impl Stream for SourceFile {
 
 impl SourceFile {
     /// The bytes behind an offset, and the head that lies before it.
-    fn open_bytes(
+    pub(super) fn open_bytes(
         &self,
         after: Option<(u64, &str)>,
     ) -> Result<(Box<dyn Read + Send>, Head), SourceError> {
@@ -419,7 +462,7 @@ impl SourceFile {
             return Err(self.replaced("something else stands where reading stopped"));
         }
         // The last line of a file may lack its line feed; then nothing may have been added to it.
-        if !last.ends_with(self.line_feed.bytes()) {
+        if self.of_lines && !last.ends_with(self.line_feed.bytes()) {
             let mut next = [0];
             if stream.read(&mut next).map_err(failed)? > 0 {
                 return Err(self.replaced("no line ends where reading stopped"));

@@ -24,6 +24,17 @@ impl LineFeed {
         }
     }
 
+    /// A line without its line feed, and without a carriage return before it.
+    pub(super) fn without_break(self, line: &[u8]) -> &[u8] {
+        let carriage_return = match self {
+            LineFeed::Byte => b"\r".as_slice(),
+            LineFeed::LowFirst => b"\r\0",
+            LineFeed::HighFirst => b"\0\r",
+        };
+        let line = line.strip_suffix(self.bytes()).unwrap_or(line);
+        line.strip_suffix(carriage_return).unwrap_or(line)
+    }
+
     /// Behind the first line feed of some bytes, which start where a line does.
     pub(super) fn end_of_first(self, bytes: &[u8]) -> Option<usize> {
         let mut from = 0;

@@ -1,11 +1,13 @@
-//! Where records come from: lines of files, rows of CSV and Parquet, whole files, standard input,
-//! Kinesis streams.
+//! Where records come from: lines of files, rows of CSV, Parquet and Avro, messages of Protobuf,
+//! whole files, standard input, Kinesis streams.
 //!
 //! A file is a partition. Its name is the path as it was asked for, relative to the source's base,
 //! so that a tree may be moved. Files are read to the end that they have when it is reached: a
 //! file should be whole when it appears (write it elsewhere, then rename it). Or they are followed
 //! while they are written, and then a partition is a file whatever its name is: see `follow`.
 
+#[cfg(feature = "avro")]
+mod avro;
 pub(crate) mod chunks;
 mod compression;
 pub(crate) mod csv;
@@ -18,17 +20,26 @@ pub mod kinesis;
 mod line_feed;
 mod lines;
 pub(crate) mod parquet;
+mod progress;
+#[cfg(feature = "protobuf")]
+mod protobuf;
 mod records;
 mod stdin;
 mod text;
 mod whole;
 
+#[cfg(feature = "avro")]
+pub use avro::{AvroFormat, AvroSchema};
 pub use compression::Compression;
 pub use csv::{CsvColumns, CsvEmpty, CsvFormat, CsvMismatch, CsvType};
 pub use encoding::{EncodingError, TextEncoding};
 pub use files::{FileSource, FileSourceConfig, Framing};
 pub use follow::{Follow, KnownPartition, OnLost};
 pub use lines::LineLimits;
+#[cfg(feature = "protobuf")]
+pub use protobuf::{
+    MessageDecoder, MessageFormat, MessageFraming, ProtobufFormat, SchemaError, compile_protobuf,
+};
 pub use stdin::{StandardInput, StandardInputConfig};
 #[cfg(feature = "text")]
 pub use text::{LinePattern, PatternError, PatternText};

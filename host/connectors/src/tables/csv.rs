@@ -2,7 +2,6 @@
 
 use std::io::{self, Read};
 
-use memchr::memchr_iter;
 use tidegate_core::{
     Kind, Path,
     description::TimestampFormat,
@@ -19,11 +18,10 @@ use crate::sources::{
     chunks::ChunkLoader,
     csv::{
         is_number,
-        row::{Row, RowKind, RowParser},
+        reader::{Next, RowReader},
+        row::{RowKind, RowParser},
     },
 };
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Takes all rows of a stream. Empty lines and a byte order mark are passed over.
 pub(super) fn read(
@@ -40,7 +38,7 @@ pub(super) fn read(
             }
             names.clone()
         }
-        CsvColumns::Header => header(&mut rows, format.trim)?,
+        CsvColumns::Header => header(&mut rows, format)?,
     };
     let columns = Columns::new(&schema, &header, format.trim, nulls)?;
     // Within a row that is written here, columns are told by their numbers.
@@ -49,14 +47,15 @@ pub(super) fn read(
     let mut intake = Intake::new(schema, &paths, Counted::Lines)?;
     let mut object = Vec::new();
     let mut validator = Validator::default();
-    while let Some((row, line)) = rows.next()? {
-        let reason = match row {
+    while let Some(RowAt { kind, line, is_text }) = rows.next()? {
+        let written = match kind {
             RowKind::Blank => continue,
+            _ if !is_text => Err(format!("it is not {}", format.encoding.name())),
             RowKind::BrokenQuote => Err("a quote is out of place".to_owned()),
             RowKind::TooLarge => Err(format!("it is longer than {ROW_BYTES_MAX} bytes")),
-            RowKind::Fields => columns.write(&rows.parser, &mut validator, &mut object),
+            RowKind::Fields => columns.write(rows.reader.parser(), &mut validator, &mut object),
         };
-        match reason {
+        match written {
             Ok(()) => intake.take(&object, line)?,
             Err(reason) => intake.fault(line, &reason),
         }
@@ -65,22 +64,26 @@ pub(super) fn read(
 }
 
 /// The names that the first row gives.
-fn header(rows: &mut Rows, trim: bool) -> Result<Vec<String>, TableError> {
+fn header(rows: &mut Rows, format: &CsvTable) -> Result<Vec<String>, TableError> {
     let unusable = |what: &str| {
         TableError::Columns(format!("its header {what}: correct it, or name the columns"))
     };
+    let no_text = || unusable(&format!("is not {}", format.encoding.name()));
     loop {
-        match rows.next()? {
-            None => return Err(unusable("is missing, for the file is empty")),
-            Some((RowKind::Blank, _)) => {}
-            Some((RowKind::BrokenQuote, _)) => return Err(unusable("has a quote out of place")),
-            Some((RowKind::TooLarge, _)) => return Err(unusable("is too large")),
-            Some((RowKind::Fields, _)) => break,
+        let Some(RowAt { kind, is_text, .. }) = rows.next()? else {
+            return Err(unusable("is missing, for the file is empty"));
+        };
+        match kind {
+            RowKind::Blank => {}
+            _ if !is_text => return Err(no_text()),
+            RowKind::BrokenQuote => return Err(unusable("has a quote out of place")),
+            RowKind::TooLarge => return Err(unusable("is too large")),
+            RowKind::Fields => break,
         }
     }
-    let names = rows.parser.fields().map(|field| {
-        let name = std::str::from_utf8(field).map_err(|_| unusable("is not UTF-8"))?;
-        Ok(trimmed(name, trim).to_owned())
+    let names = rows.reader.parser().fields().map(|field| {
+        let name = std::str::from_utf8(field).map_err(|_| no_text())?;
+        Ok(trimmed(name, format.trim).to_owned())
     });
     names.collect()
 }
@@ -91,69 +94,44 @@ fn trimmed(text: &str, trim: bool) -> &str {
 
 /// The rows of a file, and their lines.
 struct Rows {
-    chunks: ChunkLoader,
-    parser: RowParser,
-    /// Whole lines; those before `done` have been taken.
-    raw: Vec<u8>,
-    done: usize,
-    begun: bool,
-    ended: bool,
+    reader: RowReader,
     lines_done: u64,
+}
+
+/// A row, whose fields the parser has.
+struct RowAt {
+    kind: RowKind,
+    /// The line that it begins on.
+    line: u64,
+    is_text: bool,
 }
 
 impl Rows {
     fn new(stream: Box<dyn Read + Send>, format: &CsvTable) -> Self {
-        Rows {
-            chunks: ChunkLoader::new(stream, 0, ROW_BYTES_MAX, false),
-            parser: RowParser::new(format.delimiter, format.quote),
-            raw: Vec::new(),
-            done: 0,
-            begun: false,
-            ended: false,
-            lines_done: 0,
-        }
+        let chunks = ChunkLoader::new(stream, 0, ROW_BYTES_MAX, false);
+        let parser = RowParser::new(format.delimiter, format.quote);
+        let reader = RowReader::new(chunks, parser, format.encoding, 0, ROW_BYTES_MAX);
+        Rows { reader, lines_done: 0 }
     }
 
-    /// The next row, whose fields the parser has then, and the line that it begins on.
-    fn next(&mut self) -> io::Result<Option<(RowKind, u64)>> {
+    fn next(&mut self) -> io::Result<Option<RowAt>> {
         loop {
-            let row = self.parser.row(&self.raw[self.done..], self.ended, ROW_BYTES_MAX);
-            if let Some(Row { end, kind, .. }) = row {
-                let line = self.lines_done + 1;
-                let passed = &self.raw[self.done..self.done + end];
-                self.lines_done += memchr_iter(b'\n', passed).count() as u64;
-                self.done += end;
-                return Ok(Some((kind, line)));
-            }
-            if self.ended {
-                return Ok(None);
-            }
-            if let Some(too_large) = self.fetch()? {
-                return Ok(Some(too_large));
+            let line = self.lines_done + 1;
+            match self.reader.next() {
+                Next::Row(row) => {
+                    let is_text = self.reader.is_text(row);
+                    self.lines_done += self.reader.pass(row);
+                    return Ok(Some(RowAt { kind: row.kind, line, is_text }));
+                }
+                Next::CutOff(chunk) => {
+                    self.lines_done += 1;
+                    self.reader.pass_cut_off(&chunk);
+                    return Ok(Some(RowAt { kind: RowKind::TooLarge, line, is_text: true }));
+                }
+                Next::Unknown => self.reader.fetch(|_| ())?,
+                Next::End => return Ok(None),
             }
         }
-    }
-
-    /// Reads on. A line that is too large to keep is told at once: the table is refused anyway,
-    /// and what stands before it may be told behind it.
-    fn fetch(&mut self) -> io::Result<Option<(RowKind, u64)>> {
-        let Some(chunk) = self.chunks.chunk()? else {
-            self.ended = true;
-            return Ok(None);
-        };
-        if chunk.cut_off.is_some() {
-            let pending = memchr_iter(b'\n', &self.raw[self.done..]).count() as u64;
-            return Ok(Some((RowKind::TooLarge, self.lines_done + pending + 1)));
-        }
-        self.raw.drain(..self.done);
-        self.raw.extend_from_slice(&chunk.bytes);
-        self.done = 0;
-        if !self.begun && self.raw.starts_with(BYTE_ORDER_MARK) {
-            self.done = BYTE_ORDER_MARK.len();
-        }
-        self.begun = true;
-        self.chunks.take_back(chunk.bytes);
-        Ok(None)
     }
 }
 

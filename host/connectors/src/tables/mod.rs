@@ -32,7 +32,7 @@ use tidegate_core::{
     parquet::{ReadError, RowFormat},
 };
 
-use crate::sources::{Compression, CsvColumns};
+use crate::sources::{Compression, CsvColumns, TextEncoding};
 use intake::{Counted, Intake};
 
 /// A longer row is refused: what is looked up is a handful of cells.
@@ -85,12 +85,20 @@ pub struct CsvTable {
     pub quote: Option<u8>,
     /// Whether spaces and tabs around a value are taken away.
     pub trim: bool,
+    /// The character set of the file.
+    pub encoding: TextEncoding,
 }
 
 impl Default for CsvTable {
     /// As RFC 4180 has it, with a header.
     fn default() -> Self {
-        CsvTable { columns: CsvColumns::default(), delimiter: b',', quote: Some(b'"'), trim: false }
+        CsvTable {
+            columns: CsvColumns::default(),
+            delimiter: b',',
+            quote: Some(b'"'),
+            trim: false,
+            encoding: TextEncoding::default(),
+        }
     }
 }
 
@@ -201,12 +209,17 @@ fn digest(spec: &TableSpec, content: Digest) -> Digest {
     let columns: Vec<Value> =
         spec.columns.iter().map(|column| json!([column.name, kind_name(&column.kind)])).collect();
     let format = match &spec.format {
-        TableFormat::Csv(CsvTable { columns, delimiter, quote, trim }) => {
+        TableFormat::Csv(CsvTable { columns, delimiter, quote, trim, encoding }) => {
             let names = match columns {
                 CsvColumns::Header => Value::Null,
                 CsvColumns::Named { names, skip_header } => json!([names, skip_header]),
             };
-            json!({ "csv": [names, delimiter, quote, trim, spec.nulls] })
+            let mut csv = json!([names, delimiter, quote, trim, spec.nulls]);
+            // Tables from before there was a choice keep their digest.
+            if !encoding.is_utf8() {
+                csv = json!([csv, encoding.name()]);
+            }
+            json!({ "csv": csv })
         }
         TableFormat::Json => json!({ "json": spec.paths }),
         TableFormat::Ndjson => json!({ "ndjson": spec.paths }),

@@ -36,6 +36,7 @@ mod splice;
 mod time_text;
 mod tokens;
 mod tree;
+pub mod typed;
 mod walk;
 mod write;
 
@@ -47,8 +48,6 @@ pub use fault::{JsonError, JsonErrorCode};
 pub use layout::{Envelope, Layout, Stamp};
 pub use project::{InvalidProjection, Located, Projection, Projector};
 pub use splice::{RowSplicer, Splicer};
-#[cfg(feature = "parquet")]
-pub(crate) use time_text::{date_has_text, timestamp_has_text};
 pub use write::{write_date, write_float64, write_string, write_timestamp};
 
 use tokens::Tokens;

@@ -13,9 +13,9 @@ use parquet::{
 
 use super::{
     ReadError, RowFormat,
-    text::{self, Text, Unwritable},
+    text::{Text, Unwritable},
 };
-use crate::json::Validator;
+use crate::json::{Validator, typed};
 
 /// A column, and the part of it that is in memory.
 pub(super) struct LeafColumn {
@@ -225,8 +225,8 @@ impl Reader {
             Reader::Int32(_, values) => text.write_int32(*values.get(at)?, out),
             Reader::Int64(_, values) => text.write_int64(*values.get(at)?, out),
             Reader::Int96(_, values) => Text::write_int96(values.get(at)?, out),
-            Reader::Float(_, values) => text::write_float32(*values.get(at)?, out),
-            Reader::Double(_, values) => text::write_float64(*values.get(at)?, out),
+            Reader::Float(_, values) => typed::write_float32(*values.get(at)?, out),
+            Reader::Double(_, values) => typed::write_float64(*values.get(at)?, out),
             Reader::Bytes(_, values) => text.write_bytes(values.get(at)?.data(), validator, out),
             Reader::Fixed(_, values) => text.write_bytes(values.get(at)?.data(), validator, out),
         })

@@ -45,6 +45,7 @@ pub use schema::Schema;
 pub use write::Writer;
 
 use crate::description::Kind;
+pub use crate::json::typed::RowFormat;
 
 /// The extension of the files' names.
 pub const EXTENSION: &str = "parquet";
@@ -117,17 +118,6 @@ pub enum SchemaError {
         /// What is wrong.
         detail: String,
     },
-}
-
-/// How values of a file that is read become JSON, where there is a choice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RowFormat {
-    /// Whether a null is left out of its object, rather than written.
-    pub omit_nulls: bool,
-    /// Whether a float that is not finite is a null, rather than a defect of its row.
-    pub not_finite_as_null: bool,
-    /// Whether a timestamp without a zone is taken for one in UTC.
-    pub local_as_utc: bool,
 }
 
 /// Something that can be read at an offset, by one thread at a time.

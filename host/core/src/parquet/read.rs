@@ -25,6 +25,7 @@ use super::{
     JsonRows, ReadAt, ReadError, RowDefect, RowFormat,
     column::{LeafColumn, ragged},
     schema::detail_of,
+    text,
     tree::{self, Node, Repeated, Shape},
 };
 use crate::json::Validator;
@@ -310,7 +311,7 @@ impl Row<'_> {
         let column = &mut self.columns[leaf];
         if let Err(why) = column.write(self.validator, self.out)? {
             let name = &column.name;
-            self.defect.get_or_insert_with(|| (why.code(), why.message(name)));
+            self.defect.get_or_insert_with(|| (text::code(why), why.message(name)));
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ mod kinesis;
 mod model;
 pub mod reference;
 mod rules;
+mod schemas;
 mod shape;
 mod sink;
 mod source;
@@ -44,8 +45,9 @@ pub use sink::{
     Rotation, Sink, TimePart, Unrouted,
 };
 pub use source::{
-    Csv, CsvEmpty, CsvHeader, CsvMismatch, CsvType, Generator, InputCompression, LocalTimes,
-    Ndjson, NotFinite, Nulls, OnLost, Parquet, Source, Stdin, Text, Weights, WholeFile,
+    Avro, Csv, CsvEmpty, CsvHeader, CsvMismatch, CsvType, Generator, InputCompression, LocalTimes,
+    Ndjson, NotFinite, Nulls, OnLost, Parquet, Protobuf, ProtobufDefaults, ProtobufFraming,
+    ProtobufInt64, ProtobufNames, Source, Stdin, Text, Weights, WholeFile,
 };
 pub use table::{OnDuplicate, Table, TableCsv, TableFormat, TableKind, TableParquet};
 pub use tests::{
@@ -134,6 +136,7 @@ pub fn load_from(
             }
         }
     }
+    findings.extend(schemas::read(&mut loaded, files));
     match has_errors(&findings) {
         true => Err(ConfigError::Invalid(findings)),
         false => Ok(loaded),
@@ -270,6 +273,13 @@ fn resolve_paths(config: &mut Config, base: &Path) {
     resolve(&mut config.data_dir);
     resolve(&mut config.dead_letters.directory);
     config.tables.iter_mut().for_each(|table| resolve(&mut table.path));
+    if let Some(avro) = &mut config.source.avro {
+        avro.reader_schema.iter_mut().for_each(resolve);
+    }
+    if let Some(protobuf) = &mut config.source.protobuf {
+        resolve(&mut protobuf.schema);
+        protobuf.imports.iter_mut().for_each(resolve);
+    }
     for stage in &mut config.stages {
         resolve(&mut stage.plugin);
         stage.config_file.iter_mut().for_each(resolve);

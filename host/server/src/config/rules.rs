@@ -11,7 +11,7 @@ use super::{
     kinesis::{Kinesis, KinesisStart},
     model::Config,
     sink::{Compression, Layout, Level, Sink},
-    source::{Csv, CsvHeader, InputCompression, Source, Text},
+    source::{Csv, CsvHeader, InputCompression, Protobuf, Source, Text},
     tree::{Node, step},
     units::ByteSize,
 };
@@ -108,6 +108,8 @@ impl Rules<'_> {
                 ("ndjson", source.ndjson.is_some()),
                 ("csv", source.csv.is_some()),
                 ("parquet", source.parquet.is_some()),
+                ("avro", source.avro.is_some()),
+                ("protobuf", source.protobuf.is_some()),
                 ("text", source.text.is_some()),
                 ("whole_file", source.whole_file.is_some()),
                 ("stdin", source.stdin.is_some()),
@@ -119,6 +121,8 @@ impl Rules<'_> {
             ("/source/ndjson/paths", source.ndjson.as_ref().map(|it| &it.paths)),
             ("/source/csv/paths", source.csv.as_ref().map(|it| &it.paths)),
             ("/source/parquet/paths", source.parquet.as_ref().map(|it| &it.paths)),
+            ("/source/avro/paths", source.avro.as_ref().map(|it| &it.paths)),
+            ("/source/protobuf/paths", source.protobuf.as_ref().map(|it| &it.paths)),
             ("/source/text/paths", source.text.as_ref().map(|it| &it.paths)),
             ("/source/whole_file/paths", source.whole_file.as_ref().map(|it| &it.paths)),
         ];
@@ -132,8 +136,16 @@ impl Rules<'_> {
             self.follow("/source/ndjson", ndjson.follow, ndjson.compression);
         }
         if let Some(csv) = &source.csv {
+            self.encoding("/source/csv", csv.encoding.as_deref());
             self.csv(csv);
             self.follow("/source/csv", csv.follow, csv.compression);
+        }
+        if source.avro.is_some() && cfg!(not(feature = "avro")) {
+            let message = "this program was built without the feature `avro`";
+            self.find("one-of", "/source/avro", message);
+        }
+        if let Some(protobuf) = &source.protobuf {
+            self.protobuf(protobuf);
         }
         if let Some(text) = &source.text {
             self.text(text);
@@ -153,6 +165,24 @@ impl Rules<'_> {
                 let message = "at least one event type needs a weight above 0";
                 self.find("out-of-range", "/source/generator/weights", message);
             }
+        }
+    }
+
+    fn protobuf(&mut self, protobuf: &Protobuf) {
+        if cfg!(not(feature = "protobuf")) {
+            let message = "this program was built without the feature `protobuf`";
+            self.find("one-of", "/source/protobuf", message);
+        }
+        if protobuf.schema.as_os_str().is_empty() {
+            let message = "`schema` names the file with the message's type";
+            self.find("missing-key", "/source/protobuf", message);
+        } else if !protobuf.is_text() && !protobuf.imports.is_empty() {
+            let message = "a descriptor set has its imports in it: they are for a `.proto`";
+            self.find("one-of", "/source/protobuf/imports", message);
+        }
+        if protobuf.message.is_empty() {
+            let message = "`message` names the message's type, such as `shop.v1.Order`";
+            self.find("missing-key", "/source/protobuf", message);
         }
     }
 
@@ -218,7 +248,7 @@ impl Rules<'_> {
         }
     }
 
-    fn encoding(&mut self, pointer: &str, encoding: Option<&str>) {
+    pub(super) fn encoding(&mut self, pointer: &str, encoding: Option<&str>) {
         if let Some(Err(error)) = encoding.map(TextEncoding::named) {
             self.find("invalid-value", &step(pointer, "encoding"), error.to_string());
         }

@@ -1,6 +1,6 @@
 //! Where records come from, as an operator writes it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,8 @@ use super::{
     units::{ByteSize, TimeSpan},
 };
 
-/// Where records come from: exactly one of `ndjson`, `csv`, `parquet`, `text`, `whole_file`, `stdin`,
-/// `kinesis` and `generator`.
+/// Where records come from: exactly one of `ndjson`, `csv`, `parquet`, `avro`, `protobuf`, `text`,
+/// `whole_file`, `stdin`, `kinesis` and `generator`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Source {
@@ -25,6 +25,10 @@ pub struct Source {
     pub csv: Option<Csv>,
     /// Rows of Parquet out of files.
     pub parquet: Option<Parquet>,
+    /// Rows of Avro out of files.
+    pub avro: Option<Avro>,
+    /// Messages of Protobuf out of files.
+    pub protobuf: Option<Protobuf>,
     /// Lines of text out of files, taken apart by a pattern.
     pub text: Option<Text>,
     /// One record a file.
@@ -51,6 +55,8 @@ impl Default for Source {
             ndjson: None,
             csv: None,
             parquet: None,
+            avro: None,
+            protobuf: None,
             text: None,
             whole_file: None,
             stdin: None,
@@ -120,7 +126,7 @@ pub struct Ndjson {
 /// the columns as members, in order. Each file is a partition, read from its start to its end. A
 /// byte order mark and empty lines are skipped. A bad row is a dead letter, as it stands in the
 /// file, and names its line: `csv-field-count`, `csv-broken-quote`, `csv-invalid-utf8`,
-/// `csv-wrong-type`. A header that is bad stops the file.
+/// `invalid-encoding`, `csv-wrong-type`. A header that is bad stops the file.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Csv {
@@ -128,6 +134,10 @@ pub struct Csv {
     pub paths: Vec<String>,
     /// How they are compressed.
     pub compression: InputCompression,
+    /// The character set that the files are in, by the names of the Encoding Standard: `utf-8`,
+    /// `utf-16le`, `windows-1252`, `shift_jis`, … Each line is converted; a row that is not of the
+    /// character set is a dead letter, `invalid-encoding`. Nothing is guessed and nothing replaced.
+    pub encoding: Option<String>,
     /// Whether files are read while they are written: new lines as they come, new files as they
     /// appear, rotated ones to their end, until the pipeline is told to stop. Otherwise a file is
     /// read to the end that it has. Files are then known by what they are and not by their names;
@@ -164,6 +174,7 @@ impl Default for Csv {
         Csv {
             paths: Vec::new(),
             compression: InputCompression::default(),
+            encoding: None,
             follow: false,
             on_lost: OnLost::default(),
             header: CsvHeader::default(),
@@ -177,6 +188,13 @@ impl Default for Csv {
             quote: "\"".to_owned(),
             partition_key: None,
         }
+    }
+}
+
+impl Protobuf {
+    /// Whether `schema` is a `.proto`, and not what `protoc` made of one.
+    pub(crate) fn is_text(&self) -> bool {
+        self.schema.extension().is_some_and(|extension| extension == "proto")
     }
 }
 
@@ -270,6 +288,120 @@ pub struct Parquet {
     /// The field that records of one file have in common or are ordered by. State that is kept by
     /// this field is whole: no two files hold records of the same key.
     pub partition_key: Option<FieldPath>,
+}
+
+/// Rows of Avro out of object container files. Each row is a record: JSON by the schema that lies in
+/// the file, with logical types as in Parquet. Each file is a partition, read from its start to its
+/// end. A row with a value that JSON has no place for is a dead letter that names the field:
+/// `avro-not-finite`, `avro-invalid-utf8`, `avro-out-of-range`, `avro-schema-mismatch`. So is what is
+/// broken, `avro-damaged`, and reading goes on with the next block. `docs/avro.md` has the table.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Avro {
+    /// Files, or patterns such as `input/**/*.avro`, relative to this file.
+    pub paths: Vec<String>,
+    /// A file with the schema that rows are wanted in, relative to this one: fields that are not in
+    /// it are left out, those that were not written get their defaults, by the rules of Avro's schema
+    /// resolution. Without it rows are what they were written as.
+    pub reader_schema: Option<PathBuf>,
+    /// What becomes of a null in a record. In an array or a map it is kept.
+    pub nulls: Nulls,
+    /// What becomes of a float that is not finite.
+    pub not_finite: NotFinite,
+    /// What a timestamp without a time zone is.
+    pub local_times: LocalTimes,
+    /// The field that records of one file have in common or are ordered by. State that is kept by
+    /// this field is whole: no two files hold records of the same key.
+    pub partition_key: Option<FieldPath>,
+    /// What stands in `reader_schema`, once it has been read.
+    #[serde(skip_deserializing)]
+    #[schemars(skip)]
+    pub reader_schema_text: Option<String>,
+}
+
+/// Messages of Protobuf out of files, one behind another, each behind its length. Each message is a
+/// record: JSON by the mapping of proto3. Each file is a partition, read from its start to its end. A
+/// message that can't be decoded is a dead letter, as it stands in the file: `protobuf-malformed`,
+/// `protobuf-no-json`; and so is the rest of a file in which no message ends, `protobuf-truncated`,
+/// or begins, `protobuf-lost-framing`. `docs/protobuf.md` says what becomes of each type.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Protobuf {
+    /// Files, or patterns such as `input/**/*.binpb`, relative to this file.
+    pub paths: Vec<String>,
+    /// How they are compressed.
+    pub compression: InputCompression,
+    /// The file with the message's type, relative to this one: a `.proto`, or a descriptor set as
+    /// `protoc --include_imports --descriptor_set_out` writes it.
+    pub schema: PathBuf,
+    /// Of a `.proto`, the directories that its name and its imports are relative to, relative to
+    /// this file. Its own directory where there are none.
+    pub imports: Vec<PathBuf>,
+    /// The full name of the message's type, such as `shop.v1.Order`.
+    pub message: String,
+    /// How a message's length is written.
+    pub framing: ProtobufFraming,
+    /// What members are called.
+    pub names: ProtobufNames,
+    /// What becomes of a field that has its default and does not say whether it was written.
+    pub defaults: ProtobufDefaults,
+    /// What whole numbers of 64 bits are.
+    pub int64: ProtobufInt64,
+    /// The field that records of one file have in common or are ordered by. State that is kept by
+    /// this field is whole: no two files hold records of the same key.
+    pub partition_key: Option<FieldPath>,
+    /// The descriptor set that `schema` is or makes, once it has been read.
+    #[serde(skip)]
+    pub descriptors: Option<Arc<[u8]>>,
+    /// Its digest, which tells it from another one.
+    #[serde(skip_deserializing)]
+    #[schemars(skip)]
+    pub descriptors_digest: Option<String>,
+}
+
+/// How the length before a message is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProtobufFraming {
+    /// As a varint: what `writeDelimitedTo` of the Protobuf libraries writes.
+    #[default]
+    Varint,
+    /// As four bytes, the highest first.
+    U32,
+}
+
+/// What members are called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProtobufNames {
+    /// By the field's `json_name`, which is in `lowerCamelCase` unless it says otherwise.
+    #[default]
+    Json,
+    /// By the field's name as it stands in the `.proto`.
+    Proto,
+}
+
+/// What becomes of a field that has its default and does not say whether it was written: one of
+/// proto3 that is neither `optional` nor a message, a list or a map without entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProtobufDefaults {
+    /// It is no member.
+    #[default]
+    Omit,
+    /// It is a member with its default.
+    Write,
+}
+
+/// What whole numbers of 64 bits are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProtobufInt64 {
+    /// Numbers with all their digits, which plugins read as `int64`.
+    #[default]
+    Number,
+    /// Texts, as the mapping of proto3 has them.
+    Text,
 }
 
 /// Lines of text out of files. A pattern takes each line apart: a record is a JSON object with what
@@ -451,9 +583,12 @@ impl Source {
         let generated = generator.map(|_| FieldPath(tidegate_core::Path::keys([PARTITION_KEY])));
         let csv = self.csv.as_ref().and_then(|it| it.partition_key.clone());
         let parquet = self.parquet.as_ref().and_then(|it| it.partition_key.clone());
+        let avro = self.avro.as_ref().and_then(|it| it.partition_key.clone());
+        let protobuf = self.protobuf.as_ref().and_then(|it| it.partition_key.clone());
         let text = self.text.as_ref().and_then(|it| it.partition_key.clone());
         let kinesis = self.kinesis.as_ref().and_then(|it| it.partition_key.clone());
-        ndjson.or(csv).or(parquet).or(text).or(stdin).or(kinesis).or(generated)
+        let rows = ndjson.or(csv).or(parquet).or(avro).or(protobuf);
+        rows.or(text).or(stdin).or(kinesis).or(generated)
     }
 
     /// How files are followed, where they are.
@@ -472,10 +607,27 @@ impl Source {
             return Some(serde_json::json!({ "encoding": encoding }));
         }
         if let Some(it) = &self.csv {
-            return Some(serde_json::json!({
+            let mut decisive = serde_json::json!({
                 "header": it.header, "columns": it.columns, "types": it.types,
                 "wrong_type": it.wrong_type, "empty": it.empty, "trim": it.trim,
                 "delimiter": it.delimiter, "quote": it.quote,
+            });
+            // Pipelines from before there was a choice keep their digest.
+            if let Some(encoding) = &it.encoding {
+                decisive["encoding"] = encoding.as_str().into();
+            }
+            return Some(decisive);
+        }
+        if let Some(it) = &self.avro {
+            return Some(serde_json::json!({
+                "avro": it.reader_schema_text, "nulls": it.nulls, "not_finite": it.not_finite,
+                "local_times": it.local_times,
+            }));
+        }
+        if let Some(it) = &self.protobuf {
+            return Some(serde_json::json!({
+                "protobuf": it.descriptors_digest, "message": it.message, "framing": it.framing,
+                "names": it.names, "defaults": it.defaults, "int64": it.int64,
             }));
         }
         if let Some(it) = &self.kinesis {

@@ -127,6 +127,10 @@ pub struct TableCsv {
     pub quote: String,
     /// Whether spaces and tabs around names and values are taken away.
     pub trim: bool,
+    /// The character set of the file, by the names of the Encoding Standard: `utf-8`, `utf-16le`,
+    /// `windows-1252`, `shift_jis`, … Each line is converted; one that is not of the character set
+    /// refuses the table.
+    pub encoding: Option<String>,
 }
 
 impl Default for TableCsv {
@@ -138,6 +142,7 @@ impl Default for TableCsv {
             delimiter: ",".to_owned(),
             quote: "\"".to_owned(),
             trim: false,
+            encoding: None,
         }
     }
 }

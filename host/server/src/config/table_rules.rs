@@ -48,6 +48,10 @@ impl Rules<'_> {
         }
         match format {
             TableFormat::Csv => self.table_csv(table, pointer),
+            _ if table.csv.encoding.is_some() => {
+                let message = "only a table of CSV is converted: JSON is UTF-8";
+                self.find("one-of", &format!("{pointer}/csv/encoding"), message);
+            }
             _ if !table.csv.names.is_empty() => {
                 let message = "only a table of CSV has columns without names of their own";
                 self.find("one-of", &step(pointer, "csv"), message);
@@ -84,6 +88,7 @@ impl Rules<'_> {
         } else if csv.quote == csv.delimiter {
             self.find("invalid-value", &below("quote"), "it is also the delimiter");
         }
+        self.encoding(&step(pointer, "csv"), csv.encoding.as_deref());
         match (csv.header, csv.names.is_empty()) {
             (CsvHeader::Names, false) => {
                 let message = "the header names the columns: `header` is `skip` or `absent` \

@@ -4,17 +4,18 @@
 //! Where a row ends depends on nothing but the bytes from its start on. That makes a replay exact:
 //! whoever starts behind a row finds the rows that a reader from the file's start found.
 
+pub(crate) mod reader;
 pub(crate) mod row;
 mod table;
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use super::{
+    encoding::TextEncoding,
     files::SourceFile,
     fingerprint::Head,
     lines::{Stream, broken},
 };
-use row::RowParser;
 use table::{Columns, ColumnsError, Rows};
 use tidegate_core::source::SourceError;
 
@@ -36,6 +37,8 @@ pub struct CsvFormat {
     pub empty: CsvEmpty,
     /// What becomes of a value that is not of its column's type.
     pub mismatch: CsvMismatch,
+    /// The character set of the file. Positions are offsets in the bytes as they stand.
+    pub encoding: TextEncoding,
 }
 
 impl Default for CsvFormat {
@@ -49,6 +52,7 @@ impl Default for CsvFormat {
             trim: false,
             empty: CsvEmpty::default(),
             mismatch: CsvMismatch::default(),
+            encoding: TextEncoding::default(),
         }
     }
 }
@@ -110,7 +114,8 @@ pub(super) struct CsvFile {
 }
 
 impl CsvFile {
-    pub(super) fn new(file: SourceFile, format: Arc<CsvFormat>) -> Self {
+    pub(super) fn new(mut file: SourceFile, format: Arc<CsvFormat>) -> Self {
+        file.line_feed = format.encoding.line_feed();
         CsvFile { file: Arc::new(file), format }
     }
 }
@@ -119,9 +124,8 @@ impl Stream for CsvFile {
     type Loader = Rows;
 
     fn open(&self, after: Option<(u64, &str)>) -> Result<(Rows, Head), SourceError> {
-        let parser = RowParser::new(self.format.delimiter, self.format.quote);
         let (chunks, _) = self.file.open(None)?;
-        let mut rows = Rows::new(chunks, parser, self.file.clone(), 0);
+        let mut rows = Rows::new(chunks, &self.format, self.file.clone(), 0);
         // Also where reading goes on in the middle: nothing else knows what the columns are.
         let columns = Columns::read(&mut rows, &self.format).map_err(|error| match error {
             ColumnsError::Failed(error) => self.file.failed(0, error),
@@ -133,8 +137,7 @@ impl Stream for CsvFile {
         let mut head = Head::default();
         if let Some((offset, _)) = after {
             let (chunks, known) = self.file.open(after)?;
-            let parser = RowParser::new(self.format.delimiter, self.format.quote);
-            rows = Rows::new(chunks, parser, self.file.clone(), offset);
+            rows = Rows::new(chunks, &self.format, self.file.clone(), offset);
             head = known;
         }
         rows.set_columns(columns);

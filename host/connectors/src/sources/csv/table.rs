@@ -3,76 +3,48 @@
 use std::{collections::BTreeSet, io, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use memchr::memchr_iter;
 
 use super::{
     CsvColumns, CsvEmpty, CsvFormat, CsvMismatch, CsvType,
+    reader::{Next, RowReader},
     row::{Row, RowKind, RowParser},
 };
 use crate::sources::{
     chunks::{Chunk, ChunkLoader},
+    encoding::TextEncoding,
     files::SourceFile,
-    fingerprint::{HEAD_BYTES_MAX, tail},
-    lines::{BYTE_ORDER_MARK, Loader},
+    fingerprint::tail,
+    lines::{LineLimits, Loader},
+    progress::LineProgress,
     records::{Buffers, Fault, TABLE_BYTES, Table},
 };
 
 /// Reads the rows of a file.
 pub(in crate::sources) struct Rows {
-    file: Arc<SourceFile>,
-    chunks: ChunkLoader,
-    parser: RowParser,
+    reader: RowReader,
+    progress: LineProgress,
+    encoding: TextEncoding,
+    limits: LineLimits,
     columns: Columns,
-    /// Whole lines; those before `done` have become records.
-    raw: Vec<u8>,
-    done: usize,
-    /// Where `done` stands in the file.
-    offset: u64,
-    /// A line that is too large to keep; it comes behind `raw`.
-    cut_off: Option<Chunk>,
-    ended: bool,
-    /// Where reading began, and how many lines stand before that, once somebody has asked.
-    opened_at: u64,
-    lines_before: Option<u64>,
-    /// How many lines have been read since.
-    lines_done: u64,
-    /// What was read first, as far as fingerprints go.
-    head: Vec<u8>,
     buffers: Buffers,
-}
-
-/// What comes next.
-enum Next {
-    Row(Row),
-    /// A line of which only the beginning was kept.
-    CutOff(Chunk),
-    /// Not known before more has been read.
-    Unknown,
-    End,
 }
 
 impl Rows {
     /// Reads chunks whose first byte stands at an offset, at the start of a row.
     pub(super) fn new(
         chunks: ChunkLoader,
-        parser: RowParser,
+        format: &CsvFormat,
         file: Arc<SourceFile>,
         offset: u64,
     ) -> Self {
+        let parser = RowParser::new(format.delimiter, format.quote);
+        let (encoding, limits) = (format.encoding, file.limits);
         Rows {
-            file,
-            chunks,
-            parser,
+            reader: RowReader::new(chunks, parser, encoding, offset, limits.record_bytes_max),
+            progress: LineProgress::new(file, offset),
+            encoding,
+            limits,
             columns: Columns::default(),
-            raw: Vec::new(),
-            done: 0,
-            offset,
-            cut_off: None,
-            ended: false,
-            opened_at: offset,
-            lines_before: (offset == 0).then_some(0),
-            lines_done: 0,
-            head: Vec::new(),
             buffers: Buffers::default(),
         }
     }
@@ -82,88 +54,40 @@ impl Rows {
         self.columns = columns;
     }
 
-    /// Reads on.
     fn fetch(&mut self) -> io::Result<()> {
-        let Some(chunk) = self.chunks.chunk()? else {
-            self.ended = true;
-            return Ok(());
-        };
-        if self.opened_at + (self.head.len() as u64) == chunk.offset {
-            let missing = HEAD_BYTES_MAX.saturating_sub(chunk.offset as usize);
-            self.head.extend_from_slice(&chunk.bytes[..chunk.bytes.len().min(missing)]);
-        }
-        if chunk.cut_off.is_some() {
-            self.cut_off = Some(chunk);
-            return Ok(());
-        }
-        self.raw.drain(..self.done);
-        self.raw.extend_from_slice(&chunk.bytes);
-        self.done = 0;
-        if chunk.offset == 0 && self.raw.starts_with(BYTE_ORDER_MARK) {
-            self.done = BYTE_ORDER_MARK.len();
-            self.offset = self.done as u64;
-        }
-        self.chunks.take_back(chunk.bytes);
-        Ok(())
+        self.reader.fetch(|chunk| self.progress.read(chunk))
     }
 
-    fn next(&mut self) -> Next {
-        let complete = self.ended || self.cut_off.is_some();
-        let row_bytes_max = self.file.limits.record_bytes_max;
-        match self.parser.row(&self.raw[self.done..], complete, row_bytes_max) {
-            Some(row) => Next::Row(row),
-            None => match self.cut_off.take() {
-                Some(chunk) => Next::CutOff(chunk),
-                None if self.ended => Next::End,
-                None => Next::Unknown,
-            },
-        }
-    }
-
-    /// Goes behind a row.
     fn pass(&mut self, row: Row) {
-        let line_feeds = memchr_iter(b'\n', &self.raw[self.done..self.done + row.end]).count();
-        self.lines_done += line_feeds as u64;
-        self.done += row.end;
-        self.offset += row.end as u64;
+        self.progress.pass(self.reader.pass(row));
     }
 
-    fn pass_cut_off(&mut self, end: u64) {
-        self.lines_done += 1;
-        self.offset = end;
-    }
-
-    /// The number of the line that comes next. Only bad lines ask, so that a reader that starts in
-    /// the middle of a good file does not read what lies before.
-    fn line_number(&mut self) -> io::Result<u64> {
-        let before = match self.lines_before {
-            Some(before) => before,
-            None => self.file.count_lines(self.opened_at)?,
-        };
-        self.lines_before = Some(before);
-        Ok(before + self.lines_done + 1)
+    fn pass_cut_off(&mut self, chunk: &Chunk) {
+        self.progress.pass(1);
+        self.reader.pass_cut_off(chunk);
     }
 
     /// Makes a record of a row, or says why it is none; its bytes are then those of the file.
     fn write(&mut self, row: Row, output: &mut BytesMut) -> io::Result<Option<Fault>> {
         let start = output.len();
-        let limits = self.file.limits;
         let mut fault = match row.kind {
-            RowKind::Fields => self.columns.write(&self.parser, output).err(),
             RowKind::Blank | RowKind::TooLarge => None,
-            RowKind::BrokenQuote => Some(broken_quote(limits.record_bytes_max)),
+            _ if !self.reader.is_text(row) => Some(self.encoding.fault()),
+            RowKind::Fields => self.columns.write(self.reader.parser(), output).err(),
+            RowKind::BrokenQuote => Some(broken_quote(self.limits.record_bytes_max)),
         };
         let bytes = match row.kind {
             RowKind::TooLarge => row.length,
             _ => output.len() - start,
         };
         if fault.is_none() {
-            fault = limits.defect(0, bytes as u64, bytes).map(|it| Fault::new(it.code, it.message));
+            let defect = self.limits.defect(0, bytes as u64, bytes);
+            fault = defect.map(|it| Fault::new(it.code, it.message));
         }
         if let Some(fault) = &mut fault {
             output.truncate(start);
-            output.extend_from_slice(&self.raw[self.done..self.done + row.length]);
-            fault.message = format!("line {}: {}", self.line_number()?, fault.message);
+            output.extend_from_slice(self.reader.original_content(row));
+            fault.message = format!("line {}: {}", self.progress.line_number()?, fault.message);
         }
         Ok(fault)
     }
@@ -178,26 +102,27 @@ impl Loader for Rows {
         output.reserve(TABLE_BYTES * 9 / 8);
         while output.len() < TABLE_BYTES {
             let start = output.len();
-            match self.next() {
+            match self.reader.next() {
                 Next::Row(row) if row.kind == RowKind::Blank => self.pass(row),
                 Next::Row(row) => {
                     let fault = self.write(row, &mut output)?;
                     // One that no chunk might hold has none.
-                    let known = row.length <= self.file.limits.payload_bytes_max;
-                    let tail = known.then(|| tail(&self.raw[self.done..self.done + row.end]));
+                    let original = self.reader.original(row);
+                    let known = original.len() <= self.limits.payload_bytes_max;
+                    let tail = known.then(|| tail(original));
                     self.pass(row);
-                    table.push(start, output.len(), (self.offset, tail), fault);
+                    table.push(start, output.len(), (self.reader.offset(), tail), fault);
                 }
                 Next::CutOff(chunk) => {
                     output.extend_from_slice(&chunk.bytes);
-                    let line = self.line_number()?;
+                    let line = self.progress.line_number()?;
+                    self.pass_cut_off(&chunk);
                     let fault = chunk.cut_off.and_then(|cut_off| {
-                        self.pass_cut_off(cut_off.end);
-                        self.file.limits.defect(0, cut_off.line_bytes, chunk.bytes.len())
+                        self.limits.defect(0, cut_off.line_bytes, chunk.bytes.len())
                     });
                     let fault =
                         fault.map(|it| Fault::new(it.code, format!("line {line}: {}", it.message)));
-                    table.push(start, output.len(), (self.offset, None), fault);
+                    table.push(start, output.len(), (self.reader.offset(), None), fault);
                 }
                 // What is there is returned before a read can fail.
                 Next::Unknown if !table.is_empty() => break,
@@ -209,7 +134,7 @@ impl Loader for Rows {
             return Ok(None);
         }
         table.bytes = output.freeze();
-        table.head = (self.opened_at, self.head.clone());
+        table.head = self.progress.head();
         Ok(Some(table))
     }
 
@@ -265,7 +190,7 @@ impl Columns {
         };
         let names = match (&format.columns, header) {
             (CsvColumns::Named { names, .. }, _) => names.clone(),
-            (CsvColumns::Header, Some((row, line))) => columns.names(rows, row, line)?,
+            (CsvColumns::Header, Some(header)) => columns.names(rows, header)?,
             // An empty file has no rows either.
             (CsvColumns::Header, None) => return Ok(columns),
         };
@@ -283,19 +208,24 @@ impl Columns {
     }
 
     /// The names that a header gives. It may be a row of values by mistake, so none is told.
-    fn names(&self, rows: &Rows, row: Row, line: u64) -> Result<Vec<String>, ColumnsError> {
+    fn names(
+        &self,
+        rows: &Rows,
+        Header { kind, line, is_text }: Header,
+    ) -> Result<Vec<String>, ColumnsError> {
         let unusable = |what: &str| {
             let remedy = "correct it, or name the columns in the config";
             ColumnsError::Unusable(format!("its header, line {line}, {what}: {remedy}"))
         };
-        match row.kind {
+        match kind {
+            _ if !is_text => return Err(unusable(&format!("is not {}", rows.encoding.name()))),
             RowKind::Fields => {}
             RowKind::BrokenQuote => return Err(unusable("has a quote out of place")),
             RowKind::Blank | RowKind::TooLarge => return Err(unusable("is too large")),
         }
         let mut names = Vec::new();
         let mut seen = BTreeSet::new();
-        for (i, field) in rows.parser.fields().enumerate() {
+        for (i, field) in rows.reader.parser().fields().enumerate() {
             let name = std::str::from_utf8(field).map_err(|_| unusable("is not UTF-8"))?;
             let name = self.value(name).to_owned();
             if name.is_empty() {
@@ -361,23 +291,29 @@ impl Columns {
     }
 }
 
-/// The first row, and the number of its line.
-fn read_header(rows: &mut Rows) -> Result<Option<(Row, u64)>, ColumnsError> {
+/// The first row, whose fields the parser has.
+struct Header {
+    kind: RowKind,
+    /// The number of its line.
+    line: u64,
+    is_text: bool,
+}
+
+fn read_header(rows: &mut Rows) -> Result<Option<Header>, ColumnsError> {
     loop {
-        match rows.next() {
+        match rows.reader.next() {
             Next::Row(row) => {
-                let line = rows.lines_done + 1;
+                let is_text = rows.reader.is_text(row);
+                let line = rows.progress.line_number().map_err(ColumnsError::Failed)?;
                 rows.pass(row);
                 if row.kind != RowKind::Blank {
-                    return Ok(Some((row, line)));
+                    return Ok(Some(Header { kind: row.kind, line, is_text }));
                 }
             }
             Next::CutOff(chunk) => {
-                let line = rows.lines_done + 1;
-                let end = chunk.cut_off.map_or(chunk.offset, |it| it.end);
-                rows.pass_cut_off(end);
-                let row = Row { length: 0, end: 0, kind: RowKind::TooLarge };
-                return Ok(Some((row, line)));
+                let line = rows.progress.line_number().map_err(ColumnsError::Failed)?;
+                rows.pass_cut_off(&chunk);
+                return Ok(Some(Header { kind: RowKind::TooLarge, line, is_text: true }));
             }
             Next::Unknown => rows.fetch().map_err(ColumnsError::Failed)?,
             Next::End => return Ok(None),

@@ -8,8 +8,9 @@ use super::{TextForm, TextFormat};
 use crate::sources::{
     chunks::{Chunk, ChunkLoader},
     files::SourceFile,
-    fingerprint::{HEAD_BYTES_MAX, tail},
+    fingerprint::tail,
     lines::Loader,
+    progress::LineProgress,
     records::{Buffers, Fault, TABLE_BYTES, Table},
 };
 
@@ -18,13 +19,7 @@ pub(in crate::sources) struct TextLines {
     file: Arc<SourceFile>,
     chunks: ChunkLoader,
     format: Arc<TextFormat>,
-    /// Where reading began, and how many lines stand before that, once somebody has asked.
-    opened_at: u64,
-    lines_before: Option<u64>,
-    /// How many lines have been read since.
-    lines_done: u64,
-    /// What was read first, as far as fingerprints go.
-    head: Vec<u8>,
+    progress: LineProgress,
     buffers: Buffers,
 }
 
@@ -37,26 +32,12 @@ impl TextLines {
         offset: u64,
     ) -> Self {
         TextLines {
-            file,
             chunks,
             format,
-            opened_at: offset,
-            lines_before: (offset == 0).then_some(0),
-            lines_done: 0,
-            head: Vec::new(),
+            progress: LineProgress::new(file.clone(), offset),
+            file,
             buffers: Buffers::default(),
         }
-    }
-
-    /// The number of the line that comes next. Only bad lines ask, so that a reader that starts in
-    /// the middle of a good file does not read what lies before.
-    fn line_number(&mut self) -> io::Result<u64> {
-        let before = match self.lines_before {
-            Some(before) => before,
-            None => self.file.count_lines(self.opened_at)?,
-        };
-        self.lines_before = Some(before);
-        Ok(before + self.lines_done + 1)
     }
 
     fn records(&mut self, chunk: &Chunk) -> io::Result<Table> {
@@ -69,10 +50,10 @@ impl TextLines {
         if let Some(cut_off) = chunk.cut_off {
             output.extend_from_slice(&chunk.bytes[done..]);
             let fault = limits.defect(0, cut_off.line_bytes, output.len());
-            let line = self.line_number()?;
+            let line = self.progress.line_number()?;
             let fault = fault.map(|it| Fault::new(it.code, format!("line {line}: {}", it.message)));
             table.push(0, output.len(), (cut_off.end, None), fault);
-            self.lines_done += 1;
+            self.progress.pass(1);
             done = chunk.bytes.len();
         }
         let width = encoding.line_feed().bytes().len();
@@ -86,7 +67,7 @@ impl TextLines {
             let mut fault = match self.write(line, &mut output) {
                 Written::Nothing => {
                     done += end;
-                    self.lines_done += 1;
+                    self.progress.pass(1);
                     continue;
                 }
                 Written::Record => {
@@ -98,7 +79,7 @@ impl TextLines {
             if let Some(fault) = &mut fault {
                 output.truncate(start);
                 output.extend_from_slice(&line[..line.len().min(limits.payload_bytes_max)]);
-                fault.message = format!("line {}: {}", self.line_number()?, fault.message);
+                fault.message = format!("line {}: {}", self.progress.line_number()?, fault.message);
             }
             let offset = chunk.offset + (done + end) as u64;
             // One that no chunk might hold has none.
@@ -106,10 +87,10 @@ impl TextLines {
             let tail = known.then(|| tail(&rest[..end]));
             table.push(start, output.len(), (offset, tail), fault);
             done += end;
-            self.lines_done += 1;
+            self.progress.pass(1);
         }
         table.bytes = output.freeze();
-        table.head = (self.opened_at, self.head.clone());
+        table.head = self.progress.head();
         Ok(table)
     }
 
@@ -123,11 +104,7 @@ impl TextLines {
                 .map_or(Written::Nothing, |it| Written::Bad(Fault::new(it.code, it.message)));
         }
         let Some(text) = self.format.encoding.decode(line) else {
-            let message = format!(
-                "the line is not {}: convert the file, or say with `encoding` what it is in",
-                self.format.encoding.name()
-            );
-            return Written::Bad(Fault::new("invalid-encoding", message));
+            return Written::Bad(self.format.encoding.fault());
         };
         let text = text.strip_suffix('\r').unwrap_or(&text);
         // A line without anything on it is no record.
@@ -160,10 +137,7 @@ impl Loader for TextLines {
     fn load(&mut self) -> io::Result<Option<Table>> {
         loop {
             let Some(chunk) = self.chunks.chunk()? else { return Ok(None) };
-            if self.opened_at + (self.head.len() as u64) == chunk.offset {
-                let missing = HEAD_BYTES_MAX.saturating_sub(chunk.offset as usize);
-                self.head.extend_from_slice(&chunk.bytes[..chunk.bytes.len().min(missing)]);
-            }
+            self.progress.read(&chunk);
             let table = self.records(&chunk)?;
             self.chunks.take_back(chunk.bytes);
             if !table.is_empty() {
