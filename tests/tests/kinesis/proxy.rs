@@ -8,13 +8,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-
-type Body = BoxBody<Bytes, hyper::Error>;
 
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +105,7 @@ impl Proxy {
         self.state.lock().expect("nobody panics with it").limits.clone()
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> io::Result<Response<Body>> {
+    async fn handle(&self, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let target = parts.headers.get("x-amz-target").and_then(|it| it.to_str().ok());
@@ -145,16 +143,7 @@ impl Proxy {
             None => None,
         };
         let request = Request::from_parts(parts, Full::new(body));
-        if operation == "SubscribeToShard" {
-            // Its answer is a stream, which ends when it is over.
-            let answer = self.forward(request).await?;
-            return match fault {
-                Some(_) => Err(io::Error::other("lost")),
-                None => Ok(answer.map(BoxBody::new)),
-            };
-        }
         let (parts, answer) = self.forward(request).await?.into_parts();
-        let answer = answer.collect().await.map_err(io::Error::other)?.to_bytes();
         if fault == Some(Fault::LostResponse) {
             return Err(io::Error::other("lost"));
         }
@@ -168,27 +157,26 @@ impl Proxy {
                 response = response.header(name, value);
             }
         }
-        response.body(whole(answer)).map_err(io::Error::other)
+        response.body(Full::new(answer)).map_err(io::Error::other)
     }
 
-    async fn forward(&self, request: Request<Full<Bytes>>) -> io::Result<Response<Incoming>> {
+    async fn forward(&self, request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
         let connection = TcpStream::connect(self.upstream).await?;
         let io = TokioIo::new(connection);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(io).await.map_err(io::Error::other)?;
-        // It ends with the answer, since nothing else is sent.
-        tokio::spawn(connection);
-        sender.send_request(request).await.map_err(io::Error::other)
+        let driven = tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(io::Error::other)?;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        driven.abort();
+        Ok(Response::from_parts(parts, body))
     }
 }
 
-fn whole(answer: impl Into<Bytes>) -> Body {
-    Full::new(answer.into()).map_err(|never| match never {}).boxed()
-}
-
-fn refusal(status: u16, code: &str) -> Response<Body> {
+fn refusal(status: u16, code: &str) -> Response<Full<Bytes>> {
     let body = json!({ "__type": code, "message": "by order of the test" }).to_string();
-    let mut response = Response::new(whole(body));
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     let json = "application/x-amz-json-1.1".parse().expect("a header");
     response.headers_mut().insert("content-type", json);

@@ -41,9 +41,6 @@ impl Kinesis {
                 update_stream_ms: 0,
                 shard_limit: 500,
                 iterator_ttl_seconds: iterator_seconds,
-                // Subscriptions end often, and in the middle of what there is.
-                subscribe_to_shard_session_ms: 900,
-                subscribe_to_shard_event_record_limit: 40,
                 ..StoreOptions::default()
             };
             let (app, _store) = ferrokinesis::create_app(options);

@@ -22,10 +22,6 @@ pub struct Kinesis {
     /// The service's address, such as `http://127.0.0.1:4567`; without it the region's. Without TLS
     /// only on this machine.
     pub endpoint: Option<String>,
-    /// The consumer as which the stream is read by enhanced fan-out: its name, under which it is
-    /// registered where it is not there, or its ARN. Each shard pushes its records to it, and no
-    /// other reader slows it down. Without a consumer shards are polled.
-    pub consumer: Option<String>,
     /// Where the shards begin that there are at the first start. Shards that appear later begin at
     /// their beginning, and a later start goes on from the checkpoint.
     pub start: KinesisStart,
@@ -61,7 +57,6 @@ impl Default for Kinesis {
             stream: String::new(),
             region: None,
             endpoint: None,
-            consumer: None,
             start: KinesisStart::default(),
             on_trimmed: OnTrimmed::default(),
             out_of_range: OutOfRange::default(),

@@ -25,7 +25,6 @@ pub(super) fn source(
         pipeline: config.pipeline.clone(),
         region: written.region.clone(),
         endpoint: written.endpoint.clone(),
-        consumer: written.consumer.clone(),
         start: match &written.start {
             config::KinesisStart::TrimHorizon => KinesisStart::TrimHorizon,
             config::KinesisStart::Latest => KinesisStart::Latest,
