@@ -2,3 +2,4 @@
 
 pub mod guests;
 pub mod program;
+pub mod running;

@@ -10,6 +10,7 @@ mod kinesis_local;
 mod languages;
 mod nab;
 mod pyarrow;
+mod registry;
 mod shell;
 mod test;
 

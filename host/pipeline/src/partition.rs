@@ -228,6 +228,9 @@ async fn read_on(
 /// the checkpoint. Everything else was tried often enough where it failed.
 async fn again(owner: &mut Owner, attempts: &mut Attempts, error: Error) -> Result<(), Error> {
     match error {
+        Error::Process(blocked) if blocked.is_blocked() => {
+            owner.wait_for_unblocking(&Error::Process(blocked)).await
+        }
         Error::Process(_) => owner.back_off(attempts, &Seam::Chain, error).await,
         other => Err(other),
     }
@@ -278,6 +281,10 @@ impl<'a> Reading<'a> {
             ReadLimit { records_max: usize::MAX, bytes_max: settings.read_bytes_max, until: None };
         let offers = owner.shared.serving.listen();
         let plan = offers.borrow().clone();
+        // What was offered while the partition backed off is taken here, and is a swap as well.
+        let generation = plan.generation();
+        let from = *owner.serves.get_or_insert(generation);
+        let swapping = (from != generation).then(|| Swapping { from, since: Instant::now() });
         Reading {
             owner,
             reads: ReadAhead::new(reader, limit),
@@ -288,7 +295,7 @@ impl<'a> Reading<'a> {
             open: None,
             plan,
             offers,
-            swapping: None,
+            swapping,
             ended: false,
         }
     }
@@ -359,6 +366,7 @@ impl<'a> Reading<'a> {
     fn swapped(&mut self) {
         let Some(Swapping { from, since }) = self.swapping.take() else { return };
         let to = self.plan.generation();
+        self.owner.serves = Some(to);
         if from == to {
             return;
         }

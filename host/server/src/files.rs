@@ -3,11 +3,21 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tidegate_core::Digest;
+
+/// Which file lies at a path, and which version of it.
+pub(crate) type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+/// The stamp of a file as it lies there now, through its links.
+pub(crate) fn stamp(path: &Path) -> Stamp {
+    let it = fs::metadata(path).ok()?;
+    Some((it.dev(), it.ino(), it.len(), it.mtime(), it.mtime_nsec()))
+}
 
 /// Reads files, and remembers what it read: of the disk, or of an earlier reading.
 #[derive(Debug, Default)]
@@ -53,6 +63,27 @@ impl Files {
     /// As they were when they were read.
     pub fn of(contents: Contents) -> Self {
         Files { fixed: Some(contents), taken: Mutex::default() }
+    }
+
+    /// Whether what was not read yet is read off the disk.
+    #[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "what is pulled asks for it"))]
+    pub(crate) fn are_on_disk(&self) -> bool {
+        self.fixed.is_none()
+    }
+
+    /// The files of a directory, in order.
+    #[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "what is pulled asks for it"))]
+    pub(crate) fn of_directory(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut paths = match &self.fixed {
+            Some(contents) => contents.keys().cloned().collect(),
+            None => {
+                let entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
+                entries.collect::<io::Result<Vec<_>>>()?
+            }
+        };
+        paths.retain(|path| path.parent() == Some(directory));
+        paths.sort();
+        Ok(paths)
     }
 
     /// A file's bytes. Read once: what is read again is what was read before.

@@ -28,6 +28,7 @@ pub mod plan;
 mod project;
 mod redrive;
 mod reload;
+pub mod supply;
 pub mod tables;
 mod testing;
 mod verify;

@@ -1,50 +1,72 @@
 //! `tidegate plugin inspect`: who a plugin is, and what a config of it reads, writes and rules on.
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{fmt::Write as _, path::PathBuf};
 
 use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 use tidegate_core::{
     Description,
-    description::{Capability, KeyedState, Kind, Rule, Written},
+    description::{KeyedState, Kind, Rule, Written},
 };
 use tidegate_engine::{Component, ConfigureOptions, Runtime, RuntimeOptions};
 
-use super::environment;
+use super::{PolicyArgs, environment};
 use crate::{
-    config,
+    config::{self, ComponentReference, Loaded, Stage},
+    files::Files,
     output::{Failed, Outcome},
+    supply::{Policy, Rights, StageRights, Supply, listed, names},
 };
 
 /// What `plugin inspect` takes.
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// The component.
-    file: PathBuf,
+    /// The component: a file, which may be pinned to a digest.
+    component: ComponentReference,
     /// Also show what it reads and writes with this config, YAML or JSON.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Also show what the stages of this pipeline that run it grant it.
+    #[arg(long, value_name = "FILE")]
+    pipeline: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 pub(super) fn inspect(args: &InspectArgs) -> Result<Outcome, Failed> {
-    let bytes = fs::read(&args.file)
-        .with_context(|| format!("failed to read `{}`", args.file.display()))
-        .map_err(Failed::environment)?;
+    let supply = args.policy.supply()?;
+    let policy = supply.policy();
+    let reference = supply.pinned(&args.component)?;
+    let admitted = supply.resolve(&reference, &Files::on_disk())?;
     let runtime = Runtime::new(RuntimeOptions::default()).map_err(Failed::environment)?;
     let component = runtime
-        .load(&bytes)
-        .with_context(|| format!("failed to load `{}`", args.file.display()))
+        .load_within(&admitted.bytes, &policy.limits())
+        .with_context(|| format!("failed to load `{}`", args.component))
         .map_err(Failed::runtime)?;
+    let stages = match &args.pipeline {
+        None => Vec::new(),
+        Some(path) => stages(&config::load(path, &environment)?, &supply, &component),
+    };
     let description = match &args.config {
         None => None,
         Some(path) => {
             let config = config::load_plugin_config(path, &environment)?;
-            Some(describe(&component, &config).map_err(Failed::runtime)?)
+            Some(describe(&component, &config, &policy).map_err(Failed::runtime)?)
         }
     };
-    let mut data = about_json(&component);
-    let mut text = about_text(&component);
+    let mut data = about_json(&component, &policy);
+    let mut text = about_text(&component, &policy);
+    if reference != args.component {
+        let _ = writeln!(text, "  {:<17} {reference}", "pinned");
+    }
+    data["reference"] = json!(reference);
+    if let Some(signer) = &admitted.signed_by {
+        let _ = writeln!(text, "  {:<17} {signer}", "signed by");
+    }
+    data["signed_by"] = json!(admitted.signed_by);
+    data["stages"] = json!(stages);
+    stages.iter().for_each(|stage| text.push_str(&format!("  {stage}\n")));
     if let Some(description) = &description {
         data["description"] = description_json(description);
         text.push_str(&description_text(description));
@@ -52,18 +74,34 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<Outcome, Failed> {
     Ok(Outcome::ok(data, text))
 }
 
-/// What it does with a config. It is granted what it asks for: nothing is run but `configure`.
-fn describe(component: &Component, config: &Value) -> anyhow::Result<Description> {
+/// The stages of a pipeline that run this component, and what they grant it.
+fn stages(loaded: &Loaded, supply: &Supply, component: &Component) -> Vec<StageRights> {
+    let (about, policy) = (component.about(), supply.policy());
+    let rights = |stage: &Stage| {
+        let found = supply.resolve(&stage.plugin, &Files::on_disk()).ok()?;
+        let rights = Rights::new(&about.capabilities, &stage.grants, policy.ceiling());
+        let plugin = format!("{} {}", about.name, about.version);
+        let runs_it = found.digest == component.digest();
+        let signed_by = found.signed_by;
+        runs_it.then(|| StageRights::new(&stage.name, plugin, found.digest, signed_by, &rights))
+    };
+    loaded.config.stages.iter().filter_map(rights).collect()
+}
+
+/// What it does with a config. It is granted what it asks for, within the policy: nothing is run
+/// but `configure`.
+fn describe(component: &Component, config: &Value, policy: &Policy) -> anyhow::Result<Description> {
     let options = ConfigureOptions {
         config_json: config.to_string(),
-        grants: Capability::ALL.into_iter().collect(),
+        limits: policy.limits(),
+        grants: policy.ceiling().clone(),
         ..ConfigureOptions::default()
     };
     let factory = component.configure(options)?;
     Ok(tidegate_core::TransformFactory::plugin(&factory).description.clone())
 }
 
-fn about_json(component: &Component) -> Value {
+fn about_json(component: &Component, policy: &Policy) -> Value {
     let about = component.about();
     let interface = component.interface();
     json!({
@@ -74,6 +112,7 @@ fn about_json(component: &Component) -> Value {
         "digest": component.digest(),
         "size_bytes": component.size_bytes(),
         "capabilities": about.capabilities,
+        "ceiling": names(policy.ceiling()),
         "state_version": about.state_version,
         "may_be_passed_by": about.may_be_passed_by,
         "migrates": interface.migrates,
@@ -86,17 +125,18 @@ fn about_json(component: &Component) -> Value {
     })
 }
 
-fn about_text(component: &Component) -> String {
+fn about_text(component: &Component, policy: &Policy) -> String {
     let about = component.about();
     let interface = component.interface();
-    let capabilities: Vec<&str> = about.capabilities.iter().map(|it| it.name()).collect();
+    let asked = Rights::new(&about.capabilities, &[], policy.ceiling()).asked;
     let yes = |yes: bool| if yes { "yes" } else { "no" };
     let mut text = format!("{} {}: {}\n", about.name, about.version, about.summary);
     let rows = [
         ("contract", interface.contract.clone()),
         ("digest", component.digest().to_string()),
         ("size", format!("{} KiB", component.size_bytes().div_ceil(1024))),
-        ("asks for", listed(&capabilities)),
+        ("asks for", listed(&names(&asked))),
+        ("ceiling", listed(&names(policy.ceiling()))),
         ("state version", about.state_version.to_string()),
         ("may be passed by", yes(about.may_be_passed_by).to_owned()),
         ("symbols", yes(interface.has_symbols).to_owned()),
@@ -106,13 +146,6 @@ fn about_text(component: &Component) -> String {
         let _ = writeln!(text, "  {name:<17} {value}");
     }
     text
-}
-
-fn listed(names: &[impl AsRef<str>]) -> String {
-    match names {
-        [] => "nothing".to_owned(),
-        names => names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", "),
-    }
 }
 
 /// A description for programs.

@@ -8,7 +8,6 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -18,20 +17,16 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::{sync::mpsc, task::AbortHandle, time::sleep};
 
 use super::{Message, catalogue::hashed_copy};
-use crate::{config, files::Files};
+use crate::{
+    config,
+    files::{Files, Stamp, stamp},
+    supply::Supply,
+};
 
 /// How long files must stand still.
 const SETTLED: Duration = Duration::from_millis(100);
 /// How often that is waited for: a file that is written all the time is read at last all the same.
 const SETTLE_ROUNDS_MAX: usize = 100;
-
-/// Which file lies at a path, and which version of it.
-type Stamp = Option<(u64, u64, u64, i64, i64)>;
-
-fn stamp(path: &Path) -> Stamp {
-    let it = fs::metadata(path).ok()?;
-    Some((it.dev(), it.ino(), it.len(), it.mtime(), it.mtime_nsec()))
-}
 
 fn stamps(paths: &BTreeSet<PathBuf>) -> Vec<Stamp> {
     paths.iter().map(|path| stamp(path)).collect()
@@ -127,7 +122,11 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Reads a pipeline's files once they stand still. Blocks. Begins with those that served last; a
 /// config that names others has them read with it.
-pub(super) fn read_settled(pipeline: &Path, known: impl Iterator<Item = PathBuf>) -> Files {
+pub(super) fn read_settled(
+    pipeline: &Path,
+    supply: &Supply,
+    known: impl Iterator<Item = PathBuf>,
+) -> Files {
     let mut paths: BTreeSet<PathBuf> = known.collect();
     paths.insert(pipeline.to_owned());
     for _ in 0..SETTLE_ROUNDS_MAX {
@@ -137,7 +136,7 @@ pub(super) fn read_settled(pipeline: &Path, known: impl Iterator<Item = PathBuf>
             continue;
         }
         let files = Files::on_disk();
-        read_all(pipeline, &files);
+        read_all(pipeline, supply, &files);
         let taken: BTreeSet<PathBuf> = files.taken().into_keys().collect();
         if taken.is_subset(&paths) && stamps(&paths) == before {
             return files;
@@ -145,17 +144,17 @@ pub(super) fn read_settled(pipeline: &Path, known: impl Iterator<Item = PathBuf>
         paths.extend(taken);
     }
     let files = Files::on_disk();
-    read_all(pipeline, &files);
+    read_all(pipeline, supply, &files);
     files
 }
 
 /// Reads everything that a pipeline's file names. What is wrong with it is found by whoever makes
 /// a generation of the files.
-fn read_all(pipeline: &Path, files: &Files) {
+fn read_all(pipeline: &Path, supply: &Supply, files: &Files) {
     let variables = |name: &str| std::env::var(name).ok();
     let Ok(loaded) = config::load_from(pipeline, &variables, files) else { return };
     for stage in &loaded.config.stages {
-        let _ = files.read(&stage.plugin);
+        let _ = supply.resolve(&stage.plugin, files);
     }
     for table in &loaded.config.tables {
         if let Ok(at) = files.place(&table.path)
