@@ -142,7 +142,9 @@ impl Reloader {
                     if let Some(watcher) = &mut watcher {
                         watcher.watch(self.serving().files.taken().into_keys());
                     }
-                    let _ = answer.map(|answer| answer.send(receipt));
+                    if let Some(answer) = answer {
+                        let _ = answer.send(receipt);
+                    }
                 }
                 Message::Rollback { to, answer } => {
                     let receipt = self.rollback(to).await;
