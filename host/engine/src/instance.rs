@@ -55,6 +55,7 @@ impl Instance {
         self.store.set_epoch_deadline(epoch_ticks(time));
         // Lifting copies what the guest's lists claim to hold, and a list may be claimed twice.
         self.store.set_hostcall_fuel(usize::try_from(reply_bytes_max).unwrap_or(usize::MAX));
+        #[allow(clippy::disallowed_methods, reason = "the time that is passed is what is measured")]
         let started = self.configured.usage.as_ref().map(|_| Instant::now());
         let answer = self.exports.transform(&mut self.store, batch);
         let mut usage = started.map(|started| self.usage(batch, started.elapsed(), time));

@@ -85,15 +85,27 @@ impl LeftStates {
 #[derive(Debug, Default)]
 pub(crate) struct StateCounts {
     committed: StateKeys,
-    /// By their ranges, in order: stage, added, removed.
-    cut: VecDeque<(u64, Vec<(String, u64, u64)>)>,
+    /// By their ranges, in order.
+    cut: VecDeque<(u64, Vec<CutCount>)>,
+}
+
+/// How many states of a stage a range that is cut adds and removes.
+#[derive(Debug)]
+struct CutCount {
+    stage: String,
+    added: u64,
+    removed: u64,
 }
 
 impl StateCounts {
     /// A range is cut.
     pub(crate) fn cut(&mut self, range: u64, stages: &[StageStatistics]) {
         let changed = stages.iter().filter(|it| it.keys_added != it.keys_removed);
-        let changed = changed.map(|it| (it.stage.clone(), it.keys_added, it.keys_removed));
+        let changed = changed.map(|it| CutCount {
+            stage: it.stage.clone(),
+            added: it.keys_added,
+            removed: it.keys_removed,
+        });
         self.cut.push_back((range, changed.collect()));
     }
 
@@ -108,10 +120,9 @@ impl StateCounts {
     pub(crate) fn of(&self, stage: &str) -> u64 {
         let committed = self.committed.get(stage).copied().unwrap_or_default();
         let cut = self.cut.iter().flat_map(|(_, stages)| stages);
-        let of_stage = cut.filter(|(name, ..)| name == stage);
+        let of_stage = cut.filter(|it| it.stage == stage);
         // What has expired may be counted out twice, until the next COMMIT.
-        of_stage
-            .fold(committed, |keys, (_, added, removed)| (keys + added).saturating_sub(*removed))
+        of_stage.fold(committed, |keys, it| (keys + it.added).saturating_sub(it.removed))
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     io::Write,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -208,7 +208,7 @@ impl Trial {
         letters: &mut dyn Write,
     ) -> anyhow::Result<Tried> {
         let mut tried = Tried::default();
-        let started = Instant::now();
+        let started = tokio::time::Instant::now();
         for partition in source.partitions().await? {
             let states = StatesInMemory::default();
             let mut reader = source.open(&partition.id, None).await?;

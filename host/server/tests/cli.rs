@@ -1,5 +1,7 @@
 //! The program as an operator runs it: what it prints, what it leaves, and how it exits.
 
+#![allow(clippy::disallowed_methods, reason = "it waits for another program")]
+
 use std::{
     collections::BTreeMap,
     fs,

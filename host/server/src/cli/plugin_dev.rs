@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use clap::Args;
@@ -170,7 +170,7 @@ impl Session<'_> {
         if self.built == Some(now) {
             return Ok(());
         }
-        let started = Instant::now();
+        let started = tokio::time::Instant::now();
         let built = plugin_new::build_project(&self.args.folder);
         *took = Some(started.elapsed());
         self.built = built.is_ok().then_some(now);

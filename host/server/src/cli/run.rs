@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -384,7 +384,7 @@ async fn drive(
         pipeline.progress(),
         loaded.config.source.generator.as_ref().and_then(|generator| generator.records),
     ));
-    let started = Instant::now();
+    let started = tokio::time::Instant::now();
     let report = pipeline.run(shutdown).await;
     let seconds = started.elapsed().as_secs_f64();
     health.set(Phase::Draining);
