@@ -78,7 +78,13 @@ fn the_examples_configs_are_accepted() {
             let file = stage["plugin"].as_str().expect("a stage has a plugin");
             let name = file.rsplit('/').next().and_then(|file| file.strip_suffix(".wasm"));
             if let Some(plugin) = name.filter(|name| FIRST_PARTY.contains(name)) {
-                accept(plugin, &stage["config"], &path.display().to_string());
+                let mut config = stage["config"].clone();
+                if let Some(file) = stage["config_file"].as_str() {
+                    let yaml = std::fs::read_to_string(path.with_file_name(file));
+                    let yaml = yaml.expect("the config's file is beside its pipeline");
+                    config = serde_saphyr::from_str(&yaml).expect("a config is YAML");
+                }
+                accept(plugin, &config, &path.display().to_string());
                 stages += 1;
             }
         }
