@@ -14,8 +14,7 @@ use anyhow::{Context, ensure};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
-    Batch, Binary, Column, Position, RecordBatch, Reply, Timestamp, Transform, TransformFactory,
-    Values,
+    Batch, Binary, Column, RecordBatch, Reply, Timestamp, Transform, TransformFactory, Values,
     source::PartitionId,
     transform::{Plugin, States, TransformError},
 };
@@ -119,24 +118,6 @@ fn least(mut what: impl FnMut() -> Result<(), TransformError>) -> Result<Duratio
 fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
-}
-
-/// Records back to back. The position of each is its number, from 1.
-pub(crate) fn batch(records: &[Vec<u8>]) -> anyhow::Result<RecordBatch> {
-    let mut batch = RecordBatch::default();
-    let mut bytes = Vec::new();
-    for (i, record) in records.iter().enumerate() {
-        let start = u32::try_from(bytes.len());
-        bytes.extend_from_slice(record);
-        let end = u32::try_from(bytes.len());
-        let (Ok(start), Ok(end)) = (start, end) else {
-            anyhow::bail!("the records hold more than 4 GiB");
-        };
-        batch.spans.push((start, end));
-        batch.positions.push(Position::from_offset(i as u64 + 1));
-    }
-    batch.bytes = bytes.into();
-    Ok(batch)
 }
 
 /// The rows that a plugin gets of some records, out of the real projection.

@@ -27,6 +27,7 @@ mod objects;
 pub mod output;
 pub mod plan;
 mod project;
+mod records;
 mod redrive;
 mod reload;
 mod sample;

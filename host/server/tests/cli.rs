@@ -364,6 +364,22 @@ fn a_running_pipeline_shows_itself_and_drains_on_a_signal() {
     assert_eq!(verified["read"], data["read"]);
 }
 
+#[test]
+fn a_signal_before_the_first_record_ends_the_run_in_order() {
+    let pipeline = Pipeline::new(
+        "pipeline: early\nsource: {generator: {rate: 5000}}\n\
+         sinks: [{name: out, directory: {path: out}}]\ndead_letters: {directory: dead}\n",
+    );
+    // It says where it listens before anything is built.
+    let run = Endless::start(&pipeline);
+    let pid = run.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("a kill").success());
+    let output = run.child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    let printed: Value = serde_json::from_slice(&output.stdout).expect("a summary");
+    assert_eq!(printed["data"]["interrupted"], true, "{printed:#}");
+}
+
 /// Records of three kinds, of which the sink takes two: the third is dead for want of a sink.
 fn unrouted() -> Pipeline {
     let pipeline = Pipeline::new(UNROUTED);

@@ -111,11 +111,16 @@ pub(super) fn inherit(
         "UPDATE OR IGNORE states SET partition = ?1
          WHERE partition = ?2 AND stage = ?3 AND key = ?4",
     )?;
+    let mut moved: BTreeMap<i64, i64> = BTreeMap::new();
     for (from, (stage, key)) in &found {
         let taken = take.execute(params![held.partition, from, stage, key]);
-        let taken = taken.map_err(|error| failed("move states", error))? as i64;
-        count_keys(connection, held.partition, &BTreeMap::from([(*stage, taken)]))?;
-        count_keys(connection, *from, &BTreeMap::from([(*stage, -taken)]))?;
+        let taken = taken.map_err(|error| failed("move states", error))?;
+        *moved.entry(*stage).or_default() += taken as i64;
+    }
+    count_keys(connection, held.partition, &moved)?;
+    if let Some((from, _)) = found.first() {
+        moved.values_mut().for_each(|keys| *keys = -*keys);
+        count_keys(connection, *from, &moved)?;
     }
     let may_be_more = found.len() == most as usize;
     let after = found.into_iter().next_back().map(|it| it.1).filter(|_| may_be_more);

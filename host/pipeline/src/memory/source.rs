@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -50,6 +53,7 @@ struct Inner {
     partitions: Mutex<BTreeMap<PartitionId, Held>>,
     pushed: Notify,
     troubles: Troubles,
+    unlistable: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -103,6 +107,11 @@ impl MemorySource {
         self.inner.troubles.add(Trouble::Fail, times);
     }
 
+    /// From here on its partitions can't be listed, and won't be again.
+    pub fn break_listing(&self) {
+        self.inner.unlistable.store(true, Ordering::Relaxed);
+    }
+
     /// Reads wait until [`MemorySource::uncork`].
     pub fn cork(&self) {
         self.inner.troubles.cork(true);
@@ -147,6 +156,10 @@ impl Source for MemorySource {
     async fn partitions(&self) -> Result<Vec<Partition>, SourceError> {
         if self.inner.troubles.strike().await.is_some() {
             return Err(unavailable());
+        }
+        if self.inner.unlistable.load(Ordering::Relaxed) {
+            let message = "the memory source was told to break";
+            return Err(SourceError::plain(SourceErrorKind::Broken, message));
         }
         let partitions = lock(&self.inner.partitions);
         let listed = partitions.iter().map(|(id, held)| Partition {

@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tidegate_core::{
     Digest, Kind, Origin, Read, Reply, Timestamp, checkpoint::Outcome, column::Binary,
     description::HostValue, record::Defect, source::PartitionId,
@@ -122,6 +122,27 @@ fn a_record_that_is_redriven_is_told_its_origin_and_its_fate_is_kept() {
     let expected = [(8, Outcome::Delivered), (16, Outcome::Filtered), (22, Outcome::DeadLettered)];
     assert_eq!(outcomes, expected);
     assert!(run(&plan, &[batch(0, &["{\"n\":1}"])]).outcomes.is_empty(), "the counts say it");
+}
+
+#[test]
+fn a_record_that_is_too_old_at_batch_time_is_dead_before_anything_reads_it() {
+    let mut spec = spec(&[]);
+    spec.limits.record_age_max = Some(Duration::from_secs(60));
+    let plan = plan(spec);
+    let mut input = batch(0, &["{\"n\":1}", "not even JSON", "{\"n\":3}"]);
+    let ago = |micros: i64| Timestamp(OPENED_AT.0 - micros);
+    // At the limit, past it, and by a clock that is ahead of ours.
+    input.arrivals = vec![ago(60_000_000), ago(60_000_001), ago(-5)];
+    let output = run(&plan, &[input.clone()]);
+    assert_eq!(lines(&output, 0), ["{\"n\":1}", "{\"n\":3}"]);
+    let letter = &letters(&output)[0];
+    assert_eq!(letter["requestContext"]["condition"], "RecordAgeExceeded");
+    assert_eq!(letter["etl"]["errorCode"], "record-age");
+    assert_eq!(letter["etl"]["errorClass"], "review");
+    // An operator who tries it again knows how old it is.
+    input.redrives = vec![1, 1, 1];
+    let output = run(&plan, &[input]);
+    assert_eq!(letters(&output)[0]["requestContext"]["condition"], "ProcessingFailed");
 }
 
 #[test]

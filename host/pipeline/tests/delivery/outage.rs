@@ -11,7 +11,7 @@ use tidegate_pipeline::{
     shutdown,
 };
 
-use crate::world::{World, expected};
+use crate::world::{World, expected, record};
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_a_sink_is_waited_out_and_never_turns_into_dead_letters() {
@@ -26,6 +26,26 @@ async fn an_outage_of_a_sink_is_waited_out_and_never_turns_into_dead_letters() {
     assert_eq!(world.output(), undisturbed.output());
     assert!(world.saw("Waiting") && world.saw("Sink(\"archive\")"), "and said so");
     assert!(world.saw("Resumed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_is_committed_when_the_source_can_no_longer_be_listed() {
+    let world = World::new();
+    (0..25).for_each(|i| world.source.push("p", record("p", i)));
+    let pipeline = world.pipeline(Failpoints::default(), Workers::Here);
+    let (stop, listens) = shutdown();
+    let trouble = async {
+        while world.commits().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        world.source.break_listing();
+    };
+    let (ended, ()) = tokio::join!(pipeline.run(listens), trouble);
+    drop(stop);
+    assert!(matches!(ended, Err(Error::Source(_))), "{ended:?}");
+    // It was drained like at a stop: nothing pends, and all that was read is there.
+    assert!(world.store.pending("p").is_none());
+    assert_eq!(world.delivered(), expected("p", 25));
 }
 
 #[tokio::test(start_paused = true)]

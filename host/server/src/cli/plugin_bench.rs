@@ -51,7 +51,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<Outcome, Failed> {
     let before = baseline(args)?;
     let target = args.target.load()?;
     let records = records(args, &target)?;
-    let batch = bench::batch(&records).map_err(Failed::runtime)?;
+    let batch = crate::records::batch(&records).map_err(Failed::runtime)?;
     let measured =
         block_on(bench::measure(&target.component, target.options(), &batch, &args.rows))?;
     let measured = measured

@@ -104,6 +104,11 @@ pub(super) fn run(args: &RunArgs) -> Result<Outcome, Failed> {
         .build()
         .context("failed to start the threads for I/O")
         .map_err(Failed::environment)?;
+    // First of all: from here on a signal ends the run in order, also while plugins are compiled.
+    let mut signals = {
+        let _io = io.enter();
+        Signals::new().context("failed to listen to signals").map_err(Failed::environment)?
+    };
     // Before anything is counted, and before plugins are compiled: a port that is taken and a
     // probe that finds nobody are both better known at once.
     let health = Health::default();
@@ -116,10 +121,6 @@ pub(super) fn run(args: &RunArgs) -> Result<Outcome, Failed> {
             announce(&listener);
             Some(io.spawn(health::serve(listener, health.clone(), metrics, is_over)))
         }
-    };
-    let mut signals = {
-        let _io = io.enter();
-        Signals::new().context("failed to listen to signals").map_err(Failed::environment)?
     };
     let loaded = Arc::new(loaded);
     let built = {

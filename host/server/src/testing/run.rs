@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::Context;
 use serde_json::Value;
 use tidegate_core::{
-    Position, RecordBatch, Timestamp, TransformFactory,
+    Timestamp, TransformFactory,
     batcher::{Batcher, RangeLimit, Situation, Step},
     checkpoint::{Outcome, StateKeys},
     source::PartitionId,
@@ -18,7 +18,7 @@ use crate::{
     config::{ByteSize, Compression, Loaded, LoadedTests, Rotation, TestCase},
     finding::{Finding, both},
     letters::Letter,
-    objects, plan, tables,
+    objects, plan, records, tables,
 };
 
 /// A pipeline that is tested.
@@ -102,7 +102,7 @@ impl Pipeline {
             ..self.settings.range
         };
         let mut batcher = Batcher::new(self.settings.batch, endless);
-        batcher.push(batch(&records)?);
+        batcher.push(records::batch(&records)?);
         batcher.end();
         let now = Timestamp::default();
         let situation = Situation { now, spooled_bytes: 0, open_objects: 0, requested: None };
@@ -161,22 +161,4 @@ async fn records(tests: &LoadedTests, case: &TestCase) -> anyhow::Result<Vec<Vec
         .await?;
     }
     Ok(records)
-}
-
-/// Records back to back. The position of each is its number, from 1.
-fn batch(records: &[Vec<u8>]) -> anyhow::Result<RecordBatch> {
-    let mut batch = RecordBatch::default();
-    let mut bytes = Vec::new();
-    for (i, record) in records.iter().enumerate() {
-        let start = u32::try_from(bytes.len());
-        bytes.extend_from_slice(record);
-        let end = u32::try_from(bytes.len());
-        let (Ok(start), Ok(end)) = (start, end) else {
-            anyhow::bail!("the records of a case hold more than 4 GiB");
-        };
-        batch.spans.push((start, end));
-        batch.positions.push(Position::from_offset(i as u64 + 1));
-    }
-    batch.bytes = bytes.into();
-    Ok(batch)
 }
