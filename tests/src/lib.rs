@@ -3,3 +3,4 @@
 pub mod guests;
 pub mod program;
 pub mod python;
+pub mod running;

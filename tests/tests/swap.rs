@@ -1,21 +1,13 @@
 //! The swap story: operators change plugins while records flow, well and badly, and nothing is
 //! lost, doubled or out of order.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    os::unix::fs::symlink,
-    path::Path,
-    process::{Child, Command},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fs, os::unix::fs::symlink, path::Path, thread, time::Duration};
 
 use serde_json::Value;
-use tidegate_tests::program::{Program, lines, plugins};
-
-/// How long something that has to happen may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use tidegate_tests::{
+    program::{Program, lines, plugins},
+    running::{replace, start, stop, wait_for},
+};
 
 /// A plain linear congruential generator.
 struct Seeded(u64);
@@ -60,36 +52,6 @@ fn edition(number: u64) -> String {
     format!("fields: [{{ write: edition, value: {{ constant: \"{number}\" }} }}]\n")
 }
 
-/// Whole or not at all, as a careful operator's tool writes.
-fn replace(path: &Path, content: impl AsRef<[u8]>) {
-    let beside = path.with_extension("new");
-    fs::write(&beside, content).expect("a temporary folder");
-    fs::rename(beside, path).expect("a temporary folder");
-}
-
-fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !happened() {
-        assert!(since.elapsed() < PATIENCE, "{what} did not happen");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Starts a run and waits until it serves.
-fn start(program: &Program, folder: &Path) -> Child {
-    let _ = fs::remove_file(folder.join("data/control.sock"));
-    let run = program.start("run", &[]);
-    wait_for("the start", || folder.join("data/control.sock").exists());
-    run
-}
-
-/// Stops a run as an operator does.
-fn stop(mut run: Child) {
-    let told = Command::new("kill").arg("-TERM").arg(run.id().to_string()).status();
-    assert!(told.expect("`kill` is there").success());
-    assert_eq!(run.wait().expect("it can be waited for").code(), Some(0));
-}
-
 fn swaps(program: &Program) -> Vec<Value> {
     program.data("generations", &[])["swaps"].as_array().expect("a list").clone()
 }
@@ -109,7 +71,7 @@ fn a_swap_while_records_flow_loses_doubles_and_reorders_nothing() {
     // Looked at when it is told to: what becomes of each change is then known.
     let program = write_pipeline(folder.path(), "{ watch: false }");
     replace(&at("edition.yaml"), edition(0));
-    let run = start(&program, folder.path());
+    let run = start(&program, folder.path(), &[]);
     let component = fs::read(at("edition.wasm")).expect("it was copied");
     let guest = |name: &str| {
         let guests = std::env::var_os("TIDEGATE_GUESTS").map(Into::into);
@@ -215,7 +177,7 @@ fn files_are_watched_and_a_rollback_outlives_the_process() {
     }
     symlink("v1", at("..data")).expect("a link");
     symlink("..data/edition.yaml", at("edition.yaml")).expect("a link");
-    let run = start(&program, folder.path());
+    let run = start(&program, folder.path(), &[]);
     symlink("v2", at("..new")).expect("a link");
     fs::rename(at("..new"), at("..data")).expect("links move as one");
     wait_for("the swap", || count(&swaps(&program), "serving") == 2);
@@ -228,7 +190,7 @@ fn files_are_watched_and_a_rollback_outlives_the_process() {
     // Nobody runs: what is wanted is written down, and the next start obeys.
     let pinned = program.data("rollback", &[first.as_str().expect("a digest")]);
     assert_eq!(pinned["state"], "pinned");
-    let run = start(&program, folder.path());
+    let run = start(&program, folder.path(), &[]);
     wait_for("the first records", || count(&swaps(&program), "serving") == 3);
     stop(run);
     let history = swaps(&program);

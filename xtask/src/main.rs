@@ -11,6 +11,7 @@ mod kinesis_local;
 mod languages;
 mod nab;
 mod python;
+mod registry;
 mod shell;
 mod test;
 

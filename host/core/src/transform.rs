@@ -193,6 +193,8 @@ pub enum Breach {
     Configure,
     /// The host had no room for another instance. Never poison.
     Exhausted,
+    /// An operator has blocked the component. Never poison: the records wait.
+    Blocked,
 }
 
 impl Breach {
@@ -210,6 +212,7 @@ impl Breach {
             Breach::Reply => "plugin-reply-invalid",
             Breach::Configure => "plugin-configure",
             Breach::Exhausted => "plugin-exhausted",
+            Breach::Blocked => "plugin-blocked",
         }
     }
 
@@ -219,7 +222,7 @@ impl Breach {
             Breach::Fuel => "fuel",
             Breach::Time => "timeout",
             Breach::Memory => "memory",
-            Breach::Exhausted => "transient",
+            Breach::Exhausted | Breach::Blocked => "transient",
             _ => "trap",
         }
     }
@@ -256,7 +259,9 @@ impl TransformError {
     /// What it asks for, when it happened to a row on its own on a fresh instance.
     pub fn failure(&self) -> Failure {
         match self.breach {
-            Breach::Time | Breach::Exhausted => Failure::Retry { after: self.after },
+            Breach::Time | Breach::Exhausted | Breach::Blocked => {
+                Failure::Retry { after: self.after }
+            }
             Breach::Configure => Failure::Fatal,
             _ => Failure::Reject,
         }

@@ -34,13 +34,17 @@ pub(crate) struct Loaded {
 }
 
 impl Component {
-    pub(crate) fn load(runtime: &Runtime, bytes: &[u8]) -> Result<Self, LoadError> {
+    pub(crate) fn load(
+        runtime: &Runtime,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Self, LoadError> {
         let interface = Interface::read(bytes)?;
         let digest = Digest::of(bytes);
         let compiled = runtime.compiler().compile(bytes, digest)?;
         let linked = link(runtime, &compiled, &interface)
             .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-        let about = describe(runtime, &linked, digest)?;
+        let about = describe(runtime, &linked, digest, limits)?;
         let size_bytes = bytes.len() as u64;
         let loaded =
             Loaded { runtime: runtime.clone(), linked, about, digest, interface, size_bytes };
@@ -92,13 +96,17 @@ fn link(
     v0_1::Linked::new(linker.instantiate_pre(compiled)?, interface.migrates)
 }
 
-/// Asks for `about`, on an instance that is thrown away, under the default limits: no operator
-/// has said anything about it yet.
-fn describe(runtime: &Runtime, linked: &v0_1::Linked, digest: Digest) -> Result<About, LoadError> {
-    let limits = Limits::default();
+/// Asks for `about`, on an instance that is thrown away. No stage's config has said anything about
+/// it yet: the limits are those that hold for all plugins.
+fn describe(
+    runtime: &Runtime,
+    linked: &v0_1::Linked,
+    digest: Digest,
+    limits: &Limits,
+) -> Result<About, LoadError> {
     let logs = LogBudget::new(digest.short().into(), LogSink::default(), limits.log_lines);
-    let guest = Guest::new(&limits, logs, Wasi::new(random_seed(digest)));
-    let mut store = new_store(runtime, guest, &limits);
+    let guest = Guest::new(limits, logs, Wasi::new(random_seed(digest)));
+    let mut store = new_store(runtime, guest, limits);
     let said = linked.instantiate(&mut store).and_then(|exports| exports.describe(&mut store));
     store.data_mut().logs.end();
     let about = said

@@ -17,7 +17,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 
 use crate::{
     cache::Cache, compiler::Compiler, component::Component, error::LoadError, error::RuntimeError,
-    guest::TABLE_ELEMENTS_MAX,
+    guest::TABLE_ELEMENTS_MAX, limits::Limits,
 };
 
 /// How often the epoch moves, and so how exactly a deadline is kept.
@@ -96,7 +96,12 @@ impl Runtime {
     /// it compiled), and asks it who it is. Blocks for as long as the compiler takes, up to some
     /// seconds for a large one: call it off the data path.
     pub fn load(&self, bytes: &[u8]) -> Result<Component, LoadError> {
-        Component::load(self, bytes)
+        self.load_within(bytes, &Limits::default())
+    }
+
+    /// The same, where asking it who it is may use up no more than `limits`.
+    pub fn load_within(&self, bytes: &[u8], limits: &Limits) -> Result<Component, LoadError> {
+        Component::load(self, bytes, limits)
     }
 
     pub(crate) fn engine(&self) -> &Engine {

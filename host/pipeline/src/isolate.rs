@@ -160,7 +160,9 @@ impl Caller {
                 self.instance = Some(instance);
                 Ok(Ok(reply))
             }
-            Err(error) if error.breach == Breach::Exhausted => Err(failed_to_start(stage, error)),
+            Err(error) if matches!(error.breach, Breach::Exhausted | Breach::Blocked) => {
+                Err(failed_to_start(stage, error))
+            }
             Err(error) => Ok(Err(Failed { error, fresh })),
         }
     }
@@ -390,7 +392,9 @@ impl Isolation<'_> {
             }
         }
         match error.breach {
-            Breach::Exhausted | Breach::Configure => Err(failed_to_start(self.stage, error)),
+            Breach::Exhausted | Breach::Blocked | Breach::Configure => {
+                Err(failed_to_start(self.stage, error))
+            }
             Breach::Time => {
                 let times = EXCLUSION_ATTEMPTS;
                 let message =

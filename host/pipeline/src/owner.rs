@@ -14,11 +14,14 @@ use std::{
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tidegate_core::{
-    Failure,
+    Digest, Failure,
     checkpoint::{Acquired, Lease, StateKeys, StoreErrorKind, WriteId},
     source::{Partition, PartitionId},
 };
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
+};
 
 use crate::{
     error::{Error, causes},
@@ -42,6 +45,10 @@ pub(crate) struct Owner {
     random: ChaCha8Rng,
     renew_at: Instant,
     shutdown: Shutdown,
+    /// The generation that its last range was opened with, or could have been.
+    pub(crate) serves: Option<Digest>,
+    /// Something may have become of what the partition is blocked by, since it was last looked at.
+    wakes: watch::Receiver<()>,
 }
 
 impl Owner {
@@ -51,7 +58,7 @@ impl Owner {
         let name = xxhash_rust::xxh3::xxh3_64(partition.0.as_bytes());
         let random = ChaCha8Rng::seed_from_u64(shared.seed ^ name);
         let (lease, renew_at) = (None, Instant::now());
-        let state_counts = Arc::default();
+        let (state_counts, wakes) = (Arc::default(), shared.serving.wakes());
         Owner {
             shared,
             partition,
@@ -61,6 +68,8 @@ impl Owner {
             random,
             renew_at,
             shutdown,
+            serves: None,
+            wakes,
         }
     }
 
@@ -78,6 +87,8 @@ impl Owner {
             random: ChaCha8Rng::seed_from_u64(self.random.next_u64()),
             renew_at: self.renew_at,
             shutdown: self.shutdown.clone(),
+            serves: self.serves,
+            wakes: self.wakes.clone(),
         }
     }
 
@@ -260,6 +271,33 @@ impl Owner {
             message: causes(&error),
         });
         self.in_time(seam, sleep(delay)).await
+    }
+
+    /// Waits until something may have become of a component that is blocked: it is unblocked, or
+    /// another plan is offered. However often: what an operator has stopped is no outage, so no
+    /// patience is exhausted by it.
+    pub(crate) async fn wait_for_unblocking(&mut self, error: &Error) -> Result<(), Error> {
+        let _waits = self.shared.progress.waits();
+        let delay = self.shared.settings.retry.delay_max;
+        self.tell(Event::Waiting {
+            partition: Some(self.partition.clone()),
+            seam: Seam::Chain,
+            attempts: 1,
+            delay,
+            message: causes(error),
+        });
+        let (mut wakes, drain) = (self.wakes.clone(), self.drain());
+        let waited = self.in_time(&Seam::Chain, async {
+            tokio::select! {
+                biased;
+                () = drain => Err(Error::Interrupted { waiting_for: Seam::Chain.to_string() }),
+                _ = wakes.changed() => Ok(()),
+                () = sleep(delay) => Ok(()),
+            }
+        });
+        waited.await??;
+        self.wakes.mark_unchanged();
+        Ok(())
     }
 
     /// Does some work unless the pipeline is told to stop and runs out of patience, and renews the

@@ -242,9 +242,11 @@ async fn read_on(
 /// the checkpoint. Everything else was tried often enough where it failed.
 async fn again(owner: &mut Owner, attempts: &mut Attempts, error: Error) -> Result<(), Error> {
     match error {
+        Error::Process(blocked) if blocked.is_blocked() => {
+            owner.wait_for_unblocking(&Error::Process(blocked)).await
+        }
         Error::Process(_) => {
-            let shared = owner.shared.clone();
-            let _waits = shared.progress.waits();
+            let _waits = owner.shared.progress.waits();
             owner.back_off(attempts, &Seam::Chain, error).await
         }
         other => Err(other),
@@ -296,6 +298,10 @@ impl<'a> Reading<'a> {
             ReadLimit { records_max: usize::MAX, bytes_max: settings.read_bytes_max, until: None };
         let offers = owner.shared.serving.listen();
         let plan = offers.borrow().clone();
+        // What was offered while the partition backed off is taken here, and is a swap as well.
+        let generation = plan.generation();
+        let from = *owner.serves.get_or_insert(generation);
+        let swapping = (from != generation).then(|| Swapping { from, since: Instant::now() });
         Reading {
             owner,
             reads: ReadAhead::new(reader, limit),
@@ -306,7 +312,7 @@ impl<'a> Reading<'a> {
             open: None,
             plan,
             offers,
-            swapping: None,
+            swapping,
             ended: false,
         }
     }
@@ -378,6 +384,7 @@ impl<'a> Reading<'a> {
     fn swapped(&mut self) {
         let Some(Swapping { from, since }) = self.swapping.take() else { return };
         let to = self.plan.generation();
+        self.owner.serves = Some(to);
         if from == to {
             return;
         }

@@ -10,13 +10,13 @@
 use std::sync::Arc;
 
 use tidegate_core::{
-    Failure, RecordBatch, Timestamp,
+    Digest, Failure, RecordBatch, Timestamp,
     checkpoint::{
         Counts, DestinationCounts, Exclusion, RecordOutcome, StateChange, StateKeys, StoreError,
     },
     sink::Object,
     source::{HashKey, PartitionId, Resume},
-    transform::TransformError,
+    transform::{Breach, TransformError},
 };
 
 use crate::{
@@ -171,6 +171,15 @@ pub enum ProcessError {
         #[source]
         source: TransformError,
     },
+    /// A range of an earlier generation can't be made again for now: the operator's policy refuses
+    /// a component of it.
+    #[error("generation {generation} is held back by the policy: {reason}")]
+    Withheld {
+        /// The generation.
+        generation: Digest,
+        /// Which component, and why.
+        reason: String,
+    },
     /// A breaker opened, and the stage's policy is to halt.
     #[error(
         "the breaker of stage `{stage}` is open: {poison} of {rows} records of the range are \
@@ -206,6 +215,15 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
+    /// Whether an operator has stopped it, and an operator lets it go on.
+    pub fn is_blocked(&self) -> bool {
+        match self {
+            ProcessError::Plugin { source, .. } => source.breach == Breach::Blocked,
+            ProcessError::Withheld { .. } => true,
+            _ => false,
+        }
+    }
+
     /// What it asks for.
     pub fn failure(&self) -> Failure {
         match self {
@@ -214,6 +232,7 @@ impl ProcessError {
                 Failure::Reject => Failure::Fatal,
                 other => other,
             },
+            ProcessError::Withheld { .. } => Failure::RETRY,
             ProcessError::StateVersion { .. }
             | ProcessError::Halted { .. }
             | ProcessError::Encode { .. }

@@ -78,7 +78,9 @@ fn rerun(stage: &StagePlan, input: &Input<'_>, size: usize) -> Result<Reply, Opt
         let mut instance = stage.factory.instantiate().map_err(|_| None)?;
         match slice.with_batch(input, end - start, |batch| instance.transform(batch)) {
             Ok(reply) => parts.push(&slice, start, end, reply),
-            Err(error) if matches!(error.breach, Breach::Time | Breach::Exhausted) => {
+            Err(error)
+                if matches!(error.breach, Breach::Time | Breach::Exhausted | Breach::Blocked) =>
+            {
                 return Err(None);
             }
             Err(error) => return Err(Some(error.breach.code())),

@@ -99,7 +99,10 @@ impl Owner {
             return Ok(Some(Arc::clone(serving)));
         }
         match self.shared.generations.clone() {
-            Some(generations) => self.alive(generations.find(pending.generation)).await,
+            Some(generations) => {
+                let found = self.alive(generations.find(pending.generation)).await?;
+                found.map_err(Error::Process)
+            }
             None => Ok(None),
         }
     }

@@ -11,12 +11,13 @@ use async_trait::async_trait;
 use tidegate_core::Digest;
 use tokio::sync::watch;
 
-use crate::plan::Plan;
+use crate::{plan::Plan, process::ProcessError};
 
 /// Offers a running pipeline another plan. Cheap to clone; dropping it changes nothing.
 #[derive(Clone, Debug)]
 pub struct SwapHandle {
     serving: watch::Sender<Arc<Plan>>,
+    wakes: watch::Sender<()>,
 }
 
 /// A plan can't take over while the pipeline runs.
@@ -31,7 +32,7 @@ pub struct SwapError {
 
 impl SwapHandle {
     pub(crate) fn new(plan: Arc<Plan>) -> Self {
-        SwapHandle { serving: watch::Sender::new(plan) }
+        SwapHandle { serving: watch::Sender::new(plan), wakes: watch::Sender::new(()) }
     }
 
     /// The plan that ranges are opened with.
@@ -44,7 +45,13 @@ impl SwapHandle {
     pub fn offer(&self, plan: Arc<Plan>) -> Result<(), SwapError> {
         self.fits(&plan)?;
         self.serving.send_replace(plan);
+        self.wake();
         Ok(())
+    }
+
+    /// Partitions that wait for a plugin to be unblocked try again at once.
+    pub fn wake(&self) {
+        self.wakes.send_replace(());
     }
 
     /// Whether a plan may take over.
@@ -63,13 +70,19 @@ impl SwapHandle {
     pub(crate) fn listen(&self) -> watch::Receiver<Arc<Plan>> {
         self.serving.subscribe()
     }
+
+    /// Hears of every plan that is offered, and of every call of [`SwapHandle::wake`].
+    pub(crate) fn wakes(&self) -> watch::Receiver<()> {
+        self.wakes.subscribe()
+    }
 }
 
 /// Finds the plans of earlier generations: a pending range is finished with what its intent pins.
 #[async_trait]
 pub trait Generations: Send + Sync {
-    /// The plan of a generation; none where it is not to be had any more. Called at most once for
-    /// each partition that has a pending range of another generation, and may take as long as a
-    /// compiler does.
-    async fn find(&self, generation: Digest) -> Option<Arc<Plan>>;
+    /// The plan of a generation; none where it is not to be had any more. An error where it is not
+    /// to be had for now: the partition waits. Called once for each partition that has a pending
+    /// range of another generation, again after each error, and may take as long as a compiler
+    /// does.
+    async fn find(&self, generation: Digest) -> Result<Option<Arc<Plan>>, ProcessError>;
 }

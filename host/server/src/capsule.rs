@@ -18,6 +18,7 @@ use crate::{
     chain,
     config::{Grant, PluginLimits},
     letters::Letter,
+    supply::{Admitted, Policy, Rights},
 };
 
 /// What the format is called.
@@ -109,22 +110,32 @@ impl Capsule {
 
     /// Runs a component on the record, as it was judged: alone, on a fresh instance, under the
     /// capsule's limits. Blocks for as long as the compiler takes.
-    pub(crate) fn replay(&self, wasm: &[u8]) -> anyhow::Result<Replayed> {
+    pub(crate) fn replay(&self, wasm: &Admitted, policy: &Policy) -> anyhow::Result<Replayed> {
         let letter = Letter::from_json(self.letter.clone());
         let call = letter.call().ok_or_else(|| anyhow::anyhow!("its letter holds no call"))?;
         let call: RecordedCall = serde_json::from_value(call.clone())?;
+        // Under other limits it would be another call.
+        if let Some(above) = policy.lower(&mut self.limits.clone()).first() {
+            anyhow::bail!(
+                "the capsule's limit `{}` is {}, and {policy} allows {} at most",
+                above.limit,
+                above.asked,
+                above.ceiling
+            );
+        }
         let limits = chain::limits(&self.limits);
         let defaults = RuntimeOptions::default();
         let memory_bytes_max = defaults.memory_bytes_max.max(limits.memory_bytes);
         // One instance: its address space is all that has to be set aside.
         let options = RuntimeOptions { instances_max: 1, memory_bytes_max, ..defaults };
-        let component = Runtime::new(options)?.load(wasm)?;
+        let component = Runtime::new(options)?.load_within(&wasm.bytes, &limits)?;
+        let rights = Rights::new(&component.about().capabilities, &self.grants, policy.ceiling());
         let config_json = self.config.to_string();
         let same_config = Digest::of(config_json.as_bytes()) == call.config;
         let factory = component.configure(ConfigureOptions {
             config_json,
             limits,
-            grants: self.grants.iter().map(|grant| (*grant).into()).collect(),
+            grants: rights.grantable(),
             ..ConfigureOptions::default()
         })?;
         let plugin = factory.plugin();

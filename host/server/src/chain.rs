@@ -1,8 +1,6 @@
 //! The plugins of a pipeline: each stage's component loaded and configured.
 
-use std::collections::BTreeSet;
-
-use tidegate_core::description::Capability;
+use tidegate_core::TransformFactory as _;
 use tidegate_engine::{
     Component, ConfigureError, ConfigureOptions, Factory, Limit, Limits, Runtime,
 };
@@ -12,6 +10,7 @@ use crate::{
     config::{ByteSize, Loaded, PluginLimits, Stage, TimeSpan},
     files::Files,
     finding::Finding,
+    supply::{Guard, Rights, StageRights, Supply, names},
 };
 
 /// A stage's plugin, configured.
@@ -21,24 +20,45 @@ pub struct LoadedStage {
     pub component: Component,
     /// What makes instances of it.
     pub factory: Factory,
+    /// What it may ask of the host.
+    pub(crate) rights: Rights,
+    /// Who has signed it, where the policy wants a signature.
+    pub(crate) signed_by: Option<String>,
+    /// Whether it may run at this moment.
+    pub(crate) guard: Guard,
+}
+
+impl LoadedStage {
+    /// What the plugin may ask of the host, as the plugin of a stage.
+    pub(crate) fn stage_rights(&self, stage: &Stage) -> StageRights {
+        let about = &self.factory.plugin().about;
+        let plugin = format!("{} {}", about.name, about.version);
+        let digest = self.component.digest();
+        StageRights::new(&stage.name, plugin, digest, self.signed_by.clone(), &self.rights)
+    }
 }
 
 /// Loads and configures all plugins, or says everything that is wrong with them at once. Blocks
 /// for as long as the compiler takes.
-pub fn load(loaded: &Loaded, runtime: &Runtime) -> Result<Vec<LoadedStage>, Vec<Finding>> {
-    load_from(loaded, runtime, &Files::on_disk())
+pub fn load(
+    loaded: &Loaded,
+    runtime: &Runtime,
+    supply: &Supply,
+) -> Result<Vec<LoadedStage>, Vec<Finding>> {
+    load_from(loaded, runtime, supply, &Files::on_disk())
 }
 
 /// The same, of given files.
 pub fn load_from(
     loaded: &Loaded,
     runtime: &Runtime,
+    supply: &Supply,
     files: &Files,
 ) -> Result<Vec<LoadedStage>, Vec<Finding>> {
     let mut stages = Vec::new();
     let mut findings = Vec::new();
     for (i, stage) in loaded.config.stages.iter().enumerate() {
-        match load_stage(loaded, runtime, files, stage, &format!("/stages/{i}")) {
+        match load_stage(loaded, runtime, supply, files, stage, &format!("/stages/{i}")) {
             Ok(stage) => stages.push(stage),
             Err(finding) => findings.push(*finding),
         }
@@ -49,6 +69,7 @@ pub fn load_from(
 fn load_stage(
     loaded: &Loaded,
     runtime: &Runtime,
+    supply: &Supply,
     files: &Files,
     stage: &Stage,
     pointer: &str,
@@ -56,15 +77,16 @@ fn load_stage(
     let finding = |code, below: &str, message| {
         Box::new(loaded.finding(code, &format!("{pointer}/{below}"), message))
     };
-    let path = stage.plugin.display();
-    let bytes = files.read(&stage.plugin).map_err(|error| {
-        finding("unreadable-file", "plugin", format!("failed to read `{path}`: {error}"))
-    })?;
-    let component = runtime.load(&bytes).map_err(|error| {
-        let message = format!("failed to load `{path}`: {}", causes(&error));
+    let policy = supply.policy();
+    let admitted = supply
+        .resolve(&stage.plugin, files)
+        .map_err(|error| finding(error.code(), "plugin", causes(&error)))?;
+    let component = runtime.load_within(&admitted.bytes, &policy.limits()).map_err(|error| {
+        let message = format!("failed to load `{}`: {}", stage.plugin, causes(&error));
         finding("invalid-plugin", "plugin", message)
     })?;
-    let factory = component.configure(options(stage)).map_err(|error| match &error {
+    let rights = Rights::new(&component.about().capabilities, &stage.grants, policy.ceiling());
+    let factory = component.configure(options(stage, &rights)).map_err(|error| match &error {
         ConfigureError::Refused { pointer: within, message, .. } => {
             let name = &component.about().name;
             match &stage.config_file {
@@ -80,33 +102,37 @@ fn load_stage(
                 }
             }
         }
+        ConfigureError::NotGranted { plugin, capability }
+            if rights.granted.contains(capability) =>
+        {
+            let message = format!(
+                "plugin `{plugin}` asks for the capability `{}`, which {policy} allows to no plugin",
+                capability.name()
+            );
+            finding("above-ceiling", "grants", message)
+        }
         ConfigureError::NotGranted { .. } => finding("not-granted", "grants", error.to_string()),
         ConfigureError::Memory { .. } => finding("limit", "limits/memory", error.to_string()),
         _ => finding("plugin-config", "plugin", causes(&error)),
     })?;
-    let extra = unused_grants(stage, &component);
-    if !extra.is_empty() {
-        tracing::warn!(stage = stage.name, "grants that the plugin does not ask for: {extra}");
+    let unused = rights.unused();
+    if !unused.is_empty() {
+        let unused = names(&unused).join(", ");
+        tracing::warn!(stage = stage.name, "grants that the plugin does not ask for: {unused}");
     }
-    Ok(LoadedStage { component, factory })
+    let guard = supply.guard(admitted.digest);
+    Ok(LoadedStage { component, factory, rights, signed_by: admitted.signed_by, guard })
 }
 
 /// How a stage uses its component.
-pub(crate) fn options(stage: &Stage) -> ConfigureOptions {
+pub(crate) fn options(stage: &Stage, rights: &Rights) -> ConfigureOptions {
     let config = stage.config.clone().unwrap_or_else(|| serde_json::json!({}));
     ConfigureOptions {
         config_json: config.to_string(),
         limits: limits(&stage.limits),
-        grants: stage.grants.iter().map(|grant| Capability::from(*grant)).collect(),
+        grants: rights.grantable(),
         ..ConfigureOptions::default()
     }
-}
-
-fn unused_grants(stage: &Stage, component: &Component) -> String {
-    let asked: BTreeSet<Capability> = component.about().capabilities.iter().copied().collect();
-    let granted = stage.grants.iter().map(|grant| Capability::from(*grant));
-    let extra: Vec<&str> = granted.filter(|it| !asked.contains(it)).map(Capability::name).collect();
-    extra.join(", ")
 }
 
 /// The engine's limits with what the operator says instead.

@@ -55,6 +55,27 @@ impl Files {
         Files { fixed: Some(contents), taken: Mutex::default() }
     }
 
+    /// Whether what was not read yet is read off the disk.
+    #[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "what is pulled asks for it"))]
+    pub(crate) fn are_on_disk(&self) -> bool {
+        self.fixed.is_none()
+    }
+
+    /// The files of a directory, in order.
+    #[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "what is pulled asks for it"))]
+    pub(crate) fn of_directory(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut paths = match &self.fixed {
+            Some(contents) => contents.keys().cloned().collect(),
+            None => {
+                let entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
+                entries.collect::<io::Result<Vec<_>>>()?
+            }
+        };
+        paths.retain(|path| path.parent() == Some(directory));
+        paths.sort();
+        Ok(paths)
+    }
+
     /// A file's bytes. Read once: what is read again is what was read before.
     pub fn read(&self, path: &Path) -> io::Result<Arc<[u8]>> {
         if let Some(Content::Bytes(bytes)) = self.lock().get(path) {

@@ -32,6 +32,7 @@ mod redrive;
 mod reload;
 mod sample;
 mod states;
+pub mod supply;
 pub mod tables;
 mod testing;
 mod trial;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::{
     config::ConfigError,
     finding::{self, Finding},
+    supply::SupplyError,
 };
 
 /// How a command ended.
@@ -84,6 +85,16 @@ impl From<ConfigError> for Failed {
         match error {
             ConfigError::Read { .. } => Failed::environment(error),
             ConfigError::Invalid(findings) => Failed::invalid(findings),
+        }
+    }
+}
+
+impl From<SupplyError> for Failed {
+    fn from(error: SupplyError) -> Self {
+        match error.is_refusal() {
+            // It was found, and the answer is no.
+            true => Failed { exit: Exit::Gate, ..Failed::runtime(error) },
+            false => Failed::environment(error),
         }
     }
 }

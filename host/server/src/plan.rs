@@ -27,6 +27,7 @@ use crate::{
         Sink, Stage, TimeSpan, Unrouted,
     },
     finding::Finding,
+    supply::Guarded,
 };
 
 /// Long enough that no range of a source that does not wait ends by its age.
@@ -104,7 +105,8 @@ fn spec(config: &Config, stages: &[LoadedStage]) -> PlanSpec {
 }
 
 fn stage(stage: &Stage, loaded: &LoadedStage) -> StageSpec {
-    let factory: Arc<dyn TransformFactory> = Arc::new(loaded.factory.clone());
+    let factory: Arc<dyn TransformFactory> =
+        Arc::new(Guarded::new(loaded.factory.clone(), loaded.guard.clone()));
     let defaults = StageSpec::new(&stage.name, factory);
     let key_bytes_max = stage.limits.state.and_then(|size| usize::try_from(size.0).ok());
     StageSpec {

@@ -1,7 +1,10 @@
 //! A plugin, linked natively, that counts the rows of each key and drops some: what is lost or
 //! doubled shows in every count behind it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU32, Ordering},
+};
 
 use tidegate_core::{
     About, Batch, Binary, Column, Description, Digest, Kind, Origin, Read, Reply, Transform,
@@ -19,6 +22,7 @@ pub(crate) fn is_dropped(number: i64) -> bool {
 pub(crate) struct CountingFactory {
     plugin: Plugin,
     no_room: AtomicU32,
+    blocked: Arc<AtomicBool>,
 }
 
 impl CountingFactory {
@@ -53,7 +57,13 @@ impl CountingFactory {
             component: Digest::of(b"counting"),
             config: Digest::of(b"{}"),
         };
-        CountingFactory { plugin, no_room: AtomicU32::new(0) }
+        CountingFactory { plugin, no_room: AtomicU32::new(0), blocked: Arc::default() }
+    }
+
+    /// No instance is made any more, and those that there are refuse to be called; or they are
+    /// let go on.
+    pub(crate) fn block(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Relaxed);
     }
 
     /// The next instances can't be made.
@@ -68,18 +78,29 @@ impl TransformFactory for CountingFactory {
     }
 
     fn instantiate(&self) -> Result<Box<dyn Transform>, TransformError> {
+        refuse_if(&self.blocked)?;
         let less = |left: u32| left.checked_sub(1);
         match self.no_room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
             Ok(_) => Err(TransformError::new(Breach::Exhausted, "no room for another instance")),
-            Err(_) => Ok(Box::new(Counting)),
+            Err(_) => Ok(Box::new(Counting { blocked: Arc::clone(&self.blocked) })),
         }
     }
 }
 
-struct Counting;
+fn refuse_if(blocked: &AtomicBool) -> Result<(), TransformError> {
+    match blocked.load(Ordering::Relaxed) {
+        true => Err(TransformError::new(Breach::Blocked, "an operator has blocked it")),
+        false => Ok(()),
+    }
+}
+
+struct Counting {
+    blocked: Arc<AtomicBool>,
+}
 
 impl Transform for Counting {
     fn transform(&mut self, batch: &Batch<'_>) -> Result<Reply, TransformError> {
+        refuse_if(&self.blocked)?;
         let Values::Int64(numbers) = &batch.columns[1].values else {
             return Err(TransformError::new(Breach::Trap, "numbers are integers"));
         };

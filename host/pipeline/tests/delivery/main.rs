@@ -3,6 +3,7 @@
 //!
 //! All on one thread with a paused clock: the same seed gives the same trace.
 
+mod blocked;
 mod counting;
 mod crash;
 mod outage;

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -24,6 +24,7 @@ use tidegate_pipeline::{
     failpoint::{Failpoint, Failpoints},
     memory::{MemoryRecord, MemorySink, MemorySource, MemoryStore, StoreWrite},
     plan::{DeadLetterSpec, SinkSpec, StageSpec, StateScope, StateSpec},
+    process::ProcessError,
     retry::RetryPolicy,
 };
 use tokio::sync::Notify;
@@ -51,6 +52,8 @@ pub(crate) struct World {
     pub(crate) runs: Arc<AtomicU64>,
     /// The generations that are still kept.
     pub(crate) kept: Vec<&'static str>,
+    /// A policy refuses the generations that are kept.
+    pub(crate) withheld: Arc<AtomicBool>,
 }
 
 /// The wall clock goes with tokio's, which is paused.
@@ -107,6 +110,7 @@ impl World {
             clock: Arc::new(TickingClock(tokio::time::Instant::now())),
             runs: Arc::default(),
             kept: Vec::new(),
+            withheld: Arc::default(),
         }
     }
 
@@ -303,9 +307,12 @@ impl World {
 
 #[async_trait]
 impl Generations for World {
-    async fn find(&self, generation: Digest) -> Option<Arc<Plan>> {
+    async fn find(&self, generation: Digest) -> Result<Option<Arc<Plan>>, ProcessError> {
+        if self.withheld.load(Ordering::Relaxed) {
+            return Err(ProcessError::Withheld { generation, reason: "it is blocked".to_owned() });
+        }
         let plans = self.kept.iter().map(|name| self.plan_of(name));
-        plans.into_iter().find(|plan| plan.generation() == generation)
+        Ok(plans.into_iter().find(|plan| plan.generation() == generation))
     }
 }
 

@@ -14,15 +14,17 @@ use clap::Args;
 use serde_json::json;
 use tidegate_core::{Digest, transform::Verdict};
 
-use super::{PipelineArgs, dlq};
+use super::{PipelineArgs, PolicyArgs, dlq};
 use crate::{
     capsule::{Capsule, CapsuleComponent, FORMAT, Replayed},
     chain,
-    config::Loaded,
+    config::{ComponentReference, Loaded},
+    files::Files,
     finding::Finding,
     letters::Letter,
     output::{Exit, Failed, Outcome},
     plan,
+    supply::{Evidence, Supply},
 };
 
 /// What `dlq capsule` takes.
@@ -55,6 +57,8 @@ pub(super) struct ReplayArgs {
     /// Succeed if the plugin does not fail any more, instead of if it fails in the same way.
     #[arg(long)]
     fixed: bool,
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failed> {
@@ -70,7 +74,7 @@ fn no(text: String) -> Outcome {
 }
 
 pub(super) fn capsule(args: &CapsuleArgs) -> Result<Outcome, Failed> {
-    let loaded = args.pipeline.load()?;
+    let (loaded, supply) = args.pipeline.open()?;
     let letters = dlq::named(&loaded, &args.id)?;
     let Some(last) = letters.last() else {
         return Ok(no(format!("no dead letter is named `{}`\n", args.id)));
@@ -83,7 +87,7 @@ pub(super) fn capsule(args: &CapsuleArgs) -> Result<Outcome, Failed> {
             last.etl("stage")
         )));
     };
-    let (capsule, findings) = pack(args, &loaded, letter)?;
+    let (capsule, findings) = pack(args, &loaded, &supply, letter)?;
     write(&args.out, &capsule)?;
     let data = json!({
         "file": args.out,
@@ -110,6 +114,7 @@ pub(super) fn capsule(args: &CapsuleArgs) -> Result<Outcome, Failed> {
 fn pack(
     args: &CapsuleArgs,
     loaded: &Loaded,
+    supply: &Supply,
     letter: &Letter,
 ) -> Result<(Capsule, Vec<Finding>), Failed> {
     let config = &loaded.config;
@@ -143,10 +148,13 @@ fn pack(
     let wasm = match args.with_component {
         false => None,
         true => {
-            let path = args.component.as_ref().unwrap_or(&stage.plugin);
-            let wasm = read(path)?;
+            let reference = match &args.component {
+                Some(path) => ComponentReference::File { path: path.clone(), digest: None },
+                None => stage.plugin.clone(),
+            };
+            let wasm = supply.fetch(&reference, &Files::on_disk())?;
             if Digest::of(&wasm) != digest {
-                let path = path.display();
+                let path = reference;
                 return Err(Failed::runtime(anyhow!(
                     "`{path}` is not the component that failed, which is {digest}: name its file \
                      with `--component`, or leave `--with-component` out"
@@ -190,18 +198,24 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<Outcome, Failed> {
     let text = read(&args.capsule)?;
     let is_none = || format!("`{shown}` is no capsule that can be run");
     let capsule = Capsule::parse(&text).with_context(is_none).map_err(Failed::runtime)?;
+    let supply = args.policy.supply()?;
     let wasm = match &args.component {
-        Some(path) => read(path)?,
+        Some(path) => {
+            let reference = ComponentReference::File { path: path.clone(), digest: None };
+            supply.resolve(&reference, &Files::on_disk())?
+        }
         None => {
-            capsule.wasm().with_context(is_none).map_err(Failed::runtime)?.ok_or_else(|| {
+            let wasm = capsule.wasm().with_context(is_none).map_err(Failed::runtime)?;
+            let wasm = wasm.ok_or_else(|| {
                 Failed::environment(anyhow!(
                     "`{shown}` does not hold the component {}: name its file with `--component`",
                     capsule.component.digest
                 ))
-            })?
+            })?;
+            supply.admit(&shown.to_string(), wasm.into(), &Evidence::default())?
         }
     };
-    let replayed = capsule.replay(&wasm);
+    let replayed = capsule.replay(&wasm, &supply.policy());
     let replayed = replayed.context("failed to run the plugin").map_err(Failed::runtime)?;
     Ok(report(args, &capsule, &replayed))
 }

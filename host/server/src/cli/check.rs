@@ -24,9 +24,9 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn check(args: &CheckArgs) -> Result<Outcome, Failed> {
-    let loaded = args.pipeline.load()?;
+    let (loaded, supply) = args.pipeline.open()?;
     let runtime = Runtime::new(runtime_options(&loaded.config)).map_err(Failed::environment)?;
-    let planned = both(chain::load(&loaded, &runtime), tables::load(&loaded))
+    let planned = both(chain::load(&loaded, &runtime, &supply), tables::load(&loaded))
         .and_then(|(stages, tables)| plan::build(&loaded, &stages, tables));
     Ok(match planned {
         Err(findings) => failed(findings),

@@ -112,7 +112,8 @@ pub(super) fn rollback(args: &RollbackArgs) -> Result<Outcome, Failed> {
     let store = SqliteStore::open(data_dir).map_err(Failed::environment)?;
     let catalogue =
         Catalogue::open(data_dir, &args.pipeline.pipeline).map_err(Failed::environment)?;
-    let on_disk = super::run::generation_of(&args.pipeline.load()?)?;
+    let (loaded, supply) = args.pipeline.open()?;
+    let on_disk = super::run::generation_of(&loaded, supply)?;
     let serving =
         catalogue.generation(args.generation.as_deref(), on_disk).map_err(Failed::runtime)?;
     let pin = Pin { serving, instead_of: on_disk };
@@ -139,6 +140,9 @@ fn told(receipt: &Receipt) -> Outcome {
     let mut text = format!("{}: {generation}\n", receipt.state);
     if let Some(reason) = &receipt.reason {
         let _ = writeln!(text, "  {reason}");
+    }
+    for stage in &receipt.stages {
+        let _ = writeln!(text, "  {stage}");
     }
     let data = serde_json::to_value(receipt).unwrap_or_default();
     let exit = if receipt.state == "refused" { Exit::Gate } else { Exit::Ok };

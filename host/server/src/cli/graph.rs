@@ -16,7 +16,9 @@ use crate::{
     finding::{Finding, both},
     lineage::{ConditionNode, Impact, Lineage, Notice, ReadNode, Role, Step, User, named},
     output::{Exit, Failed, Outcome},
-    plan, tables,
+    plan,
+    supply::Supply,
+    tables,
 };
 
 /// What `graph` takes.
@@ -50,8 +52,8 @@ pub(super) struct ImpactArgs {
 }
 
 pub(super) fn graph(args: &GraphArgs) -> Result<Outcome, Failed> {
-    let loaded = args.pipeline.load()?;
-    let (lineage, warnings) = match lineage(&loaded)? {
+    let (loaded, supply) = args.pipeline.open()?;
+    let (lineage, warnings) = match lineage(&loaded, &supply)? {
         Ok(found) => found,
         Err(findings) => return Ok(check::failed(findings)),
     };
@@ -70,8 +72,8 @@ pub(super) fn graph(args: &GraphArgs) -> Result<Outcome, Failed> {
 
 pub(super) fn impact(args: &ImpactArgs) -> Result<Outcome, Failed> {
     let field = field(&args.field)?;
-    let loaded = args.pipeline.load()?;
-    let (lineage, mut findings) = match lineage(&loaded)? {
+    let (loaded, supply) = args.pipeline.open()?;
+    let (lineage, mut findings) = match lineage(&loaded, &supply)? {
         Ok(found) => found,
         Err(findings) => return Ok(check::failed(findings)),
     };
@@ -105,11 +107,15 @@ fn field(text: &str) -> Result<Origin, Failed> {
 
 /// The lineage of a pipeline and the plan's warnings, or what is wrong with it.
 #[expect(clippy::type_complexity, reason = "what went wrong with us, and what is wrong with it")]
-fn lineage(loaded: &Loaded) -> Result<Result<(Lineage, Vec<Finding>), Vec<Finding>>, Failed> {
+fn lineage(
+    loaded: &Loaded,
+    supply: &Supply,
+) -> Result<Result<(Lineage, Vec<Finding>), Vec<Finding>>, Failed> {
     let runtime = Runtime::new(runtime_options(&loaded.config))
         .context("failed to start the runtime of plugins")
         .map_err(Failed::environment)?;
-    Ok(both(chain::load(loaded, &runtime), tables::load(loaded)).and_then(|(stages, tables)| {
+    let parts = both(chain::load(loaded, &runtime, supply), tables::load(loaded));
+    Ok(parts.and_then(|(stages, tables)| {
         let (_, warnings) = plan::build(loaded, &stages, tables)?;
         let plugins = stages.iter().map(|stage| stage.factory.plugin());
         Ok((Lineage::of(&loaded.config, plugins), warnings))

@@ -27,6 +27,7 @@ use tidegate_engine::RuntimeOptions;
 use crate::{
     config::{self, Config, ConfigError, Loaded},
     output::{self, Failed},
+    supply::Supply,
 };
 
 /// Runs event streams through sandboxed WebAssembly plugins, with nothing lost.
@@ -76,9 +77,41 @@ struct PipelineArgs {
     /// Keep progress here instead of the config's `data_dir`.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyArgs,
+}
+
+/// What no component may go beyond.
+#[derive(Clone, Debug, Args)]
+struct PolicyArgs {
+    /// The policy that holds for all pipelines, instead of the one that the variable
+    /// `TIDEGATE_POLICY` names.
+    #[arg(long = "policy", value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
+
+impl PolicyArgs {
+    /// Where components come from, and which may come in.
+    fn supply(&self) -> Result<Supply, ConfigError> {
+        let named = || environment("TIDEGATE_POLICY").filter(|name| !name.is_empty());
+        match self.policy.clone().or_else(|| named().map(PathBuf::from)) {
+            Some(path) => Supply::load(&path, &environment),
+            None => Ok(Supply::unrestricted()),
+        }
+    }
 }
 
 impl PipelineArgs {
+    /// The config, checked and within the policy, and where its components come from.
+    fn open(&self) -> Result<(Loaded, Supply), ConfigError> {
+        let (mut loaded, supply) = (self.load()?, self.policy.supply()?);
+        supply.lower(&mut loaded).map_err(ConfigError::Invalid)?;
+        let data_dir = &loaded.config.data_dir;
+        // A command that only looks leaves no directory behind.
+        let supply = if data_dir.is_dir() { supply.kept_in(data_dir) } else { supply };
+        Ok((loaded, supply))
+    }
+
     /// The config, checked.
     fn load(&self) -> Result<Loaded, ConfigError> {
         let mut loaded = config::load(&self.pipeline, &environment)?;

@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Write as _,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -12,41 +11,66 @@ use indicatif::{BinaryBytes, HumanCount};
 use serde_json::{Value, json};
 use tidegate_core::{
     Description,
-    description::{Capability, KeyedState, Kind, Rule, Written},
+    description::{KeyedState, Kind, Rule, Written},
 };
 use tidegate_engine::{Component, ConfigureOptions, Limits, Runtime, RuntimeOptions};
 
-use super::{environment, plugin_target};
+use super::{PolicyArgs, environment, plugin_target};
 use crate::{
-    chain, config, golden,
+    chain,
+    config::{self, ComponentReference, Loaded, Stage},
+    files::Files,
+    golden,
     output::{Failed, Outcome},
+    supply::{Policy, Rights, StageRights, Supply, listed, names},
 };
 
 /// What `plugin inspect` takes.
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// The component, or a project's folder that was built.
+    /// The component, a file or of a registry, which may be pinned to a digest; or a project's
+    /// folder that was built.
     #[arg(default_value = ".")]
-    file: PathBuf,
+    component: ComponentReference,
     /// Show what it reads and writes with this config, YAML or JSON; with that of the golden cases,
     /// or an empty one, where none is named.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Also show what the stages of this pipeline that run it grant it.
+    #[arg(long, value_name = "FILE")]
+    pipeline: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 pub(super) fn inspect(args: &InspectArgs) -> Result<Outcome, Failed> {
-    let (file, golden) = plugin_target::place(&args.file)?;
-    let bytes = fs::read(&file)
-        .with_context(|| format!("failed to read `{}`", file.display()))
-        .map_err(Failed::environment)?;
+    let supply = args.policy.supply()?;
+    let policy = supply.policy();
+    let (named, golden) = place(&args.component)?;
+    let reference = supply.pinned(&named)?;
+    let admitted = supply.resolve(&reference, &Files::on_disk())?;
     let runtime = Runtime::new(RuntimeOptions::default()).map_err(Failed::environment)?;
     let component = runtime
-        .load(&bytes)
-        .with_context(|| format!("failed to load `{}`", file.display()))
+        .load_within(&admitted.bytes, &policy.limits())
+        .with_context(|| format!("failed to load `{reference}`"))
         .map_err(Failed::runtime)?;
-    let mut data = about_json(&component);
-    let mut text = about_text(&component);
-    match described(args, &component, &golden)? {
+    let stages = match &args.pipeline {
+        None => Vec::new(),
+        Some(path) => stages(&config::load(path, &environment)?, &supply, &component),
+    };
+    let mut data = about_json(&component, &policy);
+    let mut text = about_text(&component, &policy);
+    if reference != named {
+        let _ = writeln!(text, "  {:<17} {reference}", "pinned");
+    }
+    data["reference"] = json!(reference);
+    if let Some(signer) = &admitted.signed_by {
+        let _ = writeln!(text, "  {:<17} {signer}", "signed by");
+    }
+    data["signed_by"] = json!(admitted.signed_by);
+    data["stages"] = json!(stages);
+    stages.iter().for_each(|stage| text.push_str(&format!("  {stage}\n")));
+    match described(args, &component, golden.as_deref(), &policy)? {
         Ok(description) => {
             data["description"] = description_json(&description);
             text.push_str(&description_text(&description));
@@ -58,33 +82,62 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<Outcome, Failed> {
     Ok(Outcome::ok(data, text))
 }
 
+/// The component that is named, that of a project where its folder is, and where its golden cases
+/// lie.
+fn place(named: &ComponentReference) -> Result<(ComponentReference, Option<PathBuf>), Failed> {
+    let ComponentReference::File { path, digest } = named else {
+        return Ok((named.clone(), None));
+    };
+    let (path, golden) = plugin_target::place(path)?;
+    Ok((ComponentReference::File { path, digest: *digest }, Some(golden)))
+}
+
 /// What it reads and writes: with the config that is named, or that of its golden cases, or an empty
 /// one. Only a config that was named has to be taken.
 fn described(
     args: &InspectArgs,
     component: &Component,
-    golden: &Path,
+    golden: Option<&Path>,
+    policy: &Policy,
 ) -> Result<Result<Description, String>, Failed> {
     if let Some(path) = &args.config {
         let config = config::load_plugin_config(path, &environment)?;
-        return Ok(Ok(describe(component, &config).map_err(Failed::runtime)?));
+        return Ok(Ok(describe(component, &config, policy).map_err(Failed::runtime)?));
     }
-    let config = plugin_target::default_config(golden::load(golden)?.as_ref());
-    Ok(describe(component, &config).map_err(|error| format!("{error:#}; name one by `--config`")))
+    let cases = golden.map(golden::load).transpose()?.flatten();
+    let config = plugin_target::default_config(cases.as_ref());
+    let described = describe(component, &config, policy);
+    Ok(described.map_err(|error| format!("{error:#}; name one by `--config`")))
 }
 
-/// What it does with a config. It is granted what it asks for: nothing is run but `configure`.
-fn describe(component: &Component, config: &Value) -> anyhow::Result<Description> {
+/// The stages of a pipeline that run this component, and what they grant it.
+fn stages(loaded: &Loaded, supply: &Supply, component: &Component) -> Vec<StageRights> {
+    let (about, policy) = (component.about(), supply.policy());
+    let rights = |stage: &Stage| {
+        let found = supply.resolve(&stage.plugin, &Files::on_disk()).ok()?;
+        let rights = Rights::new(&about.capabilities, &stage.grants, policy.ceiling());
+        let plugin = format!("{} {}", about.name, about.version);
+        let runs_it = found.digest == component.digest();
+        let signed_by = found.signed_by;
+        runs_it.then(|| StageRights::new(&stage.name, plugin, found.digest, signed_by, &rights))
+    };
+    loaded.config.stages.iter().filter_map(rights).collect()
+}
+
+/// What it does with a config. It is granted what it asks for, within the policy: nothing is run
+/// but `configure`.
+fn describe(component: &Component, config: &Value, policy: &Policy) -> anyhow::Result<Description> {
     let options = ConfigureOptions {
         config_json: config.to_string(),
-        grants: Capability::ALL.into_iter().collect(),
+        limits: policy.limits(),
+        grants: policy.ceiling().clone(),
         ..ConfigureOptions::default()
     };
     let factory = component.configure(options)?;
     Ok(tidegate_core::TransformFactory::plugin(&factory).description.clone())
 }
 
-fn about_json(component: &Component) -> Value {
+fn about_json(component: &Component, policy: &Policy) -> Value {
     let about = component.about();
     let interface = component.interface();
     json!({
@@ -95,12 +148,13 @@ fn about_json(component: &Component) -> Value {
         "digest": component.digest(),
         "size_bytes": component.size_bytes(),
         "capabilities": about.capabilities,
+        "ceiling": names(policy.ceiling()),
         "state_version": about.state_version,
         "may_be_passed_by": about.may_be_passed_by,
         "migrates": interface.migrates,
         "has_windows": interface.has_windows,
         "has_symbols": interface.has_symbols,
-        "limits": chain::spelled_out(&Limits::default()),
+        "limits": chain::spelled_out(&policy.limits()),
         "imports": interface.imports,
         "exports": interface.exports,
         // The engine has checked that it is JSON.
@@ -108,23 +162,24 @@ fn about_json(component: &Component) -> Value {
     })
 }
 
-fn about_text(component: &Component) -> String {
+fn about_text(component: &Component, policy: &Policy) -> String {
     let about = component.about();
     let interface = component.interface();
-    let capabilities: Vec<&str> = about.capabilities.iter().map(|it| it.name()).collect();
+    let asked = Rights::new(&about.capabilities, &[], policy.ceiling()).asked;
     let yes = |yes: bool| if yes { "yes" } else { "no" };
     let mut text = format!("{} {}: {}\n", about.name, about.version, about.summary);
     let rows = [
         ("contract", interface.contract.clone()),
         ("digest", component.digest().to_string()),
         ("size", format!("{} KiB", component.size_bytes().div_ceil(1024))),
-        ("asks for", listed(&capabilities)),
+        ("asks for", listed(&names(&asked))),
+        ("ceiling", listed(&names(policy.ceiling()))),
         ("state", state(component)),
         ("may be passed by", yes(about.may_be_passed_by).to_owned()),
         ("symbols", yes(interface.has_symbols).to_owned()),
         ("imports", listed(&interface.imports)),
         ("exports", listed(&interface.exports)),
-        ("limits by default", limits()),
+        ("limits by default", limits(policy)),
     ];
     for (name, value) in rows {
         let _ = writeln!(text, "  {name:<17} {value}");
@@ -142,9 +197,9 @@ fn state(component: &Component) -> String {
 }
 
 /// What a stage may use up, where its operator says nothing else.
-fn limits() -> String {
+fn limits(policy: &Policy) -> String {
     let Limits { memory_bytes, fuel, time, reply_bytes, findings, log_lines, state_bytes, .. } =
-        Limits::default();
+        policy.limits();
     format!(
         "memory {}, fuel {} and {} a row, time {} s, reply {} and {} a row, findings {} a row, log \
          lines {log_lines}, state {}",
@@ -157,13 +212,6 @@ fn limits() -> String {
         findings.per_row,
         BinaryBytes(state_bytes),
     )
-}
-
-fn listed(names: &[impl AsRef<str>]) -> String {
-    match names {
-        [] => "nothing".to_owned(),
-        names => names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", "),
-    }
 }
 
 /// A description for programs.

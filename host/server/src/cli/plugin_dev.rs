@@ -16,7 +16,7 @@ use tidegate_core::Digest;
 use tidegate_engine::Component;
 use tokio::sync::mpsc;
 
-use super::{block_on, environment, plugin_new, plugin_target, plugin_test};
+use super::{PolicyArgs, block_on, environment, plugin_new, plugin_target, plugin_test};
 use crate::{
     config,
     diff::{self, Extent},
@@ -24,6 +24,7 @@ use crate::{
     objects,
     output::{Failed, Outcome},
     project,
+    supply::Supply,
     watch::{self, Watcher},
 };
 
@@ -48,13 +49,16 @@ pub(super) struct DevArgs {
     /// Its config, YAML or JSON; that of the golden cases where none is named.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 /// Runs until it is interrupted. Each round is printed when it is over: with `--json` as a line of
 /// its own.
 pub(super) fn dev(args: &DevArgs, json: bool) -> Result<Outcome, Failed> {
     project::load(&args.folder)?;
-    let mut session = Session { args, rounds: 0, good: None, built: None, component: None };
+    let supply = args.policy.supply()?;
+    let mut session = Session { args, supply, rounds: 0, good: None, built: None, component: None };
     block_on(async {
         let (sender, mut looks) = mpsc::channel(1);
         let mut watcher = Watcher::start(session.paths(), POLL, sender, || ());
@@ -82,6 +86,7 @@ pub(super) fn dev(args: &DevArgs, json: bool) -> Result<Outcome, Failed> {
 /// What has come of the project up to now.
 struct Session<'a> {
     args: &'a DevArgs,
+    supply: Supply,
     rounds: u64,
     good: Option<Good>,
     /// The digest of the sources that the component was built of.
@@ -192,10 +197,11 @@ impl Session<'_> {
         };
         let component = match self.component.take() {
             Some(component) => component,
-            None => plugin_test::load(&component)?,
+            None => plugin_test::load(&component, &self.supply)?,
         };
         self.component = Some(component.clone());
-        let report = golden::run(&component, plugin_test::options(&config), &cases);
+        let options = plugin_test::options(&config, &self.supply);
+        let report = golden::run(&component, options, &cases);
         let unacceptable = report.unacceptable();
         let records = seen(&cases, &report);
         let changes = self.good.as_ref().map(|good| good.compare(&records));

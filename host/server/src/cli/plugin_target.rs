@@ -7,12 +7,13 @@ use clap::Args;
 use serde_json::{Value, json};
 use tidegate_engine::{Component, ConfigureOptions};
 
-use super::{environment, plugin_test};
+use super::{PolicyArgs, environment, plugin_test};
 use crate::{
     config,
     golden::{self, Cases},
     output::Failed,
     project::{self, Project},
+    supply::Supply,
 };
 
 /// Which plugin, and under which config.
@@ -24,6 +25,8 @@ pub(super) struct TargetArgs {
     /// Its config, YAML or JSON; that of the golden cases where none is named.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 /// A plugin that is there.
@@ -34,6 +37,7 @@ pub(super) struct Target {
     pub(super) config: Value,
     /// Its golden cases, where there are any.
     pub(super) cases: Option<Cases>,
+    supply: Supply,
 }
 
 impl TargetArgs {
@@ -45,15 +49,16 @@ impl TargetArgs {
             Some(path) => config::load_plugin_config(path, &environment)?,
             None => default_config(cases.as_ref()),
         };
-        let component = plugin_test::load(&component_path)?;
-        Ok(Target { component_path, component, config, cases })
+        let supply = self.policy.supply()?;
+        let component = plugin_test::load(&component_path, &supply)?;
+        Ok(Target { component_path, component, config, cases, supply })
     }
 }
 
 impl Target {
-    /// Under the limits of production, and granted what it asks for.
+    /// Under the limits of production, and granted what it asks for, within the policy.
     pub(super) fn options(&self) -> ConfigureOptions {
-        plugin_test::options(&self.config)
+        plugin_test::options(&self.config, &self.supply)
     }
 }
 

@@ -9,14 +9,15 @@ use std::{
 use anyhow::{Context, anyhow};
 use clap::Args;
 use serde_json::{Value, json};
-use tidegate_core::description::Capability;
 use tidegate_engine::{Component, ConfigureOptions, Runtime, RuntimeOptions};
 
-use super::{environment, plugin_target};
+use super::{PolicyArgs, environment, plugin_target};
 use crate::{
-    config,
+    config::{self, ComponentReference},
+    files::Files,
     golden::{self, Cases, Report},
     output::{Exit, Failed, Outcome},
+    supply::Supply,
 };
 
 /// What `plugin test` takes.
@@ -34,6 +35,8 @@ pub(super) struct TestArgs {
     /// Write what comes out into the file, as what is expected from now on.
     #[arg(long)]
     accept: bool,
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 pub(super) fn test(args: &TestArgs) -> Result<Outcome, Failed> {
@@ -49,30 +52,32 @@ pub(super) fn test(args: &TestArgs) -> Result<Outcome, Failed> {
         None => json!({}),
         Some(path) => config::load_plugin_config(path, &environment)?,
     };
-    let component = load(&file)?;
-    let report = golden::run(&component, options(&config), &cases);
+    let supply = args.policy.supply()?;
+    let component = load(&file, &supply)?;
+    let report = golden::run(&component, options(&config, &supply), &cases);
     match args.accept {
         false => Ok(outcome(&cases, &report, Vec::new(), &path)),
-        true => accept(&component, &config, &cases, &report, &path),
+        true => accept(&component, &options(&config, &supply), &cases, &report, &path),
     }
 }
 
 /// A component, ready to be configured.
-pub(super) fn load(path: &Path) -> Result<Component, Failed> {
-    let bytes = fs::read(path)
-        .with_context(|| format!("failed to read `{}`", path.display()))
-        .map_err(Failed::environment)?;
+pub(super) fn load(path: &Path, supply: &Supply) -> Result<Component, Failed> {
+    let reference = ComponentReference::File { path: path.to_owned(), digest: None };
+    let admitted = supply.resolve(&reference, &Files::on_disk())?;
     let runtime = Runtime::new(RuntimeOptions::default()).map_err(Failed::environment)?;
-    let loaded = runtime.load(&bytes);
+    let loaded = runtime.load_within(&admitted.bytes, &supply.policy().limits());
     loaded.with_context(|| format!("failed to load `{}`", path.display())).map_err(Failed::runtime)
 }
 
-/// The limits of production. It is granted what it asks for: whether it should get that is for who
-/// runs it to say.
-pub(super) fn options(config: &Value) -> ConfigureOptions {
+/// The limits of production. It is granted what it asks for, within the policy: whether it should
+/// get that is for who runs it to say.
+pub(super) fn options(config: &Value, supply: &Supply) -> ConfigureOptions {
+    let policy = supply.policy();
     ConfigureOptions {
         config_json: config.to_string(),
-        grants: Capability::ALL.into_iter().collect(),
+        limits: policy.limits(),
+        grants: policy.ceiling().clone(),
         ..ConfigureOptions::default()
     }
 }
@@ -81,7 +86,7 @@ pub(super) fn options(config: &Value) -> ConfigureOptions {
 /// be run, a record that the plugin fails on, a plugin that is not pure.
 fn accept(
     component: &Component,
-    config: &Value,
+    options: &ConfigureOptions,
     cases: &Cases,
     report: &Report,
     path: &Path,
@@ -99,7 +104,7 @@ fn accept(
             .map_err(Failed::environment)?;
     }
     let cases = golden::load(path)?.context("the file is gone").map_err(Failed::environment)?;
-    let report = golden::run(component, options(config), &cases);
+    let report = golden::run(component, options.clone(), &cases);
     Ok(outcome(&cases, &report, changed, path))
 }
 

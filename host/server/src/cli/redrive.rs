@@ -29,6 +29,7 @@ use crate::{
     output::{Exit, Failed, Outcome},
     plan,
     redrive::{self, History, LeftAlone, RedriveSource, Selection, Terms},
+    supply::{self, Supply},
 };
 
 /// What `dlq redrive` takes.
@@ -62,9 +63,9 @@ fn per_second(text: &str) -> Result<NonZeroU32, String> {
 }
 
 pub(super) fn redrive(args: &RedriveArgs) -> Result<Outcome, Failed> {
-    let loaded = args.pipeline.load()?;
+    let (loaded, supply) = args.pipeline.open()?;
     if args.execute {
-        return execute(args, &loaded);
+        return execute(args, &loaded, supply);
     }
     let store = inspect(&loaded.config)?;
     let history = History::read(&store).map_err(Failed::environment)?;
@@ -113,7 +114,7 @@ struct Redrive {
     left: Option<LeftAlone>,
 }
 
-fn execute(args: &RedriveArgs, loaded: &Loaded) -> Result<Outcome, Failed> {
+fn execute(args: &RedriveArgs, loaded: &Loaded, supply: Supply) -> Result<Outcome, Failed> {
     let config = &loaded.config;
     let io = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -124,7 +125,7 @@ fn execute(args: &RedriveArgs, loaded: &Loaded) -> Result<Outcome, Failed> {
         .map_err(Failed::environment)?;
     // Without a store there is nothing that could be redriven, and none should be made.
     drop(inspect(config)?);
-    let (plan, store) = run::plan_and_store(loaded)?;
+    let (plan, store) = run::plan_and_store(loaded, supply.clone())?;
     let inspector = inspect(config)?;
     let history = History::read(&inspector).map_err(Failed::environment)?;
     let redrive = match history.interrupted() {
@@ -145,7 +146,7 @@ fn execute(args: &RedriveArgs, loaded: &Loaded) -> Result<Outcome, Failed> {
     };
     run::say_which_sinks_may_repeat(config);
     let letters = redrive.letters.clone();
-    let (report, forced) = io.block_on(drive(args, loaded, plan, store, letters))?;
+    let (report, forced) = io.block_on(drive(args, loaded, supply, plan, store, letters))?;
     let after = History::read(&inspector).map_err(Failed::environment)?;
     let outcome = outcome(&redrive, &after.redrive(redrive.number), &report, forced);
     Ok(Outcome { text: run::beside_records(config, outcome.text), ..outcome })
@@ -155,6 +156,7 @@ fn execute(args: &RedriveArgs, loaded: &Loaded) -> Result<Outcome, Failed> {
 async fn drive(
     args: &RedriveArgs,
     loaded: &Loaded,
+    supply: Supply,
     plan: Arc<Plan>,
     store: SqliteStore,
     letters: Vec<Redriven>,
@@ -174,6 +176,7 @@ async fn drive(
     let progress = Arc::new(store);
     let pipeline = Pipeline::new(plan, Arc::new(source), sinks, progress, settings, environment)
         .map_err(Failed::runtime)?;
+    let _following = supply::follow(supply, pipeline.swap_handle());
     let (stop, shutdown) = shutdown();
     let signals = Signals::new().context("failed to listen to signals");
     let forced = Arc::new(AtomicBool::new(false));

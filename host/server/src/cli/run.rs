@@ -45,7 +45,8 @@ use crate::{
     metrics,
     output::{Exit, Failed, Outcome},
     plan,
-    reload::{self, Candidate, Catalogue, KeptGenerations, Mailbox, Refusal, Reloader},
+    reload::{self, Candidate, Catalogue, KeptGenerations, Mailbox, Maker, Refusal, Reloader},
+    supply::{self, Supply},
 };
 
 /// How long clients of the metrics may take to be done once the run is over.
@@ -89,7 +90,7 @@ struct Parts {
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<Outcome, Failed> {
-    let loaded = args.pipeline.load()?;
+    let (loaded, supply) = args.pipeline.open()?;
     let config = &loaded.config;
     let listen = match (&args.listen, &config.observability.listen) {
         (Some(address), _) => Some(*address),
@@ -125,7 +126,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Outcome, Failed> {
     let loaded = Arc::new(loaded);
     let built = {
         let (args, loaded, health) = (args.clone(), Arc::clone(&loaded), health.clone());
-        let building = io.spawn_blocking(move || build(&args, &loaded, &health));
+        let building = io.spawn_blocking(move || build(&args, &loaded, supply, &health));
         io.block_on(async {
             tokio::select! {
                 biased;
@@ -169,8 +170,13 @@ fn announce(listener: &TcpListener) {
 }
 
 /// Config → Plan → Pipeline, with its edges open.
-fn build(args: &RunArgs, loaded: &Loaded, health: &Health) -> Result<Parts, Failed> {
-    let started = start(loaded)?;
+fn build(
+    args: &RunArgs,
+    loaded: &Loaded,
+    supply: Supply,
+    health: &Health,
+) -> Result<Parts, Failed> {
+    let started = start(loaded, supply)?;
     let config = &started.candidate.loaded.config;
     let mailbox = Mailbox::new();
     let listener = mailbox.listener();
@@ -185,9 +191,7 @@ fn build(args: &RunArgs, loaded: &Loaded, health: &Health) -> Result<Parts, Fail
         }),
         generations: Some(Arc::new(KeptGenerations {
             catalogue: started.catalogue.clone(),
-            pipeline: loaded.file.path.clone(),
-            data_dir: config.data_dir.clone(),
-            runtime: started.runtime.clone(),
+            maker: started.maker.clone(),
         })),
         ..environment(args.clock, args.workers.or(config.workers))?
     };
@@ -213,7 +217,7 @@ fn works(event: &Event) -> bool {
 
 /// A generation that is to serve, and what it takes to make others.
 pub(super) struct Started {
-    runtime: Runtime,
+    maker: Maker,
     candidate: Candidate,
     store: SqliteStore,
     catalogue: Catalogue,
@@ -223,15 +227,14 @@ pub(super) struct Started {
 
 /// Makes the generation that serves from here on, and opens the store: nobody else has the data
 /// directory now.
-fn start(loaded: &Loaded) -> Result<Started, Failed> {
+fn start(loaded: &Loaded, supply: Supply) -> Result<Started, Failed> {
     let config = &loaded.config;
     let in_data_dir =
         || format!("failed to open the data directory `{}`", config.data_dir.display());
     // Compiled plugins are kept there, from the first start on.
     fs::create_dir_all(&config.data_dir).with_context(in_data_dir).map_err(Failed::environment)?;
-    let runtime = Runtime::new(runtime_options(config)).map_err(Failed::environment)?;
-    let make = |files| Candidate::make(&loaded.file.path, &config.data_dir, &runtime, files);
-    let mut candidate = make(Files::on_disk()).map_err(refused)?;
+    let maker = maker(loaded, supply)?;
+    let mut candidate = maker.make(Files::on_disk()).map_err(refused)?;
     // Before any sink's directory is touched: another process may be at work there.
     let store = SqliteStore::open(&config.data_dir)
         .with_context(in_data_dir)
@@ -247,14 +250,24 @@ fn start(loaded: &Loaded) -> Result<Started, Failed> {
                 "rolled back: this generation serves, until the files change"
             );
             let files = catalogue.find(Some(&pin.serving.hex()), on_disk).map_err(refused)?;
-            candidate = make(files).map_err(refused)?;
+            candidate = maker.make(files).map_err(refused)?;
         }
         Some(_) => block_on(store.set_pin(None))?.map_err(Failed::environment)?,
         None => {}
     }
     catalogue.keep(&candidate).map_err(refused)?;
     candidate.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    Ok(Started { runtime, candidate, store, catalogue, on_disk })
+    candidate.rights().iter().for_each(|stage| tracing::info!("{stage}"));
+    Ok(Started { maker, candidate, store, catalogue, on_disk })
+}
+
+/// What it takes to make the generations of a pipeline.
+fn maker(loaded: &Loaded, supply: Supply) -> Result<Maker, Failed> {
+    let config = &loaded.config;
+    let runtime = Runtime::new(runtime_options(config)).map_err(Failed::environment)?;
+    let (pipeline, data_dir) = (loaded.file.path.clone(), config.data_dir.clone());
+    let supply = supply.kept_in(&data_dir);
+    Ok(Maker { pipeline, data_dir, runtime, supply })
 }
 
 /// A generation that can't be made at the start of a command.
@@ -266,15 +279,16 @@ fn refused(refusal: Refusal) -> Failed {
 }
 
 /// The plan that serves from here on, and the store: nobody else has the data directory now.
-pub(super) fn plan_and_store(loaded: &Loaded) -> Result<(Arc<Plan>, SqliteStore), Failed> {
-    start(loaded).map(|it| (it.candidate.plan, it.store))
+pub(super) fn plan_and_store(
+    loaded: &Loaded,
+    supply: Supply,
+) -> Result<(Arc<Plan>, SqliteStore), Failed> {
+    start(loaded, supply).map(|it| (it.candidate.plan, it.store))
 }
 
 /// The generation that a pipeline's files make.
-pub(super) fn generation_of(loaded: &Loaded) -> Result<Digest, Failed> {
-    let config = &loaded.config;
-    let runtime = Runtime::new(runtime_options(config)).map_err(Failed::environment)?;
-    let made = Candidate::make(&loaded.file.path, &config.data_dir, &runtime, Files::on_disk());
+pub(super) fn generation_of(loaded: &Loaded, supply: Supply) -> Result<Digest, Failed> {
+    let made = maker(loaded, supply)?.make(Files::on_disk());
     made.map(|it| it.generation()).map_err(refused)
 }
 
@@ -357,16 +371,15 @@ async fn drive(
     signals: Signals,
 ) -> Result<Outcome, Failed> {
     let Parts { started, pipeline, mailbox, clock } = parts;
-    let Started { runtime, candidate, store, catalogue, on_disk } = started;
+    let Started { maker, candidate, store, catalogue, on_disk } = started;
+    let _following = supply::follow(maker.supply.clone(), pipeline.swap_handle());
     record_generation(&candidate.loaded, &candidate.plan, &store, &*clock).await?;
     let serving_swap = record_start(&store, candidate.generation(), &*clock).await;
     let serving_swap = serving_swap.map_err(Failed::environment)?;
     let reload = loaded.config.reload;
     let seen = reload::digest(&candidate.files.taken());
     let reloader = Reloader {
-        pipeline: loaded.file.path.clone(),
-        data_dir: loaded.config.data_dir.clone(),
-        runtime,
+        maker,
         swaps: pipeline.swap_handle(),
         store,
         catalogue,

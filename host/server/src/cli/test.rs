@@ -38,14 +38,14 @@ struct Ran<'a> {
 }
 
 pub(super) fn test(args: &TestArgs) -> Result<Outcome, Failed> {
-    let loaded = args.pipeline.load()?;
+    let (loaded, supply) = args.pipeline.open()?;
     let paths = match args.tests.is_empty() {
         false => args.tests.clone(),
         true => beside(&args.pipeline.pipeline)?,
     };
     let files = load(&paths)?;
     let runtime = Runtime::new(runtime_options(&loaded.config)).map_err(Failed::environment)?;
-    let pipeline = Pipeline::build(&loaded, &runtime).map_err(Failed::invalid)?;
+    let pipeline = Pipeline::build(&loaded, &runtime, &supply).map_err(Failed::invalid)?;
     let unknown: Vec<Finding> =
         files.iter().flat_map(|tests| testing::check_names(tests, &pipeline)).collect();
     if !unknown.is_empty() {

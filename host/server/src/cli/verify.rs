@@ -27,7 +27,7 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn verify(args: &VerifyArgs) -> Result<Outcome, Failed> {
-    let loaded = args.pipeline.load()?;
+    let (loaded, supply) = args.pipeline.open()?;
     let config = &loaded.config;
     let store = StoreInspector::open(&config.data_dir)
         .with_context(|| {
@@ -38,7 +38,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Outcome, Failed> {
         false => None,
         true => {
             let runtime = Runtime::new(runtime_options(config)).map_err(Failed::environment)?;
-            let plan = both(chain::load(&loaded, &runtime), tables::load(&loaded))
+            let plan = both(chain::load(&loaded, &runtime, &supply), tables::load(&loaded))
                 .and_then(|(stages, tables)| plan::build(&loaded, &stages, tables))
                 .map_err(Failed::invalid)?;
             Some(plan.0)

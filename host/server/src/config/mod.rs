@@ -8,11 +8,13 @@
 //!
 //! Each step runs only over what the ones before left whole, and gives all that it finds.
 
+mod component;
 mod field;
 mod format;
 mod interpolate;
 mod kinesis;
 mod model;
+mod policy;
 pub mod reference;
 mod rules;
 mod schemas;
@@ -30,6 +32,7 @@ use std::{
     sync::LazyLock,
 };
 
+pub use component::{ComponentReference, InvalidReference, RegistryReference};
 pub use field::FieldPath;
 pub use format::{Column, ColumnKind, Format, OnMismatch, ParquetFormat, RowGroup, TimeFormat};
 pub use interpolate::Variables;
@@ -40,6 +43,7 @@ pub use model::{
     Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, OnReject, PluginLimits,
     Purity, Range, Reload, Retry, Scope, Stage, State,
 };
+pub use policy::{Blocked, Identity, Key, LoadedPolicy, PolicyFile, Signatures, load_policy};
 pub use sink::{
     Compression, DeadLetters, Directory, Layout, Level as TreeLevel, NestedLayout, Nothing,
     Rotation, Sink, TimePart, Unrouted,
@@ -280,8 +284,9 @@ fn resolve_paths(config: &mut Config, base: &Path) {
         resolve(&mut protobuf.schema);
         protobuf.imports.iter_mut().for_each(resolve);
     }
+    resolve(&mut config.components);
     for stage in &mut config.stages {
-        resolve(&mut stage.plugin);
+        stage.plugin.resolve(base, &config.components);
         stage.config_file.iter_mut().for_each(resolve);
     }
     for directory in config.sinks.iter_mut().filter_map(|sink| sink.directory.as_mut()) {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::{Condition, description::Capability};
 
 use super::{
+    component::ComponentReference,
     sink::{DeadLetters, Sink, Unrouted},
     source::Source,
     table::Table,
@@ -37,6 +38,9 @@ pub struct Config {
     /// The tables that plugins look up in.
     #[serde(default)]
     pub tables: Vec<Table>,
+    /// A directory of components, each under the digest of its bytes: `<64 hex digits>.wasm`.
+    #[serde(default = "components")]
+    pub components: PathBuf,
     /// The chain of plugins, in order.
     #[serde(default)]
     pub stages: Vec<Stage>,
@@ -81,6 +85,10 @@ fn data_dir() -> PathBuf {
     PathBuf::from(".tidegate")
 }
 
+fn components() -> PathBuf {
+    PathBuf::from("components")
+}
+
 fn memory() -> ByteSize {
     // Three ranges of the default size, and a third of what the demo may take in all.
     ByteSize::mib(48)
@@ -93,8 +101,11 @@ pub struct Stage {
     /// The stage's name in metrics, dead letters and stored state. Don't change it between runs
     /// over one data directory.
     pub name: String,
-    /// The plugin's component, a `.wasm` file.
-    pub plugin: PathBuf,
+    /// The plugin's component: a file, such as `plugin.wasm`, or `plugin.wasm@sha256:…` where it
+    /// must have this digest; or a file of the directory `components`, by its digest alone:
+    /// `sha256:…`; or a component of a registry, by the digest of its manifest:
+    /// `oci://host/repository:tag@sha256:…`.
+    pub plugin: ComponentReference,
     /// Which records the plugin is handed; all, where this is left out. The others pass it by.
     #[serde(default)]
     pub when: Option<Condition>,
@@ -107,7 +118,7 @@ pub struct Stage {
     /// What the plugin may ask of the host. What is not granted is refused.
     #[serde(default)]
     pub grants: Vec<Grant>,
-    /// What the plugin may use up.
+    /// What the plugin may use up. What is left out has the engine's default.
     #[serde(default)]
     pub limits: PluginLimits,
     /// What records are taken for that the plugin rejects.
@@ -152,7 +163,7 @@ impl From<Grant> for Capability {
     }
 }
 
-/// What a plugin may use up in one call. What is left out has the engine's default.
+/// What a plugin may use up in one call.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PluginLimits {

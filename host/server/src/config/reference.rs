@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     SCHEMA,
     field::PATH_FORMAT,
+    policy::SCHEMA as POLICY_SCHEMA,
     tests::SCHEMA as TESTS_SCHEMA,
     units::{ByteSize, TimeSpan},
 };
@@ -22,19 +23,34 @@ pub fn tests_schema_text() -> String {
     format!("{:#}\n", *TESTS_SCHEMA)
 }
 
+/// The JSON Schema of policies as it is committed at `docs/policy.schema.json`.
+pub fn policy_schema_text() -> String {
+    format!("{:#}\n", *POLICY_SCHEMA)
+}
+
 /// The reference as it is committed at `docs/configuration.md`.
 pub fn reference_text() -> String {
-    let mut page = String::from(
-        "# Configuration\n\n\
-         <!-- Generated from the types in host/server/src/config: `TIDEGATE_BLESS=1 cargo test -p \
+    page("Configuration", PREFACE, "A pipeline", &SCHEMA)
+}
+
+/// The reference of policies as it is committed at `docs/policy.md`.
+pub fn policy_reference_text() -> String {
+    page("Policy", POLICY_PREFACE, "A policy", &POLICY_SCHEMA)
+}
+
+/// A page of a type and of all types that it mentions.
+fn page(title: &str, preface: &str, root: &str, schema: &Value) -> String {
+    let mut page = format!("# {title}\n\n");
+    page.push_str(
+        "<!-- Generated from the types in host/server/src/config: `TIDEGATE_BLESS=1 cargo test -p \
          tidegate-server` rewrites it. -->\n\n",
     );
-    page.push_str(&description(&SCHEMA));
-    page.push_str(PREFACE);
+    page.push_str(&description(schema));
+    page.push_str(preface);
     let mut sections = Sections { page, seen: Vec::new(), waiting: Vec::new() };
-    sections.object("A pipeline", &SCHEMA);
+    sections.keys(root, schema);
     while let Some(name) = sections.next() {
-        let definition = &SCHEMA["$defs"][name.as_str()];
+        let definition = &schema["$defs"][name.as_str()];
         let _ = writeln!(sections.page, "\n<a id=\"{}\"></a>", anchor(&name));
         match definition.get("oneOf").and_then(Value::as_array) {
             Some(forms) => sections.choice(&name, definition, forms),
@@ -54,6 +70,12 @@ const PREFACE: &str = "\n\nUnknown keys are errors. Times and sizes are texts wi
     `# yaml-language-server: $schema=…/docs/pipeline.schema.json` gives completion and these \
     texts.\n";
 
+/// What holds for all keys of a policy.
+const POLICY_PREFACE: &str = "\n\nUnknown keys are errors. What it is for, and what follows where it \
+    says no, is told in [security](security.md).\n\nIn editors with a YAML language server, a first \
+    line of\n`# yaml-language-server: $schema=…/docs/policy.schema.json` gives completion and these \
+    texts.\n";
+
 /// The page so far, and the types whose sections are still to come, in order of first mention.
 struct Sections {
     page: String,
@@ -68,10 +90,18 @@ impl Sections {
 
     /// A type with keys.
     fn object(&mut self, title: &str, schema: &Value) {
-        let _ = writeln!(self.page, "\n## {title}\n");
-        if title != "A pipeline" {
-            let _ = writeln!(self.page, "{}\n", description(schema));
-        }
+        let _ = writeln!(self.page, "\n## {title}\n\n{}", description(schema));
+        self.keys_of(schema);
+    }
+
+    /// The type that the page is about, and that its introduction has described.
+    fn keys(&mut self, title: &str, schema: &Value) {
+        let _ = writeln!(self.page, "\n## {title}");
+        self.keys_of(schema);
+    }
+
+    fn keys_of(&mut self, schema: &Value) {
+        self.page.push('\n');
         let properties = schema["properties"].as_object();
         if properties.is_none_or(Map::is_empty) {
             return;
@@ -191,7 +221,9 @@ mod tests {
         let pages = [
             ("pipeline.schema.json", schema_text()),
             ("tests.schema.json", tests_schema_text()),
+            ("policy.schema.json", policy_schema_text()),
             ("configuration.md", reference_text()),
+            ("policy.md", policy_reference_text()),
             ("metrics.md", crate::metrics::reference_text()),
         ];
         for (name, fresh) in pages {
@@ -240,7 +272,7 @@ mod tests {
                 }
             }
         }
-        for schema in [&*SCHEMA, &*TESTS_SCHEMA] {
+        for schema in [&*SCHEMA, &*TESTS_SCHEMA, &*POLICY_SCHEMA] {
             let mut root = schema.as_object().expect("a map").clone();
             let definitions = root.remove("$defs").expect("there are types");
             for keyword in ["$schema", "title"] {

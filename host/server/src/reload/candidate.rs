@@ -1,9 +1,9 @@
 //! A generation that may come to serve: made of files, held against what runs.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use tidegate_connectors::store::SqliteStore;
-use tidegate_core::{Binary, Digest, Origin, TransformFactory, description::Capability};
+use tidegate_core::{Binary, Digest, Origin, TransformFactory};
 use tidegate_engine::Runtime;
 use tidegate_pipeline::Plan;
 
@@ -12,7 +12,9 @@ use crate::{
     config::{self, Config, ConfigError, Loaded},
     files::{Contents, Files},
     finding::{Finding, both},
-    golden, plan, tables,
+    golden, plan,
+    supply::{REFUSED_BY_POLICY, StageRights, Supply, listed, names as capability_names},
+    tables,
 };
 
 /// States that are tried in one call: what a plugin is given in one batch.
@@ -26,6 +28,15 @@ pub(crate) struct Candidate {
     pub(crate) files: Files,
     /// What works and may not be what was meant.
     pub(crate) warnings: Vec<Finding>,
+}
+
+/// What it takes to make generations of a pipeline. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Maker {
+    pub(crate) pipeline: PathBuf,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) runtime: Runtime,
+    pub(crate) supply: Supply,
 }
 
 /// Why a generation does not come to serve.
@@ -47,6 +58,15 @@ impl Refusal {
         let texts: Vec<_> = findings.iter().map(ToString::to_string).collect();
         Refusal { code, message: texts.join("; "), findings }
     }
+
+    /// Whether the policy refuses it: under another one it may serve after all.
+    pub(crate) fn is_by_policy(&self) -> bool {
+        let by_policy = |code: &str| REFUSED_BY_POLICY.contains(&code);
+        match self.findings.as_slice() {
+            [] => by_policy(self.code),
+            findings => findings.iter().all(|finding| by_policy(finding.code)),
+        }
+    }
 }
 
 /// One digest over files and their names: whether something changed at all.
@@ -58,15 +78,11 @@ pub(crate) fn digest(files: &Contents) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-impl Candidate {
+impl Maker {
     /// Files → config → plugins → plan. Blocks for as long as the compiler takes.
-    pub(crate) fn make(
-        pipeline: &Path,
-        data_dir: &Path,
-        runtime: &Runtime,
-        files: Files,
-    ) -> Result<Self, Refusal> {
+    pub(crate) fn make(&self, files: Files) -> Result<Candidate, Refusal> {
         let variables = |name: &str| std::env::var(name).ok();
+        let Maker { pipeline, data_dir, runtime, supply } = self;
         let loaded = config::load_from(pipeline, &variables, &files);
         let mut loaded = loaded.map_err(|error| match error {
             ConfigError::Invalid(findings) => Refusal::of(findings),
@@ -74,14 +90,17 @@ impl Candidate {
                 Refusal::new("unreadable-file", tidegate_pipeline::causes(&error))
             }
         })?;
-        loaded.config.data_dir = data_dir.to_owned();
-        let parts =
-            both(chain::load_from(&loaded, runtime, &files), tables::load_from(&loaded, &files));
+        loaded.config.data_dir.clone_from(data_dir);
+        supply.lower(&mut loaded).map_err(Refusal::of)?;
+        let stages = chain::load_from(&loaded, runtime, supply, &files);
+        let parts = both(stages, tables::load_from(&loaded, &files));
         let (stages, tables) = parts.map_err(Refusal::of)?;
         let (plan, warnings) = plan::build(&loaded, &stages, tables).map_err(Refusal::of)?;
         Ok(Candidate { loaded, stages, plan, files, warnings })
     }
+}
 
+impl Candidate {
     pub(crate) fn generation(&self) -> Digest {
         self.plan.generation()
     }
@@ -100,14 +119,15 @@ impl Candidate {
             if new.component.digest() == old.component.digest() {
                 continue;
             }
-            let path = golden::path_beside(&stage.plugin);
+            let Some(file) = stage.plugin.file() else { continue };
+            let path = golden::path_beside(file);
             let unreadable = |error| {
                 let message =
                     format!("`{}`: {}", path.display(), tidegate_pipeline::causes(&error));
                 Refusal::new("golden-cases", message)
             };
             let Some(cases) = golden::load(&path).map_err(unreadable)? else { continue };
-            let report = golden::run(&new.component, chain::options(stage), &cases);
+            let report = golden::run(&new.component, chain::options(stage, &new.rights), &cases);
             if let Some(failure) = report.failures.first() {
                 let place = failure.pointer.as_deref().unwrap_or_default();
                 let message = format!(
@@ -116,7 +136,7 @@ impl Candidate {
                     report.failures.len(),
                     stage.name,
                     failure.case,
-                    stage.plugin.display()
+                    file.display()
                 );
                 return Err(Refusal::new("golden-cases", message));
             }
@@ -136,7 +156,7 @@ impl Candidate {
         }
         self.keeps_fields(serving)?;
         if !approved {
-            self.asks_for_no_more(serving)?;
+            self.has_no_more(serving)?;
         }
         Ok(())
     }
@@ -170,21 +190,57 @@ impl Candidate {
         Ok(())
     }
 
-    /// A plugin that asks for more than its predecessor needs an operator's word.
-    fn asks_for_no_more(&self, serving: &Candidate) -> Result<(), Refusal> {
+    /// What each stage's plugin may ask of the host.
+    pub(crate) fn rights(&self) -> Vec<StageRights> {
+        let stages = self.stages.iter().zip(&self.loaded.config.stages);
+        stages.map(|(loaded, stage)| loaded.stage_rights(stage)).collect()
+    }
+
+    /// Whether the policy of now lets it serve. One that was made under an earlier policy, or that
+    /// served before, has no right of its own.
+    pub(crate) fn is_within(&self, supply: &Supply) -> Result<(), Refusal> {
+        let policy = supply.policy();
+        for (loaded, stage) in self.stages.iter().zip(&self.loaded.config.stages) {
+            supply
+                .resolve(&stage.plugin, &self.files)
+                .map_err(|error| Refusal::new(error.code(), tidegate_pipeline::causes(&error)))?;
+            let effective = loaded.rights.effective();
+            let above: Vec<String> =
+                capability_names(&effective.difference(policy.ceiling()).copied().collect());
+            if !above.is_empty() {
+                let message = format!(
+                    "the plugin of stage `{}` has {}, which {policy} allows to no plugin",
+                    stage.name,
+                    listed(&above)
+                );
+                return Err(Refusal::new("above-ceiling", message));
+            }
+            if !policy.allows(&stage.limits) {
+                let message = format!(
+                    "stage `{}` may use up more than {policy} allows by now: `tidegate reload` \
+                     makes a generation within it",
+                    stage.name
+                );
+                return Err(Refusal::new("above-ceiling", message));
+            }
+        }
+        Ok(())
+    }
+
+    /// A plugin that has more than its predecessor needs an operator's word: because it asks for
+    /// more, because its stage grants it more, or because the policy allows it more.
+    fn has_no_more(&self, serving: &Candidate) -> Result<(), Refusal> {
         for ((new, old), stage) in
             self.stages.iter().zip(&serving.stages).zip(&self.loaded.config.stages)
         {
-            let old: BTreeSet<_> = old.component.about().capabilities.iter().copied().collect();
-            let asked = new.component.about().capabilities.iter().copied();
-            let more: Vec<&str> =
-                asked.filter(|it| !old.contains(it)).map(Capability::name).collect();
+            let (new, old) = (new.rights.effective(), old.rights.effective());
+            let more = capability_names(&new.difference(&old).copied().collect());
             if !more.is_empty() {
                 let message = format!(
-                    "the plugin of stage `{}` asks for more than the one that serves: {}; approve \
-                     it with `tidegate reload --approve`",
+                    "the plugin of stage `{}` would have more than the one that serves: {}; \
+                     approve it with `tidegate reload --approve`",
                     stage.name,
-                    more.join(", ")
+                    listed(&more)
                 );
                 return Err(Refusal::new("widens-capabilities", message));
             }

@@ -18,10 +18,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 use tidegate_core::Digest;
-use tidegate_engine::Runtime;
-use tidegate_pipeline::{Generations, Plan};
+use tidegate_pipeline::{Generations, Plan, ProcessError};
 
-use super::candidate::{Candidate, Refusal, names};
+use super::candidate::{Candidate, Maker, Refusal, names};
 use crate::files::{Content, Contents, Files};
 
 /// Generations that are kept, the latest ones.
@@ -252,22 +251,18 @@ impl Catalogue {
 /// Makes the plans of earlier generations, for ranges that they left half done.
 pub(crate) struct KeptGenerations {
     pub(crate) catalogue: Catalogue,
-    pub(crate) pipeline: PathBuf,
-    pub(crate) data_dir: PathBuf,
-    pub(crate) runtime: Runtime,
+    pub(crate) maker: Maker,
 }
 
 #[async_trait]
 impl Generations for KeptGenerations {
-    async fn find(&self, generation: Digest) -> Option<Arc<Plan>> {
-        let catalogue = self.catalogue.clone();
-        let (pipeline, data_dir) = (self.pipeline.clone(), self.data_dir.clone());
-        let runtime = self.runtime.clone();
+    async fn find(&self, generation: Digest) -> Result<Option<Arc<Plan>>, ProcessError> {
+        let (catalogue, maker) = (self.catalogue.clone(), self.maker.clone());
         let made = tokio::task::spawn_blocking(move || {
             let files = catalogue.find(Some(&generation.hex()), generation)?;
-            Candidate::make(&pipeline, &data_dir, &runtime, files)
+            maker.make(files)
         });
-        match made.await {
+        Ok(match made.await {
             Ok(Ok(candidate)) if candidate.generation() == generation => Some(candidate.plan),
             Ok(Ok(_)) => {
                 tracing::warn!(
@@ -277,6 +272,10 @@ impl Generations for KeptGenerations {
                 );
                 None
             }
+            // Nothing is lost by waiting: the operator who refuses it may change his mind.
+            Ok(Err(refusal)) if refusal.is_by_policy() => {
+                return Err(ProcessError::Withheld { generation, reason: refusal.message });
+            }
             Ok(Err(refusal)) => {
                 tracing::warn!(generation = generation.short(), "can't be made again: {refusal}");
                 None
@@ -285,6 +284,6 @@ impl Generations for KeptGenerations {
                 tracing::warn!(generation = generation.short(), "can't be made again: {error}");
                 None
             }
-        }
+        })
     }
 }

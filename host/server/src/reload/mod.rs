@@ -16,22 +16,23 @@ mod catalogue;
 mod control;
 mod watch;
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tidegate_connectors::store::{Pin, SqliteStore, SwapCause, SwapEffect, SwapState};
 use tidegate_core::{Digest, checkpoint::StoreError, time::Clock};
-use tidegate_engine::Runtime;
 use tidegate_pipeline::{Event, SwapHandle};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::watch::Watcher;
 
 pub(crate) use self::{
-    candidate::{Candidate, Refusal, digest},
+    candidate::{Candidate, Maker, Refusal, digest},
     catalogue::{Catalogue, KeptGenerations},
     control::{Request, ask},
 };
+
+use crate::supply::StageRights;
 
 /// Plans that stay in memory, compiled: the one that serves and two to go back to.
 const KEPT_MAX: usize = 3;
@@ -64,6 +65,9 @@ pub(crate) struct Receipt {
     pub state: String,
     /// Why it was refused.
     pub reason: Option<String>,
+    /// What the generation's plugins may ask of the host; nothing, where it could not be made.
+    #[serde(default)]
+    pub stages: Vec<StageRights>,
 }
 
 /// Tells the reloader of the pipeline's swaps. Cheap to clone.
@@ -108,9 +112,7 @@ impl Mailbox {
 
 /// Makes generations serve.
 pub(crate) struct Reloader {
-    pub(crate) pipeline: PathBuf,
-    pub(crate) data_dir: PathBuf,
-    pub(crate) runtime: Runtime,
+    pub(crate) maker: Maker,
     pub(crate) swaps: SwapHandle,
     pub(crate) store: SqliteStore,
     pub(crate) catalogue: Catalogue,
@@ -129,7 +131,7 @@ impl Reloader {
     /// Runs until the end is told: watches files, answers operators, keeps the history.
     pub(crate) async fn run(mut self, mailbox: Mailbox, watch: Option<Duration>) {
         let Mailbox { sender, mut messages } = mailbox;
-        let control = control::serve(&self.data_dir, sender.clone());
+        let control = control::serve(&self.maker.data_dir, sender.clone());
         let control = control.inspect_err(|error| {
             tracing::warn!("`rollback` and `reload` can't reach this process: {error:#}");
         });
@@ -145,7 +147,9 @@ impl Reloader {
                     if let Some(watcher) = &mut watcher {
                         watcher.watch(self.serving().files.taken().into_keys());
                     }
-                    let _ = answer.map(|answer| answer.send(receipt));
+                    if let Some(answer) = answer {
+                        let _ = answer.send(receipt);
+                    }
                 }
                 Message::Rollback { to, answer } => {
                     let receipt = self.rollback(to).await;
@@ -171,21 +175,22 @@ impl Reloader {
     /// why something is refused.
     async fn look(&mut self, approved: bool, asked: bool) -> Receipt {
         let before = self.serving().generation();
+        let rights = self.serving().rights();
         let unchanged = |generation: Digest| Receipt {
             swap: None,
             generation: Some(generation.to_string()),
             before: before.to_string(),
             state: "unchanged".to_owned(),
             reason: None,
+            stages: rights.clone(),
         };
-        let (pipeline, data_dir) = (self.pipeline.clone(), self.data_dir.clone());
-        let (runtime, serving) = (self.runtime.clone(), Arc::clone(self.serving()));
+        let (maker, serving) = (self.maker.clone(), Arc::clone(self.serving()));
         // Compiling takes as long as it takes; records flow meanwhile.
         let read = tokio::task::spawn_blocking(move || {
-            let files = watch::read_settled(&pipeline, serving.files.taken().into_keys());
+            let known = serving.files.taken().into_keys();
+            let files = watch::read_settled(&maker.pipeline, &maker.supply, known);
             let digest = candidate::digest(&files.taken());
-            let made = Candidate::make(&pipeline, &data_dir, &runtime, files);
-            (digest, made)
+            (digest, maker.make(files))
         });
         let (digest, made) = match read.await {
             Ok(read) => read,
@@ -224,14 +229,13 @@ impl Reloader {
             }
         };
         let made = match found {
-            // It is compiled and checked.
+            // It is compiled, and whether it may still serve is checked below.
             Some(kept) => Ok(kept),
             None => {
-                let (catalogue, runtime) = (self.catalogue.clone(), self.runtime.clone());
-                let (pipeline, data_dir) = (self.pipeline.clone(), self.data_dir.clone());
+                let (catalogue, maker) = (self.catalogue.clone(), self.maker.clone());
                 let made = tokio::task::spawn_blocking(move || {
                     let files = catalogue.find(to.as_deref(), before)?;
-                    Candidate::make(&pipeline, &data_dir, &runtime, files).map(Arc::new)
+                    maker.make(files).map(Arc::new)
                 });
                 made.await.unwrap_or_else(|error| {
                     Err(Refusal::new("unreadable", format!("reading failed: {error}")))
@@ -258,18 +262,21 @@ impl Reloader {
         let before = self.serving().generation();
         let made = made.map(Into::into);
         let generation = made.as_ref().ok().map(|it| it.generation());
+        let stages = made.as_ref().map(|it| it.rights()).unwrap_or_default();
+        let receipt = |swap, state: &str, reason| Receipt {
+            swap,
+            generation: generation.map(|it| it.to_string()),
+            before: before.to_string(),
+            state: state.to_owned(),
+            reason,
+            stages: stages.clone(),
+        };
         let swap = self.store.receive_swap(generation, cause, self.clock.now()).await;
         let swap = match swap {
             Ok(swap) => swap,
             Err(error) => {
                 warn_unrecorded(Err(error));
-                return receipt(
-                    None,
-                    generation,
-                    before,
-                    "refused",
-                    Some("the store failed".into()),
-                );
+                return receipt(None, "refused", Some("the store failed".into()));
             }
         };
         let verified = match made {
@@ -293,39 +300,34 @@ impl Reloader {
                         self.kept.truncate(KEPT_MAX);
                         self.serving_swap = swap;
                         self.advance(swap, SwapState::Serving, None).await;
-                        let generation = self.serving().generation();
                         self.count("serving");
-                        tracing::info!(
-                            swap,
-                            generation = generation.short(),
-                            "a new generation serves"
-                        );
-                        receipt(Some(swap), Some(generation), before, "serving", None)
+                        let generation = self.serving().generation().short();
+                        tracing::info!(swap, generation, "a new generation serves");
+                        stages.iter().for_each(|it| tracing::info!(swap, "{it}"));
+                        receipt(Some(swap), "serving", None)
                     }
-                    Err(refusal) => self.refuse(swap, generation, before, &refusal).await,
+                    Err(refusal) => {
+                        receipt(Some(swap), "refused", Some(self.refuse(swap, &refusal).await))
+                    }
                 }
             }
-            Err(refusal) => self.refuse(swap, generation, before, &refusal).await,
+            Err(refusal) => receipt(Some(swap), "refused", Some(self.refuse(swap, &refusal).await)),
         }
     }
 
-    async fn refuse(
-        &mut self,
-        swap: u64,
-        generation: Option<Digest>,
-        before: Digest,
-        refusal: &Refusal,
-    ) -> Receipt {
+    /// Records a refusal, and gives its reason.
+    async fn refuse(&mut self, swap: u64, refusal: &Refusal) -> String {
         let reason = refusal.to_string();
         self.advance(swap, SwapState::Refused, Some(reason.clone())).await;
         self.count("refused");
         tracing::warn!(swap, "a change is refused, and what serves runs on: {reason}");
-        receipt(Some(swap), generation, before, "refused", Some(reason))
+        reason
     }
 
     /// Whether a candidate may take over from what serves.
     async fn verify(&self, candidate: &Arc<Candidate>, approved: bool) -> Result<(), Refusal> {
         let serving = self.serving();
+        candidate.is_within(&self.maker.supply)?;
         candidate.follows(serving, approved)?;
         self.swaps
             .fits(&candidate.plan)
@@ -346,22 +348,6 @@ impl Reloader {
     async fn advance(&self, swap: u64, state: SwapState, reason: Option<String>) {
         let advanced = self.store.advance_swap(swap, state, None, self.clock.now(), reason).await;
         warn_unrecorded(advanced);
-    }
-}
-
-fn receipt(
-    swap: Option<u64>,
-    generation: Option<Digest>,
-    before: Digest,
-    state: &str,
-    reason: Option<String>,
-) -> Receipt {
-    Receipt {
-        swap,
-        generation: generation.map(|it| it.to_string()),
-        before: before.to_string(),
-        state: state.to_owned(),
-        reason,
     }
 }
 

@@ -18,7 +18,9 @@ use crate::{
     config::{ByteSize, Compression, Loaded, LoadedTests, Rotation, TestCase},
     finding::{Finding, both},
     letters::Letter,
-    objects, plan, records, tables,
+    objects, plan, records,
+    supply::Supply,
+    tables,
 };
 
 /// A pipeline that is tested.
@@ -47,7 +49,11 @@ pub(crate) struct Produced {
 impl Pipeline {
     /// Compiles and configures the plugins. What is only about files is left out: each sink has one
     /// object, so that its records are in the order of those that they come from.
-    pub(crate) fn build(loaded: &Loaded, runtime: &Runtime) -> Result<Self, Vec<Finding>> {
+    pub(crate) fn build(
+        loaded: &Loaded,
+        runtime: &Runtime,
+        supply: &Supply,
+    ) -> Result<Self, Vec<Finding>> {
         let mut loaded = loaded.clone();
         for sink in &mut loaded.config.sinks {
             sink.compression = Compression::None;
@@ -59,7 +65,7 @@ impl Pipeline {
         }
         loaded.config.dead_letters.compression = Compression::None;
         loaded.config.dead_letters.compression_level = None;
-        let (stages, tables) = both(chain::load(&loaded, runtime), tables::load(&loaded))?;
+        let (stages, tables) = both(chain::load(&loaded, runtime, supply), tables::load(&loaded))?;
         let (plan, _) = plan::build(&loaded, &stages, tables)?;
         let rules = |stage: &chain::LoadedStage| {
             let rules = &stage.factory.plugin().description.rules;
