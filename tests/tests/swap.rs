@@ -198,3 +198,43 @@ fn files_are_watched_and_a_rollback_outlives_the_process() {
     assert_eq!((&last["cause"], &last["generation"]), (&Value::from("start"), &first));
     assert_eq!(program.data("verify", &[])["conserved"], true);
 }
+
+#[test]
+fn a_swap_that_takes_a_field_from_a_route_or_a_tree_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    let text = r"
+pipeline: routed
+data_dir: data
+source: { generator: { rate: 1000, partitions: 1 } }
+stages:
+  - { name: edition, plugin: '${TIDEGATE_PLUGINS}/enrich.wasm', config_file: edition.yaml }
+sinks:
+  - { name: late, blackhole: {}, when: { field: late, equals: 'yes' } }
+  - { name: out, directory: { path: out, tree: [{ field: edition }] } }
+dead_letters: { directory: dead-letters }
+reload: { watch: false }
+";
+    fs::write(at("pipeline.yaml"), text).expect("a temporary folder");
+    let program = Program::new(at("pipeline.yaml"));
+    let writes = |fields: &[&str]| {
+        let each = |field: &&str| format!("{{ write: {field}, value: {{ constant: a }} }}");
+        let fields: Vec<String> = fields.iter().map(each).collect();
+        replace(&at("edition.yaml"), format!("fields: [{}]\n", fields.join(", ")));
+    };
+    writes(&["edition", "late"]);
+    let run = start(&program, folder.path(), &[]);
+    for (kept, reader) in [
+        ("edition", "the `when` of sink `late` reads `late`"),
+        ("late", "the `tree` of sink `out` reads `edition`"),
+    ] {
+        writes(&[kept, "another"]);
+        let refused = program.run("reload", &[]);
+        assert_eq!(refused.code, 4, "{:#}", refused.json);
+        let reason = refused.json["data"]["reason"].as_str().expect("a reason");
+        assert!(reason.starts_with(&format!("lost-field: {reader}")), "{reason}");
+    }
+    writes(&["edition", "late", "another"]);
+    assert_eq!(program.data("reload", &[])["state"], "serving");
+    stop(run);
+}

@@ -44,7 +44,10 @@ impl SwapHandle {
     /// partition has taken it.
     pub fn offer(&self, plan: Arc<Plan>) -> Result<(), SwapError> {
         self.fits(&plan)?;
-        self.serving.send_replace(plan);
+        // The generation that serves already makes the same bytes: no range is cut for it.
+        if self.serving().generation() != plan.generation() {
+            self.serving.send_replace(plan);
+        }
         self.wake();
         Ok(())
     }

@@ -136,6 +136,12 @@ fn a_plugin_that_would_have_more_needs_an_operators_word() {
     let reason = refused.json["data"]["reason"].as_str().expect("a reason");
     assert!(reason.starts_with("above-ceiling"), "{reason}");
     stop(run);
+
+    // The history tells what each generation had.
+    let swaps = program.data("generations", &[])["swaps"].as_array().expect("a list").clone();
+    let serving = swaps.iter().filter(|swap| swap["state"] == "serving");
+    let had: Vec<&Value> = serving.map(|swap| &swap["stages"][0]["effective"]).collect();
+    assert_eq!(had, [&json!([]), &json!(["lookups"]), &json!([])]);
 }
 
 #[test]
@@ -170,6 +176,11 @@ fn what_goes_beyond_a_policy_is_found_by_check() {
 
     let printed = under(&program, "check", &policy(folder.path(), "capabilites: []"));
     assert_eq!((printed.code, code(&printed)), (2, "unknown-key"));
+    for none in ["acme", "https://ghcr.io", "ghcr.io/acme/"] {
+        let policy = policy(folder.path(), &json!({ "registries": [none] }).to_string());
+        let printed = under(&program, "check", &policy);
+        assert_eq!((printed.code, code(&printed)), (2, "invalid-value"), "{none}");
+    }
 }
 
 #[test]
@@ -188,4 +199,36 @@ fn inspect_shows_what_a_plugin_has() {
     let rights = &shown["stages"][0];
     assert_eq!(rights["granted"], json!(["state", "document"]));
     assert_eq!(rights["effective"], json!(["state"]));
+}
+
+#[test]
+fn the_commands_for_authors_are_under_the_policy_as_well() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    let component = plugin("enrich");
+    fs::write(at("edition.wasm"), &component).expect("a temporary folder");
+    let config = "fields: [{ write: edition, value: { constant: a } }]\n";
+    fs::write(at("edition.yaml"), config).expect("a temporary folder");
+    fs::write(at("in.ndjson"), "{\"a\":1}\n").expect("a temporary folder");
+    let golden = "cases:\n  - name: one\n    records: [{ given: { a: 1 } }]\n";
+    fs::write(at("edition.golden.yaml"), golden).expect("a temporary folder");
+    let (edition, input) = (Program::new(at("edition.wasm")), at("in.ndjson"));
+    let (input, config) = (input.display().to_string(), at("edition.yaml").display().to_string());
+    let run = |command, arguments: &[&str], [flag, file]: &[String; 2]| {
+        edition.run(command, &[arguments, &["--config", &config, flag, file]].concat())
+    };
+    let nothing = policy(folder.path(), "{}");
+    let printed = run("plugin run", &["--in", &input], &nothing);
+    assert_eq!(printed.code, 0, "{:#}\n{}", printed.json, printed.stderr);
+    let blocked = policy(folder.path(), &blocking(&[Digest::of(&component)]));
+    for (command, arguments) in [
+        ("plugin run", ["--in", &input].as_slice()),
+        ("plugin bench", &["--in", &input]),
+        ("plugin test", &[]),
+        ("plugin inspect", &[]),
+    ] {
+        let printed = run(command, arguments, &blocked);
+        let error = printed.json["error"].as_str().unwrap_or_default();
+        assert!(printed.code == 4 && error.contains("it leaks"), "{command}: {:#}", printed.json);
+    }
 }

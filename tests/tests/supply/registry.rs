@@ -150,6 +150,15 @@ fn a_component_is_pulled_once_and_is_the_one_that_was_pinned() {
     registry.push("1.0.0", &another(&component));
 
     let program = checked(folder.path(), &pinned);
+    // A registry that the policy does not name is asked for nothing.
+    let others = policy(folder.path(), "registries: [ghcr.io, 'localhost:5000']");
+    let printed = under(&program, "check", &others);
+    assert_eq!((printed.code, code(&printed)), (4, "foreign-registry"), "{:#}", printed.json);
+    let printed = under(&Program::new(&tagged), "plugin inspect", &others);
+    assert_eq!(printed.code, 4, "{:#}", printed.json);
+    let this = format!("registries: ['localhost:{}/acme']", registry.port);
+    assert_eq!(under(&program, "check", &policy(folder.path(), &this)).code, 0);
+
     assert_eq!(program.data("run", &[])["delivered"], 2);
     let absent = format!("{tagged}@{}", Digest::of(b"no manifest"));
     let printed = checked(folder.path(), &absent).run("check", &[]);

@@ -44,9 +44,9 @@ fn only_what_a_key_of_the_policy_has_signed_comes_in() {
 
     // Nobody looks into what is not signed: it need not even be a component.
     fs::write(at("edition.wasm"), "no component").expect("a temporary folder");
-    refused("it has no signature");
+    refused("no signature lies beside it");
     fs::write(at("edition.wasm"), &component).expect("a temporary folder");
-    refused("it has no signature");
+    refused("no signature lies beside it");
     for (name, pair) in [("release", &release), ("nightly", &nightly)] {
         let signature = pair.sign(&component).expect("a signature");
         for written in [signature.as_bytes().to_vec(), STANDARD.encode(signature.as_bytes()).into()]

@@ -70,6 +70,28 @@ async fn an_idle_partition_takes_a_plan_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_generation_that_serves_already_cuts_no_range() {
+    let world = World::new();
+    (0..6).for_each(|i| world.source.push("p", record("p", i)));
+    let pipeline = world.pipeline(Failpoints::default(), Workers::Here);
+    let swaps = pipeline.swap_handle();
+    let story = async {
+        tokio::time::sleep(A_MOMENT).await;
+        // Built anew, as by a rollback to what serves.
+        swaps.offer(world.plan_of("one")).expect("it fits");
+        tokio::time::sleep(A_MOMENT).await;
+        assert_eq!(world.commits().len(), 0, "the range has room for more");
+        (6..9).for_each(|i| world.source.push("p", record("p", i)));
+        world.source.end("p");
+    };
+    let (report, ()) = tokio::join!(pipeline.run(Shutdown::never()), story);
+    assert!(report.expect("a report").is_complete());
+    assert_eq!(world.intents().len(), 1);
+    assert!(!world.saw("Swapped"));
+    assert_eq!(world.delivered(), expected("p", 9));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_next_range_is_filled_while_the_last_one_is_published() {
     let world = World::with_records(40);
     world.archive.cork();

@@ -11,6 +11,7 @@ use super::{PipelineArgs, block_on};
 use crate::{
     output::{Exit, Failed, Outcome},
     reload::{Catalogue, Receipt, Request, ask},
+    supply::StageRights,
 };
 
 /// What `generations` takes.
@@ -40,12 +41,17 @@ pub(super) struct ReloadArgs {
 }
 
 pub(super) fn generations(args: &GenerationsArgs) -> Result<Outcome, Failed> {
-    let inspector =
-        StoreInspector::open(&args.pipeline.data_dir()?).map_err(Failed::environment)?;
+    let data_dir = args.pipeline.data_dir()?;
+    let inspector = StoreInspector::open(&data_dir).map_err(Failed::environment)?;
+    let catalogue = Catalogue::inspect(&data_dir, &args.pipeline.pipeline);
     let swaps = inspector.swaps().map_err(Failed::runtime)?;
     let pin = inspector.pin().map_err(Failed::runtime)?;
     let mut text = String::new();
+    let mut shown = Vec::new();
+    let mut listed = Vec::new();
     for swap in &swaps {
+        let stages = swap.generation.map(|it| catalogue.rights(&it)).unwrap_or_default();
+        listed.push(swap_json(swap, &stages));
         let generation = swap.generation.map_or("-".to_owned(), |it| it.short());
         let word = |value: Value| value.as_str().unwrap_or_default().to_owned();
         let _ = writeln!(
@@ -58,6 +64,13 @@ pub(super) fn generations(args: &GenerationsArgs) -> Result<Outcome, Failed> {
         );
         if let Some(reason) = &swap.reason {
             let _ = writeln!(text, "      {reason}");
+        }
+        // Most generations have what the one before them had.
+        for stage in stages.iter().filter(|it| !shown.contains(*it)) {
+            let _ = writeln!(text, "      {stage}");
+        }
+        if !stages.is_empty() {
+            shown = stages;
         }
         for effect in &swap.effects {
             let after = effect.after.map_or("its start".to_owned(), |it| it.to_string());
@@ -77,11 +90,11 @@ pub(super) fn generations(args: &GenerationsArgs) -> Result<Outcome, Failed> {
         );
     }
     let pin = pin.map(|it| json!({ "serving": it.serving, "instead_of": it.instead_of }));
-    let data = json!({ "swaps": swaps.iter().map(swap_json).collect::<Vec<_>>(), "pin": pin });
+    let data = json!({ "swaps": listed, "pin": pin });
     Ok(Outcome::ok(data, text))
 }
 
-fn swap_json(swap: &Swap) -> Value {
+fn swap_json(swap: &Swap, stages: &[StageRights]) -> Value {
     let effects = swap.effects.iter().map(|effect| {
         json!({ "partition": effect.partition, "after": effect.after.map(|it| it.to_string()),
                 "pause_micros": effect.pause_micros })
@@ -94,6 +107,7 @@ fn swap_json(swap: &Swap) -> Value {
         "received_at": time(swap.received_at),
         "decided_at": swap.decided_at.map(time),
         "reason": swap.reason,
+        "stages": stages,
         "effects": effects.collect::<Vec<_>>(),
     })
 }

@@ -108,6 +108,17 @@ impl ComponentReference {
     }
 }
 
+impl RegistryReference {
+    /// Whether it lies in a registry, or below a path of one: `ghcr.io/acme`.
+    pub(crate) fn is_in(&self, registry: &str) -> bool {
+        // The tag stands behind the last slash; a port stands before the first.
+        let (path, last) = self.name.rsplit_once('/').unwrap_or((&self.name, ""));
+        let last = last.split(':').next().unwrap_or_default();
+        let mut steps = path.split('/').chain([last]);
+        registry.split('/').all(|step| steps.next() == Some(step))
+    }
+}
+
 impl fmt::Display for ComponentReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pinned = match self {
@@ -183,6 +194,21 @@ mod tests {
         for text in ["", "sha256:12", "a.wasm@sha256:xyz", "oci://", "oci://host", "oci:///a:1"] {
             assert!(text.parse::<ComponentReference>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_reference_lies_in_a_registry_or_below_a_path_of_it() {
+        let is_in = |name: &str, registry| {
+            RegistryReference { name: name.to_owned(), digest: None }.is_in(registry)
+        };
+        for registry in ["ghcr.io", "ghcr.io/acme", "ghcr.io/acme/a"] {
+            assert!(is_in("ghcr.io/acme/a:1.0", registry), "{registry}");
+        }
+        for registry in ["ghcr.i", "acme", "ghcr.io/ac", "ghcr.io/acme/a:1.0", "ghcr.io/acme/a/b"] {
+            assert!(!is_in("ghcr.io/acme/a:1.0", registry), "{registry}");
+        }
+        assert!(is_in("localhost:5000/a", "localhost:5000"));
+        assert!(!is_in("localhost:5000/a", "localhost"), "it is another registry");
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub struct PolicyFile {
     pub limits: PluginLimits,
     /// Components that must not run, whoever names them.
     pub blocked: Vec<Blocked>,
+    /// The registries that components may be pulled from: `ghcr.io`, or the part of one below a
+    /// path, `ghcr.io/acme`. Any, where this is left out; none, where the list is empty.
+    pub registries: Option<Vec<String>>,
     /// Whose signature a component needs. Where this is left out, none is looked for.
     pub signatures: Option<Signatures>,
 }
@@ -146,6 +149,18 @@ fn rules(loaded: &LoadedPolicy) -> Vec<Finding> {
             let pointer = step(&step("/blocked", i), "digest");
             let message = format!("{} is blocked already", blocked.digest);
             findings.push(loaded.finding("duplicate-name", &pointer, message));
+        }
+    }
+    for (i, registry) in policy.registries.iter().flatten().enumerate() {
+        let host = registry.split('/').next().unwrap_or_default();
+        // What else stands before a slash is a part of Docker Hub to the tools that pull.
+        let is_host = host == "localhost" || host.contains(['.', ':']);
+        if !is_host || registry.contains("://") || registry.ends_with('/') {
+            let message = format!(
+                "`{registry}` names no registry: write its host, and a path below it where only \
+                 that may be pulled from, such as `ghcr.io/acme`"
+            );
+            findings.push(loaded.finding("invalid-value", &step("/registries", i), message));
         }
     }
     if let Some(signatures) = &policy.signatures {

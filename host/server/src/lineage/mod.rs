@@ -10,6 +10,8 @@
 mod impact;
 mod mermaid;
 
+use std::fmt;
+
 use serde::{Serialize, Serializer};
 use tidegate_core::{
     Condition, Description, Digest, Kind, Origin, Path, description::HostValue, transform::Plugin,
@@ -281,6 +283,52 @@ impl Lineage {
     /// Every use of a field, in the order of the data path.
     pub fn uses(&self) -> &[Use] {
         &self.uses
+    }
+
+    /// The first use of a field that a stage of `before` writes for it, and no stage of this one:
+    /// the use, and the last stage that wrote the field.
+    pub(crate) fn lost_since<'l>(&'l self, before: &'l Lineage) -> Option<(&'l Use, &'l str)> {
+        self.uses.iter().find_map(|it| {
+            // A rule is about what its plugin reads, and that is a use of its own.
+            let (Origin::Field(path), false) = (&it.field, matches!(it.role, Role::Rule(_))) else {
+                return None;
+            };
+            match (before.writer(path, it.position), self.writer(path, it.position)) {
+                (Some(writer), None) => Some((it, writer)),
+                _ => None,
+            }
+        })
+    }
+
+    /// The last of the first stages that writes a field.
+    fn writer(&self, path: &Path, stages: usize) -> Option<&str> {
+        let written = Origin::Field(path.clone());
+        let writes = |stage: &&StageNode| {
+            stage.writes.iter().any(|it| touch(&Origin::Field(it.field.clone()), &written))
+        };
+        self.stages.iter().take(stages).rfind(writes).map(|stage| stage.name.as_str())
+    }
+}
+
+impl fmt::Display for Use {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let field = &self.field;
+        let user = match &self.user {
+            User::Source(name) => format!("source `{name}`"),
+            User::Filter => return write!(f, "the filter reads `{field}`"),
+            User::Stage(name) => format!("stage `{name}`"),
+            User::Sink(name) => format!("sink `{name}`"),
+        };
+        match &self.role {
+            Role::PartitionKey => write!(f, "{user} partitions by `{field}`"),
+            Role::Condition => write!(f, "the `when` of {user} reads `{field}`"),
+            Role::Read => write!(f, "{user} reads `{field}`"),
+            Role::StateKey => write!(f, "the states of {user} are kept by `{field}`"),
+            Role::Lookup(table) => write!(f, "{user} looks `{field}` up in table `{table}`"),
+            Role::Rule(rule) => write!(f, "the rule `{rule}` of {user} is about `{field}`"),
+            Role::Directory => write!(f, "the `tree` of {user} reads `{field}`"),
+            Role::Column => write!(f, "a column of {user} reads `{field}`"),
+        }
     }
 }
 

@@ -241,3 +241,44 @@ fn a_drawing_has_an_arrow_for_each_pair_and_breaks_on_no_name() {
     let drawing = Lineage::of(&config(PIPELINE), &plugins).mermaid();
     assert!(drawing.contains("['a#34;#60;b#62;#59;#35;']"), "{drawing}");
 }
+
+/// Invariant: a swap that stops writing a field is refused where a stage, a route or a tree reads it.
+#[test]
+fn who_loses_a_field_is_found() {
+    let lost = |plugins: &[Plugin; 3]| {
+        let (before, after) = (lineage(), Lineage::of(&config(PIPELINE), plugins));
+        let lost = after.lost_since(&before);
+        lost.map(|(reader, writer)| format!("{reader}, of {writer}"))
+    };
+    assert_eq!(lost(&plugins()), None);
+    let mut none_measures = plugins();
+    none_measures[0].description.writes.clear();
+    assert_eq!(lost(&none_measures).as_deref(), Some("stage `score` reads `measure`, of measure"));
+    // A route reads it and no stage does.
+    let mut none_scores = plugins();
+    none_scores[2].description.writes.clear();
+    assert_eq!(
+        lost(&none_scores).as_deref(),
+        Some("the `when` of sink `hot` reads `score`, of score")
+    );
+    // Another stage before the reader writes it instead.
+    let mut moved = plugins();
+    moved[0].description.writes.clear();
+    moved[1].description.writes.push(Written { path: path("measure"), kind: Kind::Json });
+    assert_eq!(lost(&moved), None);
+    // Who stops reading it loses nothing.
+    none_measures[2].description.reads.remove(1);
+    none_measures[2].description.state = None;
+    assert_eq!(lost(&none_measures), None);
+    // A tree is named by what a stage writes.
+    let with_kind = |writes: &[&str]| {
+        let plugins = [plugin("a", Vec::new(), writes), plugins()[1].clone(), plugins()[2].clone()];
+        Lineage::of(&config(PIPELINE), &plugins)
+    };
+    let (before, after) = (with_kind(&["measure", "kind"]), with_kind(&["measure"]));
+    let (reader, writer) = after.lost_since(&before).expect("the tree loses it");
+    assert_eq!(
+        (reader.to_string().as_str(), writer),
+        ("the `tree` of sink `all` reads `kind`", "measure")
+    );
+}

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use tidegate_connectors::store::SqliteStore;
-use tidegate_core::{Binary, Digest, Origin, TransformFactory};
+use tidegate_core::{Binary, Digest, TransformFactory};
 use tidegate_engine::Runtime;
 use tidegate_pipeline::Plan;
 
@@ -12,7 +12,9 @@ use crate::{
     config::{self, Config, ConfigError, Loaded},
     files::{Contents, Files},
     finding::{Finding, both},
-    golden, plan,
+    golden,
+    lineage::Lineage,
+    plan,
     supply::{REFUSED_BY_POLICY, StageRights, Supply, listed, names as capability_names},
     tables,
 };
@@ -145,7 +147,7 @@ impl Candidate {
     }
 
     /// Whether it may take over from what serves: only plugins, their configs and tables differ,
-    /// no later stage loses a field, and nothing is asked for that was not granted before.
+    /// no stage and no sink loses a field that it reads, and nothing is asked for that was not granted before.
     pub(crate) fn follows(&self, serving: &Candidate, approved: bool) -> Result<(), Refusal> {
         if let Some(what) = differing_topology(&serving.loaded.config, &self.loaded.config) {
             let message = format!(
@@ -161,33 +163,22 @@ impl Candidate {
         Ok(())
     }
 
-    /// A field that a later stage reads, and that an earlier one wrote, is still written.
+    /// A field that somebody reads, and that an earlier stage wrote, is still written: for a later
+    /// stage, a route, or what a sink names its files by.
     fn keeps_fields(&self, serving: &Candidate) -> Result<(), Refusal> {
-        for (index, stage) in self.stages.iter().enumerate() {
-            let reads = &stage.factory.plugin().description.reads;
-            for path in reads.iter().filter_map(|read| match &read.from {
-                Origin::Field(path) => Some(path),
-                _ => None,
-            }) {
-                let writer = |stages: &[LoadedStage]| {
-                    let writes = |stage: &LoadedStage| {
-                        let writes = &stage.factory.plugin().description.writes;
-                        writes.iter().any(|it| it.path.contains(path) || path.contains(&it.path))
-                    };
-                    stages[..index].iter().position(writes)
-                };
-                if let (Some(before), None) = (writer(&serving.stages), writer(&self.stages)) {
-                    let names = &self.loaded.config.stages;
-                    let message = format!(
-                        "stage `{}` reads `{path}`, which stage `{}` writes now and would not any \
-                         more",
-                        names[index].name, names[before].name
-                    );
-                    return Err(Refusal::new("lost-field", message));
-                }
+        match self.lineage().lost_since(&serving.lineage()) {
+            None => Ok(()),
+            Some((reader, writer)) => {
+                let message =
+                    format!("{reader}, which stage `{writer}` writes now and would not any more");
+                Err(Refusal::new("lost-field", message))
             }
         }
-        Ok(())
+    }
+
+    fn lineage(&self) -> Lineage {
+        let plugins = self.stages.iter().map(|stage| stage.factory.plugin());
+        Lineage::of(&self.loaded.config, plugins)
     }
 
     /// What each stage's plugin may ask of the host.

@@ -21,7 +21,10 @@ use tidegate_core::Digest;
 use tidegate_pipeline::{Generations, Plan, ProcessError};
 
 use super::candidate::{Candidate, Maker, Refusal, names};
-use crate::files::{Content, Contents, Files};
+use crate::{
+    files::{Content, Contents, Files},
+    supply::StageRights,
+};
 
 /// Generations that are kept, the latest ones.
 const GENERATIONS_MAX: usize = 64;
@@ -39,6 +42,9 @@ pub(crate) struct Catalogue {
 struct Entry {
     generation: Digest,
     files: Vec<Named>,
+    /// What its plugins could ask of the host when it was kept.
+    #[serde(default)]
+    stages: Vec<StageRights>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,10 +82,24 @@ impl<W: io::Write> io::Write for Hashing<'_, W> {
 
 impl Catalogue {
     pub(crate) fn open(data_dir: &Path, pipeline: &Path) -> io::Result<Self> {
-        let directory = data_dir.join("catalogue");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory.join("blobs"))?;
+        let catalogue = Catalogue::inspect(data_dir, pipeline);
+        let blobs = catalogue.directory.join("blobs");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(blobs)?;
+        Ok(catalogue)
+    }
+
+    /// One that is only looked at.
+    pub(crate) fn inspect(data_dir: &Path, pipeline: &Path) -> Self {
         let base = pipeline.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(Catalogue { directory, base })
+        Catalogue { directory: data_dir.join("catalogue"), base }
+    }
+
+    /// What the plugins of a generation could ask of the host when it was kept; nothing, where it
+    /// is not kept.
+    pub(crate) fn rights(&self, generation: &Digest) -> Vec<StageRights> {
+        let entry = fs::read(self.entry(generation)).ok();
+        let entry = entry.and_then(|text| serde_json::from_slice::<Entry>(&text).ok());
+        entry.map(|entry| entry.stages).unwrap_or_default()
     }
 
     /// Keeps a generation's files.
@@ -109,7 +129,8 @@ impl Catalogue {
             let path = path.strip_prefix(&self.base).map(Path::to_owned).unwrap_or(path);
             files.push(Named { path, digest, placed });
         }
-        let entry = Entry { generation: candidate.generation(), files };
+        let stages = candidate.rights();
+        let entry = Entry { generation: candidate.generation(), files, stages };
         let text = serde_json::to_vec(&entry)?;
         self.put(&self.entry(&entry.generation), |file| file.write_all(&text))?;
         self.prune()

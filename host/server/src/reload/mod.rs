@@ -130,6 +130,7 @@ pub(crate) struct Reloader {
 impl Reloader {
     /// Runs until the end is told: watches files, answers operators, keeps the history.
     pub(crate) async fn run(mut self, mailbox: Mailbox, watch: Option<Duration>) {
+        self.prune();
         let Mailbox { sender, mut messages } = mailbox;
         let control = control::serve(&self.maker.data_dir, sender.clone());
         let control = control.inspect_err(|error| {
@@ -252,6 +253,12 @@ impl Reloader {
         receipt
     }
 
+    /// Of what was pulled out of registries, what no plan in memory uses may go.
+    fn prune(&self) {
+        let stages = self.kept.iter().flat_map(|it| &it.loaded.config.stages);
+        self.maker.supply.prune(stages.map(|stage| &stage.plugin));
+    }
+
     /// Records an attempt, checks it against what runs, and makes it serve or says why not.
     async fn attempt(
         &mut self,
@@ -298,6 +305,7 @@ impl Reloader {
                         self.kept.retain(|it| it.generation() != candidate.generation());
                         self.kept.push_front(candidate);
                         self.kept.truncate(KEPT_MAX);
+                        self.prune();
                         self.serving_swap = swap;
                         self.advance(swap, SwapState::Serving, None).await;
                         self.count("serving");

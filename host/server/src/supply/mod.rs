@@ -107,6 +107,14 @@ pub enum SupplyError {
          {0}` says which digest it has now"
     )]
     Unpinned(String),
+    /// The policy names other registries.
+    #[error("`{name}` lies in none of the registries that {policy} allows")]
+    ForeignRegistry {
+        /// The reference.
+        name: String,
+        /// The policy.
+        policy: String,
+    },
     /// It can't be had of a registry.
     #[error("failed to pull `{name}`: {why}")]
     Registry {
@@ -136,7 +144,10 @@ impl SupplyError {
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
-            SupplyError::Digest { .. } | SupplyError::Blocked { .. } | SupplyError::Unsigned { .. }
+            SupplyError::Digest { .. }
+                | SupplyError::Blocked { .. }
+                | SupplyError::ForeignRegistry { .. }
+                | SupplyError::Unsigned { .. }
         )
     }
 
@@ -148,13 +159,15 @@ impl SupplyError {
             SupplyError::Blocked { .. } => "blocked",
             SupplyError::Unsigned { .. } => "unsigned",
             SupplyError::Unpinned(_) => "unpinned",
+            SupplyError::ForeignRegistry { .. } => "foreign-registry",
             SupplyError::Registry { .. } => "registry",
         }
     }
 }
 
 /// The codes of what a policy refuses: where the policy changes, it may be taken after all.
-pub(crate) const REFUSED_BY_POLICY: [&str; 3] = ["blocked", "unsigned", "above-ceiling"];
+pub(crate) const REFUSED_BY_POLICY: [&str; 4] =
+    ["blocked", "unsigned", "above-ceiling", "foreign-registry"];
 
 impl Supply {
     /// Components under no policy: everything may come in.
@@ -247,6 +260,18 @@ impl Supply {
         admitted
     }
 
+    /// Whether a registry may be asked for a component, or may have been.
+    fn may_be_pulled(&self, reference: &ComponentReference) -> Result<(), SupplyError> {
+        let policy = self.policy();
+        match reference {
+            ComponentReference::Registry(registry) if !policy.allows_registry_of(registry) => {
+                let (name, policy) = (reference.to_string(), policy.to_string());
+                Err(SupplyError::ForeignRegistry { name, policy })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The signatures of a component, where somebody wants them.
     fn evidence(
         &self,
@@ -268,6 +293,7 @@ impl Supply {
         &self,
         reference: &ComponentReference,
     ) -> Result<ComponentReference, SupplyError> {
+        self.may_be_pulled(reference)?;
         match reference {
             #[cfg(feature = "registry")]
             ComponentReference::Registry(reference) if reference.digest.is_none() => {
@@ -283,6 +309,7 @@ impl Supply {
         reference: &ComponentReference,
         files: &Files,
     ) -> Result<Arc<[u8]>, SupplyError> {
+        self.may_be_pulled(reference)?;
         let (path, pinned) = match reference {
             ComponentReference::File { path, digest } => (path, *digest),
             ComponentReference::Digest(digest) => return Err(SupplyError::Directory(*digest)),
@@ -303,6 +330,24 @@ impl Supply {
             true => Ok(bytes),
             false => Err(SupplyError::Digest { name: reference.to_string(), found }),
         }
+    }
+
+    /// Removes what was pulled out of registries and is not used by these any more, but for what
+    /// was pulled last: a file that names it may be on its way.
+    pub(crate) fn prune<'r>(&self, used: impl Iterator<Item = &'r ComponentReference>) {
+        #[cfg(feature = "registry")]
+        if let Some(cache) = &self.cache {
+            let manifests = used.filter_map(|reference| match reference {
+                ComponentReference::Registry(registry) => registry.digest,
+                _ => None,
+            });
+            if let Err(error) = registry::prune(cache, &manifests.collect()) {
+                let cache = cache.display();
+                tracing::warn!("failed to remove old components from `{cache}`: {error}");
+            }
+        }
+        #[cfg(not(feature = "registry"))]
+        drop(used);
     }
 
     /// A component that somebody has brought along, if it may come in.

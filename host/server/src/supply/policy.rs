@@ -13,7 +13,7 @@ use tidegate_engine::Limits;
 use super::signature::Signers;
 use crate::{
     chain,
-    config::{self, ConfigError, PluginLimits, Variables},
+    config::{self, ConfigError, PluginLimits, RegistryReference, Variables},
 };
 
 /// What no pipeline may go beyond. The default one forbids nothing.
@@ -24,6 +24,8 @@ pub(crate) struct Policy {
     ceiling: BTreeSet<Capability>,
     limits: PluginLimits,
     blocked: BTreeMap<Digest, Option<String>>,
+    /// Where components may be pulled from; anywhere, where nobody says.
+    registries: Option<Vec<String>>,
     /// Whose signature a component needs; none, where nobody need sign.
     signers: Option<Arc<Signers>>,
     /// What it was read from: its own file, and those that it names.
@@ -45,6 +47,7 @@ impl Default for Policy {
             ceiling: Capability::ALL.into(),
             limits: PluginLimits::default(),
             blocked: BTreeMap::new(),
+            registries: None,
             signers: None,
             files: BTreeSet::new(),
         }
@@ -82,6 +85,7 @@ impl Policy {
             },
             limits: policy.limits,
             blocked: policy.blocked.into_iter().map(|it| (it.digest, it.reason)).collect(),
+            registries: policy.registries,
             signers,
             files,
         })
@@ -110,6 +114,12 @@ impl Policy {
     /// Whether a component is blocked, and why.
     pub(crate) fn blocks(&self, component: Digest) -> Option<Option<&str>> {
         self.blocked.get(&component).map(Option::as_deref)
+    }
+
+    /// Whether a component may be pulled from where it lies.
+    pub(super) fn allows_registry_of(&self, reference: &RegistryReference) -> bool {
+        let registries = self.registries.as_ref();
+        registries.is_none_or(|all| all.iter().any(|registry| reference.is_in(registry)))
     }
 
     /// How many components it blocks.

@@ -11,6 +11,7 @@
 //! each time. The protocol is the library's business.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     io::Write as _,
     path::{Path, PathBuf},
@@ -47,6 +48,9 @@ const COMPONENT_BYTES_MAX: usize = 256 << 20;
 const BUNDLE_BYTES_MAX: usize = 1 << 20;
 /// Bundles of one manifest that are looked at: those of all who sign it, and of some releases.
 const BUNDLES_MAX: usize = 16;
+/// Pulled components that are kept although nothing uses them, the latest ones. An earlier
+/// generation has its own in the catalogue.
+const UNUSED_MAX: usize = 8;
 /// A registry that says nothing for so long is taken for gone.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// The largest component over a slow line.
@@ -180,6 +184,27 @@ fn manifest(
         true => Ok((place, manifest)),
         false => Err(SupplyError::Digest { name: reference.to_string(), found }),
     }
+}
+
+/// Removes what was pulled, but for what these manifests name and what was pulled last.
+pub(super) fn prune(cache: &Path, used: &BTreeSet<Digest>) -> io::Result<()> {
+    let mut unused = Vec::new();
+    let entries = match fs::read_dir(cache) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let manifest = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
+        // What lies there under another name is not ours.
+        if manifest.is_some_and(|digest| !used.contains(&digest)) {
+            unused.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    unused.sort();
+    let surplus = unused.len().saturating_sub(UNUSED_MAX);
+    unused[..surplus].iter().try_for_each(|(_, directory)| fs::remove_dir_all(directory))
 }
 
 fn read(path: &Path, files: &Files) -> Result<Arc<[u8]>, SupplyError> {
@@ -363,5 +388,31 @@ impl AsyncWrite for Bounded {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_and_what_was_pulled_last_is_kept() {
+        let cache = tempfile::tempdir().expect("a temporary folder");
+        let digest = |number: usize| Digest::of(&number.to_le_bytes());
+        let pulled = UNUSED_MAX + 4;
+        for number in 0..pulled {
+            let place = Place::new(cache.path(), digest(number));
+            place.keep(&place.component(), b"bytes").expect("a temporary folder");
+            let pulled_at = std::time::UNIX_EPOCH + Duration::from_secs(number as u64);
+            let directory = fs::File::open(&place.directory).expect("it was made");
+            directory.set_modified(pulled_at).expect("it is ours");
+        }
+        fs::create_dir(cache.path().join("notes")).expect("a temporary folder");
+        prune(cache.path(), &[digest(0)].into()).expect("a temporary folder");
+        let kept = |number| Place::new(cache.path(), digest(number)).component().exists();
+        let kept: Vec<usize> = (0..pulled).filter(|&number| kept(number)).collect();
+        assert_eq!(kept, [&[0][..], &(4..pulled).collect::<Vec<_>>()].concat());
+        assert!(cache.path().join("notes").exists(), "it is not ours");
+        prune(&cache.path().join("none"), &BTreeSet::new()).expect("there is nothing to remove");
     }
 }

@@ -127,7 +127,11 @@ impl Signers {
                 Err(Unsigned(message)) => why = Some(message),
             }
         }
-        Err(Unsigned(why.unwrap_or_else(|| "it has no signature".to_owned())))
+        let none = match &evidence.of {
+            None => "no signature lies beside it, named as it is and `.sig` or `.sigstore.json`",
+            Some(_) => "no bundle in its registry refers to its manifest",
+        };
+        Err(Unsigned(why.unwrap_or_else(|| none.to_owned())))
     }
 
     fn check_bundle(&self, bytes: &[u8], bundle: &[u8]) -> Result<String, Unsigned> {
