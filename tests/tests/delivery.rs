@@ -176,7 +176,7 @@ async fn a_power_cut_between_any_two_operations_loses_nothing() {
     // A disk that fails stays failed until the restart: there is no use in waiting.
     let mut settings = settings();
     settings.retry =
-        RetryPolicy { attempts_max: 1, on_exhausted: OnExhausted::Stop, ..RetryPolicy::default() };
+        RetryPolicy { attempts: 1, on_exhausted: OnExhausted::Stop, ..RetryPolicy::default() };
     let root = Path::new("/data");
     let run = async |disk: &SimulatedFiles, store: &MemoryStore| {
         let files: Arc<dyn Files> = Arc::new(disk.clone());

@@ -477,3 +477,21 @@ fn instances_run_on_many_threads_at_once() {
         }
     });
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_compiled_gives_way_to_what_flows() {
+    load("annotate");
+    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux tells of a process's threads");
+    let of_task = |task: std::path::PathBuf, file| std::fs::read_to_string(task.join(file)).ok();
+    let compiler = tasks
+        .filter_map(|task| Some(task.ok()?.path()))
+        .find(|task| {
+            of_task(task.clone(), "comm").is_some_and(|name| name.trim() == "wasm-compiler")
+        })
+        .expect("a thread compiles");
+    let status = of_task(compiler, "stat").expect("a thread has a status");
+    // Behind the name, which may hold anything, in brackets: the 17th field is the niceness.
+    let (_, fields) = status.rsplit_once(") ").expect("a name in brackets");
+    assert_eq!(fields.split(' ').nth(16), Some("19"), "{fields}");
+}

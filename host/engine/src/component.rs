@@ -13,7 +13,7 @@ use crate::{
     inspect::Interface,
     limits::Limits,
     runtime::{Runtime, epoch_ticks},
-    trap::classify,
+    trap::{classify, not_instantiated},
     wasi::{self, Wasi},
 };
 
@@ -107,11 +107,15 @@ fn describe(
     let logs = LogBudget::new(digest.short().into(), LogSink::default(), limits.log_lines);
     let guest = Guest::new(limits, logs, Wasi::new(random_seed(digest)));
     let mut store = new_store(runtime, guest, limits);
-    let said = linked.instantiate(&mut store).and_then(|exports| exports.describe(&mut store));
+    let said = linked
+        .instantiate(&mut store)
+        .map_err(|error| not_instantiated(&error, store.data_mut()))
+        .and_then(|exports| {
+            let said = exports.describe(&mut store);
+            said.map_err(|error| classify(&error, store.data_mut()))
+        });
     store.data_mut().logs.end();
-    let about = said
-        .map_err(|error| LoadError::Describe(classify(&error, store.data_mut())))?
-        .map_err(LoadError::About)?;
+    let about = said.map_err(LoadError::Describe)?.map_err(LoadError::About)?;
     check_about(&about).map_err(LoadError::About)?;
     Ok(about)
 }

@@ -19,7 +19,7 @@ use crate::{
     instance::Instance,
     limits::Limits,
     runtime::epoch_ticks,
-    trap::classify,
+    trap::{classify, not_instantiated},
     usage::UsageSink,
     wasi::Wasi,
 };
@@ -129,14 +129,17 @@ impl Configured {
         let guest = Guest::new(&self.limits, logs, wasi);
         let limits = Limits { time: self.limits.time.saturating_mul(factor), ..self.limits };
         let mut store = new_store(&self.component.runtime, guest, &limits);
-        let called = self.component.linked.instantiate(&mut store).and_then(|exports| {
-            exports.configure(&mut store, &self.config_json).map(|answer| (exports, answer))
-        });
+        let called = self
+            .component
+            .linked
+            .instantiate(&mut store)
+            .map_err(|error| not_instantiated(&error, store.data_mut()))
+            .and_then(|exports| {
+                let answer = exports.configure(&mut store, &self.config_json);
+                answer.map_err(|error| classify(&error, store.data_mut())).map(|it| (exports, it))
+            });
         store.data_mut().logs.end();
-        match called {
-            Ok((exports, answer)) => Ok(((store, exports), answer)),
-            Err(error) => Err(classify(&error, store.data_mut())),
-        }
+        called.map(|(exports, answer)| ((store, exports), answer))
     }
 }
 

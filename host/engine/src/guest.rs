@@ -82,6 +82,11 @@ const CALL_BYTES_MIN: u64 = 64;
 #[error("copies more to and from the host than it may")]
 pub(crate) struct Overdrawn;
 
+/// What a guest was granted, the machine did not have.
+#[derive(Debug, thiserror::Error)]
+#[error("the machine has no room for the instance")]
+pub(crate) struct NoRoom;
+
 /// The host's side of one instance.
 pub(crate) struct Guest {
     pub(crate) memory: MemoryMeter,
@@ -181,6 +186,12 @@ impl ResourceLimiter for MemoryMeter {
         Ok(self.grow(desired.saturating_sub(current) as u64))
     }
 
+    /// It was granted, and the machine had no memory. A guest that is told so aborts, which would
+    /// look like its own fault, or its record's.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(error.context(NoRoom))
+    }
+
     fn table_growing(
         &mut self,
         current: usize,
@@ -191,6 +202,10 @@ impl ResourceLimiter for MemoryMeter {
             return Ok(false);
         }
         Ok(self.grow((desired.saturating_sub(current) * size_of::<usize>()) as u64))
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(error.context(NoRoom))
     }
 }
 

@@ -136,7 +136,10 @@ fn new_engine(options: &RuntimeOptions) -> Result<Engine, RuntimeError> {
     Engine::new(&pooling).or_else(|error| {
         // Where the process may not reserve so much (`ulimit -v`), each memory is mapped when it
         // is wanted and its accesses are checked one by one: slower, and the same otherwise.
-        tracing::warn!("no address space for a pool of instances: {error:#}");
+        tracing::warn!(
+            "no address space for a pool of instances, so plugins run slower: raise the limit of \
+             the process's address space (`ulimit -v`): {error:#}"
+        );
         let mut on_demand = config();
         on_demand
             .allocation_strategy(InstanceAllocationStrategy::OnDemand)

@@ -5,10 +5,29 @@ use std::time::Duration;
 use tidegate_core::transform::{Breach, TransformError};
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
-use crate::guest::{Guest, Overdrawn};
+use crate::guest::{Guest, NoRoom, Overdrawn};
 
 /// How long the pipeline should wait for a slot of the pool: about the length of a batch.
 const EXHAUSTED_DELAY: Duration = Duration::from_millis(50);
+
+/// The error of an instance that could not be made. What the guest has no part in is the machine's
+/// fault: no slot, no address space, no memory.
+pub(crate) fn not_instantiated(error: &wasmtime::Error, guest: &mut Guest) -> TransformError {
+    let is_guests = error.is::<Trap>()
+        || error.downcast_ref::<WasmBacktrace>().is_some()
+        || guest.memory.refused().is_some();
+    if is_guests { classify(error, guest) } else { exhausted(error) }
+}
+
+/// The host had no room.
+fn exhausted(error: &wasmtime::Error) -> TransformError {
+    let message = match error.downcast_ref::<PoolConcurrencyLimitError>() {
+        Some(_) => "the pool of instances is used up".to_owned(),
+        None => format!("{NoRoom}: {}", root_cause(error)),
+    };
+    let error = TransformError::new(Breach::Exhausted, message);
+    TransformError { after: Some(EXHAUSTED_DELAY), ..error }
+}
 
 /// The error of a call that failed.
 pub(crate) fn classify(error: &wasmtime::Error, guest: &mut Guest) -> TransformError {
@@ -18,10 +37,8 @@ pub(crate) fn classify(error: &wasmtime::Error, guest: &mut Guest) -> TransformE
         Some(Trap::Interrupt) => (Breach::Time, "ran past its deadline".to_owned()),
         Some(Trap::StackOverflow) => (Breach::Stack, "recursed too deeply".to_owned()),
         Some(trap) => (Breach::Trap, trap.to_string()),
-        None if error.is::<PoolConcurrencyLimitError>() => {
-            let message = "the pool of instances is used up";
-            let error = TransformError::new(Breach::Exhausted, message);
-            return TransformError { after: Some(EXHAUSTED_DELAY), ..error };
+        None if error.is::<PoolConcurrencyLimitError>() || error.is::<NoRoom>() => {
+            return exhausted(error);
         }
         None if error.is::<Overdrawn>() || is_hostcall_fuel(error) => {
             (Breach::ReplyBytes, Overdrawn.to_string())
@@ -79,5 +96,33 @@ fn root_cause(error: &wasmtime::Error) -> String {
     match import {
         Some(import) => format!("called `{import}`, which plugins do not have"),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tidegate_core::failure::Failure;
+    use wasmtime::ResourceLimiter;
+
+    use super::*;
+    use crate::{
+        guest::{LogBudget, LogSink},
+        limits::Limits,
+        wasi::Wasi,
+    };
+
+    #[test]
+    fn memory_that_the_machine_has_not_got_is_nobodys_fault() {
+        let logs = LogBudget::new("plugin".into(), LogSink::default(), 1);
+        let mut guest = Guest::new(&Limits::default(), logs, Wasi::new(0));
+        assert!(guest.memory.memory_growing(0, 1 << 20, None).expect("an answer"), "it is granted");
+        let none_left = io::Error::from(io::ErrorKind::OutOfMemory);
+        let trap = guest.memory.memory_grow_failed(none_left.into()).expect_err("the guest ends");
+        let error = classify(&trap, &mut guest);
+        assert_eq!(error.breach, Breach::Exhausted, "{error}");
+        assert!(matches!(error.failure(), Failure::Retry { after: Some(_) }), "{error}");
+        assert!(error.message.starts_with("the machine has no room"), "{error}");
     }
 }

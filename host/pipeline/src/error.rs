@@ -100,14 +100,19 @@ pub enum Error {
         found: Position,
     },
     /// The conservation law is broken: a defect of the host.
-    #[error("records don't add up in range {range} of partition `{partition}`: {detail}")]
+    #[error(
+        "records don't add up in range {range} of partition `{partition}`: {read} were read, and \
+         {accounted} are accounted for (or another record in the place of one)"
+    )]
     Unaccounted {
         /// The partition.
         partition: PartitionId,
         /// The range.
         range: u64,
-        /// Which sums differ.
-        detail: String,
+        /// How many were handed over.
+        read: u64,
+        /// How many the ledger knows of.
+        accounted: u64,
     },
     /// A range was about to be committed with records that no destination has taken: a defect of
     /// the host.

@@ -170,8 +170,8 @@ impl Caller {
     /// Counts a poison row, and opens the breaker if it is one too many.
     fn count_poison(&mut self, stage: &StagePlan) -> Result<(), ProcessError> {
         self.poison += 1;
-        let rows = self.rows.max(stage.breaker.window_records);
-        if self.open || self.poison * 1000 <= rows * u64::from(stage.breaker.poison_per_mille) {
+        let rows = self.rows.max(stage.breaker.window);
+        if self.open || self.poison * 1000 <= rows * u64::from(stage.breaker.per_thousand) {
             return Ok(());
         }
         self.open = true;

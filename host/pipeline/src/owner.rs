@@ -14,7 +14,7 @@ use std::{
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tidegate_core::{
-    Digest, Failure,
+    Digest,
     checkpoint::{Acquired, Lease, StateKeys, StoreErrorKind, WriteId},
     source::{Partition, PartitionId},
 };
@@ -27,7 +27,7 @@ use crate::{
     error::{Error, causes},
     failpoint::{ProtocolStep, Side},
     progress::{Event, Seam},
-    retry::Attempts,
+    retry::Retry,
     run::Shared,
     shutdown::Shutdown,
     states::StateCounts,
@@ -175,7 +175,7 @@ impl Owner {
     /// Gives the partition up, if it still can: whoever takes it does not depend on it.
     pub(crate) async fn hand_over(&mut self) {
         let (Some(lease), write) = (self.lease.take(), self.write_id()) else { return };
-        let patience = self.shared.settings.retry.attempt_max;
+        let patience = self.shared.settings.retry.timeout;
         let _ = timeout(patience, self.shared.store.hand_over(&lease, write)).await;
     }
 
@@ -226,50 +226,39 @@ impl Owner {
         seam: Seam,
         mut attempt: impl AsyncFnMut() -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let policy = self.shared.settings.retry;
-        let mut attempts = Attempts::new(policy);
-        let mut waits = None;
+        let patience = self.shared.settings.retry.timeout;
+        let mut retry = self.retry(seam.clone());
         loop {
-            let answer = timeout(policy.attempt_max, attempt());
+            let answer = timeout(patience, attempt());
             let answer = self.in_time(&seam, answer).await?;
             let no_answer = |_| {
-                let seconds = policy.attempt_max.as_secs();
+                let seconds = patience.as_secs();
                 Err(Error::NoAnswer { seam: seam.to_string(), seconds })
             };
             match answer.unwrap_or_else(no_answer) {
                 Ok(done) => {
-                    if waits.is_some() {
-                        let (partition, attempts) =
-                            (Some(self.partition.clone()), attempts.failed());
-                        self.tell(Event::Resumed { partition, seam, attempts });
-                    }
+                    retry.succeeded();
                     return Ok(done);
                 }
-                Err(error) => {
-                    waits.get_or_insert_with(|| self.shared.progress.waits());
-                    self.back_off(&mut attempts, &seam, error).await?;
-                }
+                Err(error) => self.back_off(&mut retry, &seam, error).await?,
             }
         }
+    }
+
+    /// Something of the partition's that is attempted until it works.
+    pub(crate) fn retry(&self, seam: Seam) -> Retry {
+        Retry::new(self.shared.clone(), Some(self.partition.clone()), seam)
     }
 
     /// Waits before another attempt, and says so. Gives the error back where there should be none.
     pub(crate) async fn back_off(
         &mut self,
-        attempts: &mut Attempts,
+        retry: &mut Retry,
         seam: &Seam,
         error: Error,
     ) -> Result<(), Error> {
-        let Failure::Retry { after } = error.failure() else { return Err(error) };
-        let Some(delay) = attempts.delay(&mut self.random, after) else { return Err(error) };
-        self.shared.progress.retry(seam);
-        self.tell(Event::Waiting {
-            partition: Some(self.partition.clone()),
-            seam: seam.clone(),
-            attempts: attempts.failed(),
-            delay,
-            message: causes(&error),
-        });
+        let asks_for = error.failure();
+        let delay = retry.failed(&mut self.random, error, asks_for)?;
         self.in_time(seam, sleep(delay)).await
     }
 

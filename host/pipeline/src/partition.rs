@@ -26,7 +26,7 @@ use crate::{
     progress::{Event, Seam},
     range::{Ending, OpenRange, Opening, PublishedRange},
     read_ahead::ReadAhead,
-    retry::Attempts,
+    retry::Retry,
     run::Shared,
     shutdown::Shutdown,
     states::LeftStates,
@@ -162,11 +162,11 @@ async fn work(
     let acquired = owner.acquire(partition).await?;
     let mut checkpoint = acquired.checkpoint;
     report.checkpoint = checkpoint.resume.clone();
+    let mut retry = owner.retry(Seam::Chain);
     if let Some(pending) = acquired.pending {
-        let mut attempts = Attempts::new(owner.shared.settings.retry);
         let range = loop {
             match owner.recover(&pending).await {
-                Err(error) => again(owner, &mut attempts, error).await?,
+                Err(error) => again(owner, &mut retry, error).await?,
                 Ok(range) => break range,
             }
         };
@@ -183,16 +183,16 @@ async fn work(
         partition: owner.partition.clone(),
         after: checkpoint.resume.as_ref().map(|resume| resume.position),
     });
-    let mut attempts = Attempts::new(owner.shared.settings.retry);
+    let mut retry = owner.retry(Seam::Chain);
     loop {
         let next_range = checkpoint.next_range;
         match read_on(owner, &mut checkpoint, report).await {
             Err(error) => {
                 if checkpoint.next_range > next_range {
                     // It went on meanwhile: this is another trouble, and not the last one still.
-                    attempts = Attempts::new(owner.shared.settings.retry);
+                    retry = owner.retry(Seam::Chain);
                 }
-                again(owner, &mut attempts, error).await?;
+                again(owner, &mut retry, error).await?;
             }
             Ok(outcome) => return Ok(outcome),
         }
@@ -240,15 +240,12 @@ async fn read_on(
 
 /// A range that could not be processed for want of room or time is discarded, and cut again from
 /// the checkpoint. Everything else was tried often enough where it failed.
-async fn again(owner: &mut Owner, attempts: &mut Attempts, error: Error) -> Result<(), Error> {
+async fn again(owner: &mut Owner, retry: &mut Retry, error: Error) -> Result<(), Error> {
     match error {
         Error::Process(blocked) if blocked.is_blocked() => {
             owner.wait_for_unblocking(&Error::Process(blocked)).await
         }
-        Error::Process(_) => {
-            let _waits = owner.shared.progress.waits();
-            owner.back_off(attempts, &Seam::Chain, error).await
-        }
+        Error::Process(_) => owner.back_off(retry, &Seam::Chain, error).await,
         other => Err(other),
     }
 }

@@ -17,11 +17,11 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tidegate_core::{
-    Digest, Failure, ObjectDigest, Position, RecordBatch, Sink, Timestamp,
+    Digest, ObjectDigest, Position, RecordBatch, Sink, Timestamp,
     batcher::Cut,
     checkpoint::{
-        Counts, Exclusion, Lease, Manifest, ManifestObject, StateChange, StateKeys, StateRow,
-        StoreError, Tally,
+        Exclusion, Lease, Manifest, ManifestObject, StateChange, StateKeys, StateRow, StoreError,
+        Tally,
     },
     parquet,
     sink::{Naming, Object, SinkError, SinkErrorKind},
@@ -31,7 +31,7 @@ use tidegate_core::{
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    error::{Error, ForeignObject, causes},
+    error::{Error, ForeignObject},
     failpoint::{ProtocolStep, Side},
     owner::Owner,
     plan::Plan,
@@ -39,7 +39,7 @@ use crate::{
         ProcessError, RangeContext, RangeObject, RangeOutput, RangeProcessor, StageStatistics,
     },
     progress::{Event, Seam},
-    retry::Attempts,
+    retry::Retry,
     run::Shared,
     states::{LeftStates, StateLoader},
 };
@@ -217,12 +217,14 @@ impl Owner {
         self.reach(ProtocolStep::Cut, Side::Before).await;
         let OpenRange { plan, processor, context, read, tracker, tickets, spool, .. } = range;
         let output = processor.cut().map_err(Error::Process)?;
-        let unaccounted = |detail| Error::Unaccounted {
-            partition: context.partition.clone(),
-            range: context.range,
-            detail,
-        };
-        account(&read, &output).map_err(unaccounted)?;
+        // Invariant: read = filtered + dropped + delivered + dead-lettered, per partition and range,
+        // each record in exactly one: the processor has seen to that. And what was read is what the
+        // protocol has handed over.
+        if output.counts.read != read {
+            let RangeContext { partition, range, .. } = context;
+            let (read, accounted) = (read.records, output.counts.read.records);
+            return Err(Error::Unaccounted { partition, range, read, accounted });
+        }
         let destinations = plan.destinations();
         let described = output.objects.iter().map(|object| ManifestObject {
             sink: destinations[object.destination].name.clone(),
@@ -474,66 +476,21 @@ impl PredecessorStates {
         keys: &[u128],
     ) -> Result<Vec<Option<StateRow>>, StoreError> {
         let shared = &self.shared;
-        let partition = Some(self.lease.partition.clone());
-        let mut attempts = Attempts::new(shared.settings.retry);
-        let mut random = shared.random_for(&self.lease.partition);
-        let mut waits = None;
+        let partition = &self.lease.partition;
+        let mut retry = Retry::new(shared.clone(), Some(partition.clone()), Seam::Store);
+        let mut random = shared.random_for(partition);
         loop {
-            let error = match shared.store.states(&self.lease, stage, keys).await {
+            match shared.store.states(&self.lease, stage, keys).await {
                 Ok(rows) => {
-                    if waits.is_some() {
-                        let (seam, attempts) = (Seam::Store, attempts.failed());
-                        shared.observer.observe(&Event::Resumed { partition, seam, attempts });
-                    }
+                    retry.succeeded();
                     return Ok(rows);
                 }
-                Err(error) => error,
-            };
-            let Failure::Retry { after } = error.failure() else { return Err(error) };
-            let Some(delay) = attempts.delay(&mut random, after) else { return Err(error) };
-            waits.get_or_insert_with(|| shared.progress.waits());
-            shared.progress.retry(&Seam::Store);
-            shared.observer.observe(&Event::Waiting {
-                partition: partition.clone(),
-                seam: Seam::Store,
-                attempts: attempts.failed(),
-                delay,
-                message: causes(&error),
-            });
-            tokio::time::sleep(delay).await;
+                Err(error) => {
+                    let asks_for = error.failure();
+                    tokio::time::sleep(retry.failed(&mut random, error, asks_for)?).await;
+                }
+            }
         }
-    }
-}
-
-/// Invariant: read = filtered + dropped + delivered + dead-lettered, per partition and range, each
-/// record in exactly one, and what was read is what the protocol has handed over.
-fn account(read: &Tally, output: &RangeOutput) -> Result<(), String> {
-    let Counts { read: said, filtered, dropped, delivered, dead_lettered } = &output.counts;
-    if said != read {
-        return Err(format!(
-            "{} records were read, and {} are accounted for",
-            read.records, said.records
-        ));
-    }
-    if !output.counts.conserved() {
-        return Err(format!(
-            "{} records were read, and {} filtered, {} dropped, {} delivered, {} dead-lettered \
-             (or another record in the place of one)",
-            read.records,
-            filtered.records,
-            dropped.records,
-            delivered.records,
-            dead_lettered.records
-        ));
-    }
-    let unequal =
-        output.destinations.iter().find(|it| it.shares != it.delivered + it.dead_lettered);
-    match unequal {
-        Some(it) => Err(format!(
-            "{} rows were routed to sink `{}`, {} delivered, {} dead-lettered",
-            it.shares, it.sink, it.delivered, it.dead_lettered
-        )),
-        None => Ok(()),
     }
 }
 
@@ -614,53 +571,9 @@ fn digest_states(states: &[StateChange]) -> Digest {
 mod tests {
     use std::io::Read;
 
-    use tidegate_core::{Kind, Position, checkpoint::DestinationCounts, parquet::Field};
+    use tidegate_core::{Kind, parquet::Field};
 
     use super::*;
-
-    fn tally(offsets: &[u64]) -> Tally {
-        let mut tally = Tally::default();
-        offsets.iter().for_each(|at| tally.add(Position::from_offset(*at).hash128()));
-        tally
-    }
-
-    fn output(counts: Counts, shares: u64) -> RangeOutput {
-        let sink = "archive".to_owned();
-        let destination = DestinationCounts { sink, shares, delivered: 2, dead_lettered: 0 };
-        RangeOutput {
-            objects: Vec::new(),
-            counts,
-            destinations: vec![destination],
-            exclusions: Vec::new(),
-            states: Vec::new(),
-            stages: Vec::new(),
-            outcomes: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn read_is_filtered_and_dropped_and_delivered_and_dead_lettered() {
-        let read = tally(&[1, 2, 3, 4, 5]);
-        let counts = Counts {
-            read,
-            filtered: tally(&[1]),
-            dropped: tally(&[4]),
-            delivered: tally(&[2, 5]),
-            dead_lettered: tally(&[3]),
-        };
-        assert_eq!(account(&read, &output(counts, 2)), Ok(()));
-        let wrong = |counts: Counts, shares, why: &str| {
-            let detail = account(&read, &output(counts, shares)).expect_err(why);
-            assert!(detail.contains("records were read") || detail.contains("routed"), "{detail}");
-        };
-        wrong(Counts { dropped: tally(&[]), ..counts }, 2, "one is lost");
-        wrong(Counts { dropped: tally(&[4, 1]), ..counts }, 2, "one is doubled");
-        wrong(Counts { dropped: tally(&[5]), ..counts }, 2, "a loss and a duplicate");
-        wrong(counts, 3, "a row was routed and is nowhere");
-        let never_seen = tally(&[1, 2, 3, 4]);
-        let fewer = Counts { read: never_seen, delivered: tally(&[2]), ..counts };
-        wrong(fewer, 2, "the processor never saw one");
-    }
 
     #[test]
     fn an_empty_object_is_a_valid_file_of_its_kind() {

@@ -3,10 +3,17 @@
 //! Only the pipeline acts on a [`Failure`](tidegate_core::Failure). How long to wait is decided
 //! here, in one place, from randomness that is given.
 
-use std::time::Duration;
+use std::{error::Error, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use rand::{Rng, RngExt};
+use tidegate_core::{Failure, source::PartitionId};
+
+use crate::{
+    error::causes,
+    progress::{Event, Seam, Waits},
+    run::Shared,
+};
 
 /// How attempts follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,11 +23,11 @@ pub struct RetryPolicy {
     /// The bound grows no further.
     pub delay_max: Duration,
     /// After this many failed attempts in a row the patience is exhausted.
-    pub attempts_max: u32,
+    pub attempts: u32,
     /// What happens then.
     pub on_exhausted: OnExhausted,
     /// An attempt that takes longer counts as failed.
-    pub attempt_max: Duration,
+    pub timeout: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -31,10 +38,10 @@ impl Default for RetryPolicy {
             delay_first: Duration::from_millis(100),
             delay_max: Duration::from_secs(30),
             // About two minutes of waiting on average.
-            attempts_max: 12,
+            attempts: 12,
             on_exhausted: OnExhausted::Wait,
             // Longer than the slowest upload of a full range should take.
-            attempt_max: Duration::from_secs(300),
+            timeout: Duration::from_secs(300),
         }
     }
 }
@@ -51,16 +58,66 @@ pub enum OnExhausted {
     Stop,
 }
 
+/// One thing that is attempted until it works, and what is told of it.
+pub(crate) struct Retry {
+    shared: Arc<Shared>,
+    /// Whose; none where all partitions wait for it.
+    partition: Option<PartitionId>,
+    seam: Seam,
+    attempts: Attempts,
+    /// From the first failure on.
+    waits: Option<Waits>,
+}
+
+impl Retry {
+    pub(crate) fn new(shared: Arc<Shared>, partition: Option<PartitionId>, seam: Seam) -> Self {
+        let attempts = Attempts::new(shared.settings.retry);
+        Retry { shared, partition, seam, attempts, waits: None }
+    }
+
+    /// Another attempt has failed. Says so, and how long to wait before the next one; gives the
+    /// error back where there should be none.
+    pub(crate) fn failed<E: Error>(
+        &mut self,
+        random: &mut impl Rng,
+        error: E,
+        asks_for: Failure,
+    ) -> Result<Duration, E> {
+        let Failure::Retry { after } = asks_for else { return Err(error) };
+        let Some(delay) = self.attempts.delay(random, after) else { return Err(error) };
+        let Retry { shared, partition, seam, attempts, waits } = self;
+        waits.get_or_insert_with(|| shared.progress.waits());
+        shared.progress.retry(seam);
+        shared.observer.observe(&Event::Waiting {
+            partition: partition.clone(),
+            seam: seam.clone(),
+            attempts: attempts.failed,
+            delay,
+            message: causes(&error),
+        });
+        Ok(delay)
+    }
+
+    /// An attempt has succeeded. Where one had failed before, that is told as well.
+    pub(crate) fn succeeded(self) {
+        let Retry { shared, partition, seam, attempts, waits } = self;
+        if waits.is_some() {
+            let attempts = attempts.failed;
+            shared.observer.observe(&Event::Resumed { partition, seam, attempts });
+        }
+    }
+}
+
 /// One row of attempts.
 #[derive(Debug)]
-pub(crate) struct Attempts {
+struct Attempts {
     policy: RetryPolicy,
     bounds: ExponentialBackoff,
     failed: u32,
 }
 
 impl Attempts {
-    pub(crate) fn new(policy: RetryPolicy) -> Self {
+    fn new(policy: RetryPolicy) -> Self {
         let bounds = ExponentialBuilder::new()
             .with_min_delay(policy.delay_first)
             .with_max_delay(policy.delay_max)
@@ -70,21 +127,11 @@ impl Attempts {
         Attempts { policy, bounds, failed: 0 }
     }
 
-    /// How many attempts have failed so far.
-    pub(crate) fn failed(&self) -> u32 {
-        self.failed
-    }
-
     /// How long to wait after another failed attempt, at least as long as the far side asked for.
     /// None where there should be no further one.
-    pub(crate) fn delay(
-        &mut self,
-        random: &mut impl Rng,
-        after: Option<Duration>,
-    ) -> Option<Duration> {
+    fn delay(&mut self, random: &mut impl Rng, after: Option<Duration>) -> Option<Duration> {
         self.failed += 1;
-        if self.failed >= self.policy.attempts_max && self.policy.on_exhausted == OnExhausted::Stop
-        {
+        if self.failed >= self.policy.attempts && self.policy.on_exhausted == OnExhausted::Stop {
             return None;
         }
         let bound = self.bounds.next().unwrap_or(self.policy.delay_max);
@@ -131,11 +178,8 @@ mod tests {
 
     #[test]
     fn patience_ends_where_the_operator_says_so() {
-        let stop = RetryPolicy {
-            attempts_max: 3,
-            on_exhausted: OnExhausted::Stop,
-            ..RetryPolicy::default()
-        };
+        let stop =
+            RetryPolicy { attempts: 3, on_exhausted: OnExhausted::Stop, ..RetryPolicy::default() };
         assert_eq!(delays(stop, 1, None).iter().flatten().count(), 2);
     }
 }

@@ -121,8 +121,8 @@ fn stage(stage: &Stage, loaded: &LoadedStage) -> StageSpec {
             OnPoison::Passthrough => plan::OnPoison::Passthrough,
         },
         breaker: plan::Breaker {
-            poison_per_mille: stage.breaker.per_thousand,
-            window_records: stage.breaker.window,
+            per_thousand: stage.breaker.per_thousand,
+            window: stage.breaker.window,
         },
         state: StateSpec {
             time_to_live: stage.state.ttl.map(|ttl| ttl.0),
@@ -291,8 +291,8 @@ pub fn settings(config: &Config) -> Settings {
         retry: RetryPolicy {
             delay_first: retry.delay_first.0,
             delay_max: retry.delay_max.0,
-            attempts_max: retry.attempts,
-            attempt_max: retry.timeout.0,
+            attempts: retry.attempts,
+            timeout: retry.timeout.0,
             on_exhausted: match retry.on_exhausted {
                 OnExhausted::Wait => retry::OnExhausted::Wait,
                 OnExhausted::Stop => retry::OnExhausted::Stop,

@@ -341,15 +341,6 @@ impl Config {
     }
 }
 
-impl Range {
-    /// Whether a number lies within the limits.
-    #[inline]
-    pub(crate) fn holds(&self, number: f64) -> bool {
-        self.at_least.is_none_or(|limit| number >= limit)
-            && self.at_most.is_none_or(|limit| number <= limit)
-    }
-}
-
 impl Detector {
     /// Its name in a config.
     pub(crate) fn name(&self) -> &'static str {

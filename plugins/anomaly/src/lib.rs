@@ -10,8 +10,10 @@ mod sketch;
 
 use tidegate_plugin::{
     About, Batch, Capability, ConfigError, Description, Dimension, Kind, Plugin, Read, Reply, Rule,
-    Severity, Timestamp, TimestampFormat, Write, export,
-    reply::{ColumnBuilder, Findings, Values},
+    Severity, Timestamp, TimestampFormat, Write,
+    blocks::{self, Interval},
+    export,
+    reply::{Column, ColumnBuilder, Findings, Values},
     state::KeyedStates,
 };
 
@@ -34,7 +36,7 @@ pub struct Anomaly {
     /// The detectors; none without a key to remember by.
     judges: Vec<Judge>,
     /// The index of the rule about the range, which is there when a range is.
-    range: Option<(Range, u32)>,
+    range: Option<(Interval, u32)>,
     config: Config,
 }
 
@@ -110,7 +112,8 @@ impl Plugin for Anomaly {
             rule: rule(id, Dimension::Accuracy, detector.text()),
         };
         let judges = detectors.into_iter().map(judge).collect();
-        let range = config.range.clone().map(|range| {
+        let range = config.range.as_ref().map(|Range { at_least, at_most }| {
+            let range = Interval::new(None, *at_least, None, *at_most);
             (range, rule("range".into(), Dimension::Validity, "within the configured range".into()))
         });
         Ok((Anomaly { number, time, judges, range, config }, description))
@@ -203,27 +206,27 @@ impl Anomaly {
     /// Holds each number against the range alone.
     fn by_range(&self, batch: &Batch<'_>) -> Reply {
         let numbers = batch.float64(self.number);
-        let mut verdicts = ColumnBuilder::with_capacity(batch.rows);
         let mut reply = Reply::default();
-        for row in batch.rows() {
-            let Ok(number) = numbers.get(row) else {
-                verdicts.leave();
-                continue;
-            };
-            let verdict = match self.is_out_of_range(number, row, &mut reply) {
-                true => Verdict::Anomalous,
-                false => Verdict::Normal,
-            };
-            verdicts.set(verdict as u32);
-        }
-        reply.columns.push(verdicts.finish(Values::Enumeration));
+        let holds = |number| self.range.is_none_or(|(range, _)| range.contains(number));
+        let verdict = |number| match holds(number) {
+            true => Verdict::Normal as u32,
+            false => Verdict::Anomalous as u32,
+        };
+        let verdicts = Values::Enumeration(blocks::map(numbers.values, verdict));
+        let presence = blocks::leave_absent(numbers.presence);
+        reply.columns.push(Column { values: verdicts, presence });
+        blocks::suspects(numbers, holds, |row| {
+            if let Ok(number) = numbers.get(row) {
+                self.is_out_of_range(number, row, &mut reply);
+            }
+        });
         reply
     }
 
     /// Whether there is a range and a number lies outside: a finding.
     fn is_out_of_range(&self, number: f64, row: usize, reply: &mut Reply) -> bool {
         let Some((range, rule)) = &self.range else { return false };
-        if range.holds(number) {
+        if range.contains(number) {
             return false;
         }
         reply.findings.add(row, *rule);

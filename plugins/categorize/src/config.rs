@@ -110,14 +110,3 @@ impl Config {
         Ok(())
     }
 }
-
-impl Flag {
-    /// Whether a number lies in the range.
-    #[inline]
-    pub(crate) fn holds(&self, number: f64) -> bool {
-        self.above.is_none_or(|limit| number > limit)
-            && self.at_least.is_none_or(|limit| number >= limit)
-            && self.below.is_none_or(|limit| number < limit)
-            && self.at_most.is_none_or(|limit| number <= limit)
-    }
-}

@@ -7,7 +7,8 @@ mod config;
 
 use tidegate_plugin::{
     About, Batch, ConfigError, Description, Kind, Plugin, Read, Reply, Write,
-    batch::{self, Absence, Cells},
+    batch::{Absence, Cells},
+    blocks::{self, Interval},
     export,
     reply::{Column, ColumnBuilder, LEAVE, SET, Values},
 };
@@ -48,7 +49,7 @@ struct MappingColumn {
 #[derive(Debug)]
 struct FlagColumn {
     read: usize,
-    flag: Flag,
+    range: Interval,
 }
 
 impl Plugin for Categorize {
@@ -94,10 +95,11 @@ impl Plugin for Categorize {
                 .push(Write { path: write, kind: Kind::Enumeration(labels.distinct) });
         }
         let mut flags = Vec::new();
-        for flag in config.flags {
-            let read = description.read(Read::field(flag.field.clone(), Kind::Float64));
-            description.writes.push(Write { path: flag.write.clone(), kind: Kind::Boolean });
-            flags.push(FlagColumn { read, flag });
+        for Flag { write, field, above, at_least, below, at_most } in config.flags {
+            let read = description.read(Read::field(field, Kind::Float64));
+            description.writes.push(Write { path: write, kind: Kind::Boolean });
+            let range = Interval::new(above, at_least, below, at_most);
+            flags.push(FlagColumn { read, range });
         }
         Ok((Categorize { bands, mappings, flags }, description))
     }
@@ -113,25 +115,24 @@ impl Plugin for Categorize {
 
 impl BandColumn {
     fn fill(&self, amounts: Cells<'_, f64>) -> Column {
-        // Limit by limit, so that a loop has no branch: bands are few, and a search costs more.
+        // Limit by limit, so that no row needs a branch: bands are few, and a search costs more.
         let mut bands = vec![0_u32; amounts.values.len()];
         for limit in &self.limits {
-            for (band, amount) in bands.iter_mut().zip(amounts.values) {
-                *band += u32::from(amount >= limit);
-            }
+            let is_above = |band, amount| band + u32::from(amount >= *limit);
+            blocks::combine(&mut bands, amounts.values, is_above);
         }
-        let mut presence = unless_absent(&amounts);
+        let mut presence = blocks::leave_absent(amounts.presence);
         if self.codes.len() == self.limits.len() {
             let above = self.limits.len() as u32;
             presence.resize(bands.len(), SET);
-            for (action, band) in presence.iter_mut().zip(&bands) {
-                if *band == above {
-                    *action = LEAVE;
-                }
-            }
+            let leave_above = |action, band| if band == above { LEAVE } else { action };
+            blocks::combine(&mut presence, &bands, leave_above);
         }
-        let code = |band: u32| self.codes.get(band as usize).copied().unwrap_or_default();
-        bands = batch::map(&bands, code);
+        // Where no two bands share a label, a band's number is its label's code.
+        if !self.codes.iter().enumerate().all(|(band, code)| band as u32 == *code) {
+            let code = |band: u32| self.codes.get(band as usize).copied().unwrap_or_default();
+            blocks::update(&mut bands, code);
+        }
         Column { values: Values::Enumeration(bands), presence }
     }
 }
@@ -153,15 +154,10 @@ impl MappingColumn {
 
 impl FlagColumn {
     fn fill(&self, amounts: Cells<'_, f64>) -> Column {
-        let flags = batch::map(amounts.values, |amount| u8::from(self.flag.holds(amount)));
-        Column { values: Values::Boolean(flags), presence: unless_absent(&amounts) }
+        let flags = blocks::map(amounts.values, |amount| u8::from(self.range.contains(amount)));
+        let presence = blocks::leave_absent(amounts.presence);
+        Column { values: Values::Boolean(flags), presence }
     }
-}
-
-/// The presence of a column that leaves its path where the one it was made from has no value.
-fn unless_absent(from: &Cells<'_, f64>) -> Vec<u8> {
-    let action = |absence: &u8| if *absence == 0 { SET } else { LEAVE };
-    from.presence.iter().map(action).collect()
 }
 
 /// Labels, each a code into the distinct ones.

@@ -5,7 +5,8 @@ use std::{borrow::Cow, ops::Range};
 use tidegate_plugin::{
     Batch, Findings,
     batch::{self, Fixed},
-    reply::{Binary, Column, LEAVE, SET, Values},
+    blocks,
+    reply::{Binary, Column, Values},
 };
 
 /// Why each row has no value: empty when all have one; else a byte a row, 0 where there is one.
@@ -43,7 +44,7 @@ impl<'a, T: Copy + Default> Cells<'a, T> {
 
     /// A value made from each.
     pub(crate) fn map<U: Copy>(self, f: impl FnMut(T) -> U) -> Cells<'a, U> {
-        Cells { values: Cow::Owned(batch::map(&self.values, f)), absent: self.absent }
+        Cells { values: Cow::Owned(blocks::map(&self.values, f)), absent: self.absent }
     }
 
     /// A value made from each, where there is one.
@@ -64,10 +65,8 @@ impl<'a, T: Copy + Default> Cells<'a, T> {
     }
 
     /// The values changed by those of another column.
-    pub(crate) fn combine<U: Copy>(&mut self, other: Cells<'a, U>, mut f: impl FnMut(T, U) -> T) {
-        for (value, other) in self.values.to_mut().iter_mut().zip(other.values.iter()) {
-            *value = f(*value, *other);
-        }
+    pub(crate) fn combine<U: Copy>(&mut self, other: Cells<'a, U>, f: impl FnMut(T, U) -> T) {
+        blocks::combine(self.values.to_mut(), &other.values, f);
         join(&mut self.absent, other.absent);
     }
 
@@ -106,7 +105,8 @@ impl Cells<'_, f64> {
 impl<T: Copy + Default + PartialOrd> Cells<'_, T> {
     /// Finds values outside a range.
     pub(crate) fn lose_outside(mut self, range: Range<T>) -> Self {
-        if !self.values.iter().all(|value| range.contains(value)) {
+        let lies_within = |value: &T| (range.start <= *value) & (*value < range.end);
+        if !blocks::all(&self.values, lies_within) {
             for (row, value) in self.values.iter().enumerate() {
                 if !range.contains(value) && has(&self.absent, row) {
                     lose(&mut self.absent, self.values.len(), row, FAILED);
@@ -193,7 +193,7 @@ pub(crate) fn join<'a>(absent: &mut Absent<'a>, other: Absent<'a>) {
     if absent.is_empty() {
         *absent = other;
     } else if !other.is_empty() {
-        absent.to_mut().iter_mut().zip(other.iter()).for_each(|(one, other)| *one |= other);
+        blocks::combine(absent.to_mut(), &other, |one, other| one | other);
     }
 }
 
@@ -208,13 +208,10 @@ fn lose(absent: &mut Absent<'_>, rows: usize, row: usize, why: u8) {
 }
 
 fn presence(absent: &[u8], rule: u32, findings: &mut Findings) -> Vec<u8> {
-    let action = |(row, absence): (usize, &u8)| match *absence {
-        0 => SET,
-        FAILED => {
+    blocks::each_set(absent, |row, absence| {
+        if absence == FAILED {
             findings.add(row, rule);
-            LEAVE
         }
-        _ => LEAVE,
-    };
-    absent.iter().enumerate().map(action).collect()
+    });
+    blocks::leave_absent(absent)
 }

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt::Write};
 
 use sha2::{Digest, Sha256};
-use tidegate_plugin::{Batch, Date as Day, Timestamp};
+use tidegate_plugin::{Batch, Date as Day, Timestamp, blocks};
 
 use crate::{
     cells::{Cells, Texts, join},
@@ -47,7 +47,7 @@ fn combine<'a>(
 ) {
     match operand {
         Number::Constant(constant) => {
-            column.values.to_mut().iter_mut().for_each(|value| *value = f(*value, *constant));
+            blocks::update(column.values.to_mut(), |value| f(value, *constant));
         }
         operand => column.combine(operand.eval(batch), f),
     }
@@ -81,12 +81,14 @@ impl Integer {
             Integer::Ceiling(value) => value.eval(batch).try_map(|value| whole(value.ceil())),
             Integer::PartOfTime(part, time) => {
                 let mut midnight = Midnight::default();
-                let units = match part {
-                    TimePart::Hour => |second: i64| second / 3600,
-                    TimePart::Minute => |second: i64| second / 60 % 60,
-                    TimePart::Second => |second: i64| second % 60,
-                };
-                time.eval(batch).map(|time| units(midnight.since(time) / Timestamp::SECOND))
+                let mut second = |time| midnight.since(time) / Timestamp::SECOND;
+                let times = time.eval(batch);
+                // A loop each: what a closure does inside of one is not called.
+                match part {
+                    TimePart::Hour => times.map(|time| second(time) / 3600),
+                    TimePart::Minute => times.map(|time| second(time) / 60 % 60),
+                    TimePart::Second => times.map(|time| second(time) % 60),
+                }
             }
             Integer::PartOfDate(part, date) => date.eval(batch).map(once_a_day(part.function())),
             Integer::Length(text) => text.eval(batch).measure(|text| text.chars().count() as i64),

@@ -161,7 +161,9 @@ impl Step {
             Test::Matches { read, pattern } => {
                 let texts = batch.utf8(*read);
                 let matches = |text: &[u8]| pattern.is_match(text);
-                rows.each(|row| judge(texts.bytes(row), matches, row, &mut broken));
+                rows.mismatches(texts, pattern, |row| {
+                    judge(texts.bytes(row), matches, row, &mut broken);
+                });
             }
             Test::Compares { read, operator, to, kind } => {
                 let (read, to, operator) = (*read, *to, *operator);

@@ -14,12 +14,13 @@ use regex_automata::{
     util::{primitives::StateID, start, syntax},
 };
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
+use tidegate_plugin::blocks::AsciiSet;
 
 /// A compiled pattern.
 #[derive(Debug)]
 pub(crate) enum Pattern {
     /// One set of characters for each place of the text.
-    Places(Vec<Places>),
+    Places(Vec<Places>, Option<Even>),
     Automaton(Box<Automaton>),
 }
 
@@ -29,6 +30,13 @@ pub(crate) struct Places {
     length: usize,
     /// A bit a character, in two words: a component has no wider ones.
     takes: [u64; 2],
+}
+
+/// So many characters of the same kind and nothing else, which many rows are asked for at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Even {
+    pub(crate) length: usize,
+    pub(crate) characters: AsciiSet,
 }
 
 #[derive(Debug)]
@@ -41,6 +49,9 @@ pub(crate) struct Automaton {
 /// takes a thirtieth.
 const TABLE_BYTES_MAX: usize = 256 * 1024;
 
+/// A set of more ranges than this is asked faster for one character at a time.
+const RANGES_MAX: usize = 4;
+
 /// A text with more places than this is better matched by an automaton.
 const PLACES_MAX: u32 = 64;
 
@@ -49,8 +60,19 @@ impl Pattern {
     pub(crate) fn new(pattern: &str) -> Result<Self, String> {
         let pattern = with_ascii_classes(pattern)?;
         match regex_syntax::parse(&pattern).ok().and_then(|pattern| places(&pattern)) {
-            Some(places) => Ok(Pattern::Places(places)),
+            Some(places) => {
+                let even = Even::of(&places);
+                Ok(Pattern::Places(places, even))
+            }
             None => Ok(Pattern::Automaton(Automaton::new(&pattern)?.into())),
+        }
+    }
+
+    /// Whether it is the same for all characters of a text.
+    pub(crate) fn even(&self) -> Option<&Even> {
+        match self {
+            Pattern::Places(_, even) => even.as_ref(),
+            Pattern::Automaton(_) => None,
         }
     }
 
@@ -58,9 +80,26 @@ impl Pattern {
     #[inline]
     pub(crate) fn is_match(&self, text: &[u8]) -> bool {
         match self {
-            Pattern::Places(places) => takes(places, text),
+            Pattern::Places(places, _) => takes(places, text),
             Pattern::Automaton(automaton) => automaton.is_match(text),
         }
+    }
+}
+
+impl Even {
+    /// What all places take, where they take the same.
+    fn of(places: &[Places]) -> Option<Self> {
+        let takes = places.first()?.takes;
+        if places.iter().any(|place| place.takes != takes) {
+            return None;
+        }
+        let is_taken = |byte: &u8| takes[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1;
+        let taken: Vec<u8> = (0..0x80).filter(is_taken).collect();
+        let ranges = taken.chunk_by(|one, next| one + 1 == *next);
+        let ranges = ranges.map(|range| range[0]..=range[range.len() - 1]);
+        let characters = AsciiSet::new(ranges)?;
+        let length = places.iter().map(|place| place.length).sum();
+        (characters.ranges() <= RANGES_MAX).then_some(Even { length, characters })
     }
 }
 
@@ -282,7 +321,7 @@ mod tests {
 
     #[test]
     fn what_is_nothing_but_places_needs_no_automaton() {
-        let is_places = |pattern| matches!(Pattern::new(pattern), Ok(Pattern::Places(_)));
+        let is_places = |pattern| matches!(Pattern::new(pattern), Ok(Pattern::Places(..)));
         for pattern in ["^[A-Z]{3}$", "^a$", r"^\d{4}-\d\d$", "^EU[0-9]{2}$"] {
             assert!(is_places(pattern), "{pattern}");
         }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use tidegate_plugin::{
     ConfigError, Description, HostValue, Kind, Origin, Path, Read, Rule as DescribedRule, Severity,
+    blocks::Interval,
 };
 
 use crate::{
@@ -48,7 +49,7 @@ pub(crate) enum Test {
     },
     InRange {
         read: usize,
-        limits: Limits,
+        limits: Interval,
     },
     OfLength {
         read: usize,
@@ -71,31 +72,6 @@ pub(crate) enum Test {
         older_max: i64,
         ahead_max: i64,
     },
-}
-
-/// A range with both of its ends inside.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    low: f64,
-    high: f64,
-}
-
-impl Limits {
-    fn of(range: &Range) -> Self {
-        // The least number above a limit is the next one.
-        let lows = [range.at_least, range.above.map(f64::next_up)];
-        let highs = [range.at_most, range.below.map(f64::next_down)];
-        Limits {
-            low: lows.into_iter().flatten().fold(f64::NEG_INFINITY, f64::max),
-            high: highs.into_iter().flatten().fold(f64::INFINITY, f64::min),
-        }
-    }
-
-    /// Whether a number lies within.
-    #[inline]
-    pub(crate) fn contains(&self, number: f64) -> bool {
-        (self.low <= number) & (number <= self.high)
-    }
 }
 
 /// When a rule applies.
@@ -227,7 +203,9 @@ impl Planner {
                 return refuse("range", "it needs `above`, `at_least`, `below` or `at_most`");
             }
             Check::Range(range) => {
-                Test::InRange { read: self.read(field, Kind::Float64), limits: Limits::of(&range) }
+                let Range { above, at_least, below, at_most } = range;
+                let limits = Interval::new(above, at_least, below, at_most);
+                Test::InRange { read: self.read(field, Kind::Float64), limits }
             }
             Check::Length(length) => {
                 let at_least = length.at_least.unwrap_or(0) as usize;

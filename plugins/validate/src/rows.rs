@@ -2,12 +2,11 @@
 
 use tidegate_plugin::{
     Absence,
-    batch::{Cells, Presences},
+    batch::{Cells, Presences, Texts},
+    blocks,
 };
 
-/// How many rows are looked at together. In a component each turn of a loop is charged for: one
-/// turn for eight rows costs less than what most rules do with a row.
-const BLOCK: usize = 8;
+use crate::pattern::{Even, Pattern};
 
 /// The rows that a rule is for.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +42,7 @@ impl Rows<'_> {
     #[inline]
     pub(crate) fn absences(self, found: Presences<'_>, mut look: impl FnMut(usize, Absence)) {
         match self {
-            Rows::All(_) => found.absences().for_each(|(row, absence)| look(row, absence)),
+            Rows::All(_) => found.each_absence(look),
             Rows::Some(_) if found.is_full() => {}
             Rows::Some(_) => self.each(|row| {
                 if let Err(absence) = found.get(row) {
@@ -60,43 +59,23 @@ impl Rows<'_> {
         self,
         numbers: Cells<'_, f64>,
         fine: impl Fn(f64) -> bool,
-        mut look: impl FnMut(usize),
+        look: impl FnMut(usize),
     ) {
-        let Rows::All(rows) = self else { return self.each(look) };
-        let (blocks, _) = numbers.values.as_chunks::<BLOCK>();
-        let (present, _) = numbers.presence.as_chunks::<BLOCK>();
-        for (i, block) in blocks.iter().enumerate() {
-            // Without a branch: what stands where there is no value is a number too.
-            let all_fine = block.iter().fold(true, |all, number| all & fine(*number));
-            let all_there = present.get(i).is_none_or(|bytes| *bytes == [0; BLOCK]);
-            if !(all_fine && all_there) {
-                (i * BLOCK..(i + 1) * BLOCK).for_each(&mut look);
-            }
+        match self {
+            Rows::All(_) => blocks::suspects(numbers, fine, look),
+            Rows::Some(_) => self.each(look),
         }
-        (blocks.len() * BLOCK..rows).for_each(look);
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_suspect_is_overlooked() {
-        for rows in 0..40 {
-            for odd in 0..rows {
-                let values: Vec<f64> = (0..rows).map(|row| f64::from(row == odd)).collect();
-                let presence: Vec<u8> = (0..rows).map(|row| u8::from(row == odd / 2)).collect();
-                for presence in [&presence[..], &[]] {
-                    let cells = Cells { values: &values, presence };
-                    let mut seen = Vec::new();
-                    let fine = |number| number == 0.0;
-                    Rows::All(rows as usize).suspects(cells, fine, |row| seen.push(row as i32));
-                    assert!(seen.contains(&odd), "{odd} of {rows}: {seen:?}");
-                    assert!(presence.is_empty() || seen.contains(&(odd / 2)), "{odd} of {rows}");
-                    assert!(seen.is_sorted() && seen.len() <= 3 * BLOCK, "{odd} of {rows}");
-                }
+    /// Calls `look` with each row whose text does not match, with each that has none, and with
+    /// some others.
+    #[inline]
+    pub(crate) fn mismatches(self, texts: Texts<'_>, pattern: &Pattern, look: impl FnMut(usize)) {
+        match (self, pattern.even()) {
+            (Rows::All(_), Some(Even { length, characters })) => {
+                blocks::odd_texts(texts.texts, texts.presence, *length, characters, look);
             }
+            _ => self.each(look),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    fault,
+    blocks, fault,
     time::{Date, Timestamp},
 };
 
@@ -206,17 +206,6 @@ impl<'a> Text<'a> {
     }
 }
 
-/// A value made from each of a column. Eight at a time: in a component each turn of a loop is
-/// charged for, which costs as much as what is done with most numbers.
-#[inline]
-pub fn map<T: Copy, U: Copy>(values: &[T], mut f: impl FnMut(T) -> U) -> Vec<U> {
-    let mut made = Vec::with_capacity(values.len());
-    let (blocks, rest) = values.as_chunks::<8>();
-    blocks.iter().for_each(|block| made.extend_from_slice(&block.map(&mut f)));
-    made.extend(rest.iter().copied().map(f));
-    made
-}
-
 /// Why a row has no value of the kind that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -373,17 +362,15 @@ impl Presences<'_> {
         Absence::check(self.bytes, row)
     }
 
-    /// The rows that hold none, in order, and why. Where nearly all hold one this is much faster
-    /// than asking for each.
+    /// Calls `look` with the rows that hold none, in order, and why. Where nearly all hold one this
+    /// is much faster than asking for each.
     #[inline]
-    pub fn absences(self) -> impl Iterator<Item = (usize, Absence)> {
-        let (blocks, rest) = self.bytes.as_chunks::<8>();
-        let of_rest = blocks.len() * 8;
-        let in_blocks = blocks.iter().enumerate().filter(|(_, block)| **block != [0; 8]);
-        in_blocks
-            .flat_map(|(i, block)| block.iter().enumerate().map(move |(j, byte)| (i * 8 + j, byte)))
-            .chain(rest.iter().enumerate().map(move |(i, byte)| (of_rest + i, byte)))
-            .filter_map(|(row, byte)| Some((row, Absence::from_byte(*byte)?)))
+    pub fn each_absence(self, mut look: impl FnMut(usize, Absence)) {
+        blocks::each_set(self.bytes, |row, byte| {
+            if let Some(absence) = Absence::from_byte(byte) {
+                look(row, absence);
+            }
+        });
     }
 }
 
@@ -425,22 +412,10 @@ mod tests {
                 let one_by_one: Vec<_> = (0..rows as usize)
                     .filter_map(|row| Some((row, found.get(row).err()?)))
                     .collect();
-                assert_eq!(found.absences().collect::<Vec<_>>(), one_by_one, "{bytes:?}");
+                let mut seen = Vec::new();
+                found.each_absence(|row, absence| seen.push((row, absence)));
+                assert_eq!(seen, one_by_one, "{bytes:?}");
             }
-        }
-    }
-
-    #[test]
-    fn a_value_is_made_of_each_in_order() {
-        for rows in 0..30_i64 {
-            let values: Vec<i64> = (0..rows).collect();
-            let mut calls = 0;
-            let made = map(&values, |value| {
-                calls += 1;
-                (calls, value * 2)
-            });
-            let expected: Vec<_> = (0..rows).map(|value| (value + 1, value * 2)).collect();
-            assert_eq!(made, expected);
         }
     }
 }

@@ -52,6 +52,7 @@
 //! module knows WIT: everything else compiles and runs natively.
 
 pub mod batch;
+pub mod blocks;
 pub mod config;
 mod contract;
 pub mod description;

@@ -113,3 +113,43 @@ pub(crate) fn unbalanced(counts: &Counts, destinations: &[DestinationCounts]) ->
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::checkpoint::Tally;
+
+    use super::*;
+
+    fn tally(offsets: &[u64]) -> Tally {
+        let mut tally = Tally::default();
+        offsets.iter().for_each(|at| tally.add(Position::from_offset(*at).hash128()));
+        tally
+    }
+
+    #[test]
+    fn read_is_filtered_and_dropped_and_delivered_and_dead_lettered() {
+        let counts = Counts {
+            read: tally(&[1, 2, 3, 4, 5]),
+            filtered: tally(&[1]),
+            dropped: tally(&[4]),
+            delivered: tally(&[2, 5]),
+            dead_lettered: tally(&[3]),
+        };
+        let archive = |shares| {
+            let sink = "archive".to_owned();
+            [DestinationCounts { sink, shares, delivered: 2, dead_lettered: 0 }]
+        };
+        assert_eq!(unbalanced(&counts, &archive(2)), None);
+        let wrong = |counts: &Counts, shares, why: &str, what: &str| {
+            let detail = unbalanced(counts, &archive(shares)).expect(why);
+            assert!(detail.contains(what), "{why}: {detail}");
+        };
+        let lost = Counts { dropped: tally(&[]), ..counts };
+        wrong(&lost, 2, "one is lost", "read 5 is not filtered 1 + dropped 0");
+        let doubled = Counts { dropped: tally(&[4, 1]), ..counts };
+        wrong(&doubled, 2, "one is doubled", "read 5 is not filtered 1 + dropped 2");
+        let exchanged = Counts { dropped: tally(&[5]), ..counts };
+        wrong(&exchanged, 2, "a loss and a duplicate", "the sums of their positions differ");
+        wrong(&counts, 3, "a row was routed and is nowhere", "`archive` has 3 shares");
+    }
+}

@@ -157,16 +157,16 @@ pub enum OnPoison {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Breaker {
     /// How many poison records there may be in a thousand.
-    pub poison_per_mille: u32,
+    pub per_thousand: u32,
     /// The share is taken of at least this many records.
-    pub window_records: u64,
+    pub window: u64,
 }
 
 impl Default for Breaker {
     fn default() -> Self {
         // Fifty in the first thousand: no real feed has one bad record in twenty, and isolating
         // that many costs about as much as all the good ones.
-        Breaker { poison_per_mille: 50, window_records: 1000 }
+        Breaker { per_thousand: 50, window: 1000 }
     }
 }
 

@@ -24,7 +24,7 @@ fn with_stage(factory: Arc<Scripted>, change: impl FnOnce(&mut StageSpec)) -> Pl
 }
 
 /// A breaker that never opens.
-const PATIENT: Breaker = Breaker { poison_per_mille: 1000, window_records: 1_000_000 };
+const PATIENT: Breaker = Breaker { per_thousand: 1000, window: 1_000_000 };
 
 #[test]
 fn the_culprit_alone_is_a_dead_letter_and_the_others_are_delivered_in_order() {
@@ -167,7 +167,7 @@ fn time_is_the_machines_fault_until_there_was_plenty() {
 #[test]
 fn an_open_breaker_halts_or_lets_records_pass_or_goes_on() {
     const POISON: &[i64] = &[10, 11, 12, 13, 14, 15, 16, 17, 18, 19];
-    let breaker = Breaker { poison_per_mille: 50, window_records: 100 };
+    let breaker = Breaker { per_thousand: 50, window: 100 };
     let with = |policy| {
         with_stage(Arc::new(doubling(POISON, false)), |stage| {
             stage.breaker = breaker;

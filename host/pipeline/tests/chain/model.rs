@@ -248,7 +248,7 @@ impl Stage {
         let mut spec = StageSpec::new(&self.name, plugin);
         spec.when = self.when.as_ref().map(Test::condition);
         spec.state.scope = StateScope::Partition;
-        spec.breaker = Breaker { poison_per_mille: 1000, window_records: 1000 };
+        spec.breaker = Breaker { per_thousand: 1000, window: 1000 };
         spec
     }
 

@@ -26,7 +26,7 @@ const A_MOMENT: Duration = Duration::from_millis(500);
 fn impatient() -> World {
     let mut world = World::new();
     world.settings.retry =
-        RetryPolicy { attempts_max: 2, on_exhausted: OnExhausted::Stop, ..RetryPolicy::default() };
+        RetryPolicy { attempts: 2, on_exhausted: OnExhausted::Stop, ..RetryPolicy::default() };
     world
 }
 

@@ -52,7 +52,7 @@ async fn what_was_read_is_committed_when_the_source_can_no_longer_be_listed() {
 async fn the_operator_may_prefer_to_stop() {
     let mut world = World::with_records(25);
     world.settings.retry =
-        RetryPolicy { attempts_max: 5, on_exhausted: OnExhausted::Stop, ..RetryPolicy::default() };
+        RetryPolicy { attempts: 5, on_exhausted: OnExhausted::Stop, ..RetryPolicy::default() };
     world.archive.fail_next(1_000);
     let report = world.run().await;
     let partition = &report.partitions[0];

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tidegate_core::{
     ObjectDigest, Sink,
+    batcher::Cut,
     sink::{Naming, Object, SinkError},
 };
 use tidegate_pipeline::{
@@ -117,6 +118,18 @@ async fn a_thousand_partitions_are_read_a_few_at_a_time() {
     assert!(report.expect("a report").is_complete());
     assert!(most <= 2, "{most} partitions were open at once");
     assert_eq!(world.delivered().len(), 3_000, "three of each file");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_range_is_cut_when_its_spool_is_full() {
+    let mut world = World::with_records(25);
+    world.settings.range.records_max = 1_000;
+    // Some records of each batch fit, and a batch is whole.
+    world.settings.range.spooled_bytes_max = 1;
+    assert!(world.run().await.is_complete());
+    assert!(world.saw(&format!("cut: Some({:?})", Cut::Spool)));
+    assert!(world.commits().len() > 2, "{:?}", world.commits());
+    assert_eq!(world.delivered(), expected("p", 25));
 }
 
 #[tokio::test(start_paused = true)]
