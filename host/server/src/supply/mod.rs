@@ -192,6 +192,7 @@ impl Supply {
     }
 
     /// Where what is pulled out of registries is kept.
+    #[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "what is pulled asks for it"))]
     fn cache(&self) -> Result<&Path, SupplyError> {
         if let Some(cache) = &self.cache {
             return Ok(cache);
