@@ -17,14 +17,14 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tidegate_core::{
-    Digest, Failure, ObjectDigest, Position, RecordBatch, Sink, Timestamp,
+    Digest, Failure, Position, RecordBatch, Sink, Timestamp,
     batcher::Cut,
     checkpoint::{
         Counts, Exclusion, Lease, Manifest, ManifestObject, StateChange, StateKeys, StateRow,
         StoreError, Tally,
     },
     parquet,
-    sink::{Naming, Object, SinkError, SinkErrorKind},
+    sink::{Naming, Object, Provenance, SinkError, SinkErrorKind},
     source::{PartitionId, Resume},
     tracker::{InFlightLimit, Span, Ticket, Tracker},
 };
@@ -352,11 +352,19 @@ impl Owner {
     pub(crate) async fn occupy_superseded(&mut self, manifest: &Manifest) -> Result<(), Error> {
         let partition = self.partition.clone();
         let serving = self.shared.serving.serving();
+        let provenance = Arc::new(Provenance {
+            pipeline: serving.spec.pipeline.clone(),
+            generation: manifest.generation,
+            partition: partition.clone(),
+            range: manifest.range,
+            revision: manifest.revision,
+        });
         for object in &manifest.superseded {
             self.reach(ProtocolStep::Occupy, Side::Before).await;
             let sink = self.sink(&object.sink, manifest)?;
             let schema = serving.schema_of(&object.sink);
             let empty = empty_object(&object.key, schema).map_err(Error::Process)?;
+            let empty = Object { provenance: Some(provenance.clone()), ..empty };
             self.insist(Seam::Sink(object.sink.as_str().into()), async || {
                 let occupied = sink.occupy(&empty, object.digest).await;
                 occupied.map_err(|error| refused(&partition, manifest, &*sink, error))
@@ -562,7 +570,7 @@ fn empty_object(key: &str, schema: Option<&Arc<parquet::Schema>>) -> Result<Obje
         }
         None => Bytes::from_static(content),
     };
-    Ok(Object { key: key.to_owned(), digest: ObjectDigest::of(&content), content })
+    Ok(Object::new(key, content))
 }
 
 /// A sink's refusal. Other bytes under a key of ours are somebody else's.

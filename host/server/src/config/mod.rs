@@ -8,6 +8,7 @@
 //!
 //! Each step runs only over what the ones before left whole, and gives all that it finds.
 
+mod aws;
 mod field;
 mod format;
 mod interpolate;
@@ -15,6 +16,8 @@ mod kinesis;
 mod model;
 pub mod reference;
 mod rules;
+mod s3;
+mod s3_rules;
 mod schemas;
 mod shape;
 mod sink;
@@ -30,6 +33,8 @@ use std::{
     sync::LazyLock,
 };
 
+pub(crate) use aws::Aws;
+pub use aws::AwsRole;
 pub use field::FieldPath;
 pub use format::{Column, ColumnKind, Format, OnMismatch, ParquetFormat, RowGroup, TimeFormat};
 pub use interpolate::Variables;
@@ -40,6 +45,7 @@ pub use model::{
     Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, OnReject, PluginLimits,
     Purity, Range, Reload, Retry, Scope, Stage, State,
 };
+pub use s3::{Checksum, Encryption, KmsEncryption, S3, StorageClass};
 pub use sink::{
     Compression, DeadLetters, Directory, Layout, Level as TreeLevel, NestedLayout, Nothing,
     Rotation, Sink, TimePart, Unrouted,
@@ -271,7 +277,7 @@ fn read_from(path: &Path, files: &Files) -> Result<SourceFile, ConfigError> {
 fn resolve_paths(config: &mut Config, base: &Path) {
     let resolve = |path: &mut PathBuf| *path = base.join(&*path);
     resolve(&mut config.data_dir);
-    resolve(&mut config.dead_letters.directory);
+    config.dead_letters.directory.iter_mut().for_each(resolve);
     config.tables.iter_mut().for_each(|table| resolve(&mut table.path));
     if let Some(avro) = &mut config.source.avro {
         avro.reader_schema.iter_mut().for_each(resolve);
