@@ -145,12 +145,18 @@ fn is_this_machine(uri: &str) -> bool {
 
 /// Where calls are made: the pipeline's own runtime and no worker's. A connection that is shared
 /// must not wait for one worker's plugins.
+///
+/// By default it is the runtime of whoever is first to ask for some work.
 #[derive(Debug, Default)]
 pub(crate) struct Io(OnceLock<Handle>);
 
 impl Io {
-    /// Does some work there. It is the runtime of whoever is first to ask for some. Dropping the
-    /// future ends the work.
+    /// The runtime that this is called on, if it is called on one.
+    pub(crate) fn here() -> Io {
+        Io(Handle::try_current().map(OnceLock::from).unwrap_or_default())
+    }
+
+    /// Does some work there. Dropping the future ends the work.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,

@@ -215,6 +215,22 @@ pub const METRICS: &[Metric] = &[
         SHARD,
         "The stream's retention less the iterator's age: at 0, records are dropped unread.",
     ),
+    counter(
+        "tidegate_s3_requests_total",
+        &["pipeline", "sink", "operation", "outcome"],
+        "Requests to S3, by how they ended: done, refused (a conditional write found something under \
+         its key, or what was asked for is not there) or failed.",
+    ),
+    counter(
+        "tidegate_s3_uploaded_bytes_total",
+        &["pipeline", "sink"],
+        "Bytes of objects and parts that S3 has taken, those that were sent again included.",
+    ),
+    counter(
+        "tidegate_s3_orphans_aborted_total",
+        &["pipeline", "sink"],
+        "Unfinished uploads of earlier runs that were aborted at a start.",
+    ),
 ];
 
 /// One of a shard: there are as many as the stream had since the start.

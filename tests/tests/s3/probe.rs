@@ -6,7 +6,10 @@ use aws_sdk_s3::{
 };
 use tokio::task::JoinSet;
 
-use super::server::{BUCKET, S3};
+use super::{
+    ministack::Ministack,
+    server::{BUCKET, S3},
+};
 
 /// How many write to one key at once.
 const WRITERS: u8 = 8;
@@ -118,4 +121,11 @@ async fn damaged(s3: &S3, key: &str) {
 #[test]
 fn the_embedded_server_behind_the_proxy_does_what_the_sink_relies_on() {
     probe(&S3::start());
+}
+
+#[test]
+fn the_server_of_another_make_does_too() {
+    let name = "the_server_of_another_make_does_too";
+    let Some(ministack) = Ministack::start(name) else { return };
+    probe(&ministack.s3);
 }

@@ -11,6 +11,7 @@ use tidegate_core::{
 };
 
 use super::{
+    ministack::Ministack,
     proxy::{Fault, PASSING},
     server::{BUCKET, S3},
 };
@@ -31,6 +32,24 @@ fn it_passes_the_suite_of_sinks() {
     let s3 = S3::start();
     let sink = open(&s3, s3.config("zone/events"));
     s3.block_on(conformance::sink(&sink, async |key| s3.read(&format!("zone/events/{key}")).await));
+}
+
+#[test]
+fn it_passes_the_suite_of_sinks_on_a_server_of_another_make() {
+    let name = "it_passes_the_suite_of_sinks_on_a_server_of_another_make";
+    let Some(ministack) = Ministack::start(name) else { return };
+    let s3 = &ministack.s3;
+    let sink = open(s3, s3.config("zone/events"));
+    s3.block_on(conformance::sink(&sink, async |key| s3.read(&format!("zone/events/{key}")).await));
+    let large = Object::new("large.jsonl", content((11 << 20) + 1));
+    s3.block_on(sink.write(std::slice::from_ref(&large))).expect("write");
+    assert_eq!(s3.block_on(s3.read("zone/events/large.jsonl")), Some(large.content));
+
+    let left = s3.client().create_multipart_upload().bucket(BUCKET).key("zone/events/left.jsonl");
+    s3.block_on(left.send()).expect("an upload");
+    assert_eq!(s3.proxy.uploads(), 1);
+    let _ = open(s3, s3.config("zone/events"));
+    assert_eq!(s3.proxy.uploads(), 0, "what was left is aborted");
 }
 
 #[test]

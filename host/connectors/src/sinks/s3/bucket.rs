@@ -76,7 +76,7 @@ impl Bucket {
         Bucket {
             meters: Meters::new(&config.pipeline, &config.name),
             client: OnceCell::new(),
-            io: Io::default(),
+            io: Io::here(),
             requests: Semaphore::new(config.uploads_max.max(1)),
             kibibytes: Semaphore::new(kibibytes_max as usize),
             kibibytes_max,
