@@ -163,8 +163,10 @@ fn one_failure_of_many_does_not_undo_the_others() {
 
 #[test]
 fn content_that_is_damaged_on_its_way_is_not_kept() {
-    let s3 = S3::start();
-    let sink = open(&s3, s3.config("damaged"));
+    let name = "content_that_is_damaged_on_its_way_is_not_kept";
+    let Some(ministack) = Ministack::start(name) else { return };
+    let s3 = &ministack.s3;
+    let sink = open(s3, s3.config("damaged"));
     let object = Object::new("a.jsonl", content(100_000));
     s3.proxy.fail_next("PutObject", &[Fault::Damaged]);
     let error = s3.block_on(sink.write(std::slice::from_ref(&object))).expect_err("it is refused");
@@ -183,9 +185,16 @@ fn what_needs_a_person_says_so() {
     assert_eq!(error.kind, SinkErrorKind::Broken);
     assert!(error.message.contains("s3:PutObject"), "{error}");
     assert!(error.message.contains("s3://zone/denied/a.jsonl"), "{error}");
+}
 
-    let nowhere = open(&s3, S3Config { bucket: "nowhere".to_owned(), ..s3.config("x") });
-    let error = s3.block_on(nowhere.write(&[object])).expect_err("there is no such bucket");
+#[test]
+fn a_bucket_that_is_not_there_is_told_at_the_start() {
+    let name = "a_bucket_that_is_not_there_is_told_at_the_start";
+    let Some(ministack) = Ministack::start(name) else { return };
+    let s3 = &ministack.s3;
+    let nowhere = S3Config { bucket: "nowhere".to_owned(), ..s3.config("x") };
+    let opened = s3.block_on(S3Sink::open(nowhere));
+    let error = opened.err().expect("there is no such bucket");
     assert_eq!(error.kind, SinkErrorKind::Broken);
     assert!(error.message.contains("create the bucket"), "{error}");
 }

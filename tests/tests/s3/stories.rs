@@ -22,8 +22,9 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Events of a few files, some of them broken.
-fn write_events(folder: &Path, files: u64, events: u64) {
+/// Events of a few files, some of them broken. Each has a text of some length.
+fn write_events(folder: &Path, files: u64, events: u64, length: usize) {
+    let text_of = "x".repeat(length);
     fs::create_dir_all(folder).expect("a fresh folder");
     for file in 0..files {
         let mut text = String::new();
@@ -32,7 +33,7 @@ fn write_events(folder: &Path, files: u64, events: u64) {
             match event % 50 {
                 0 => writeln!(text, r#"{{"kind":"{kind}","amount":"#),
                 _ => {
-                    writeln!(text, r#"{{"id":"{file}-{event}","kind":"{kind}","amount":{amount}}}"#)
+                    writeln!(text, r#"{{"id":"{file}-{event}","kind":"{kind}","amount":{amount},"text":"{text_of}"}}"#)
                 }
             }
             .expect("a string");
@@ -41,8 +42,9 @@ fn write_events(folder: &Path, files: u64, events: u64) {
     }
 }
 
-/// A pipeline with two sinks and its dead letters below one prefix.
+/// A pipeline with some sinks and its dead letters below one prefix.
 fn pipeline(folder: &Path, s3: &S3, prefix: &str, range: &str) -> Program {
+    let range = format!("{range}\nretry: {{ delay_first: 10ms, delay_max: 200ms }}");
     let place = |name: &str| {
         format!(
             "bucket: {BUCKET}, prefix: {prefix}/{name}, region: {REGION}, endpoint: \"{}\", \
@@ -62,12 +64,14 @@ sinks:
     s3: {{ {} }}
     layout: envelope
     compression: zstd
+  - name: whole
+    s3: {{ {}, part_size: 5MiB }}
 dead_letters: {{ s3: {{ {} }} }}
 range: {range}
-retry: {{ delay_first: 10ms, delay_max: 200ms }}
 "#,
         place("tree"),
         place("packed"),
+        place("whole"),
         place("dead"),
     );
     let file = folder.join(format!("{prefix}.yaml"));
@@ -90,26 +94,26 @@ fn verify(program: &Program, records: u64) {
     assert!(verified["objects"].as_u64() > Some(10), "{verified:#}");
 }
 
-#[test]
-fn a_killed_process_leaves_in_the_bucket_what_an_undisturbed_one_leaves() {
+/// Runs a pipeline undisturbed and another that is killed over and over, and compares what they
+/// leave.
+fn killed_and_undisturbed(s3: &S3, files: u64, events: u64, length: usize, range: &str) {
     let kills = setting("TIDEGATE_KILLS", 6);
     let seed = setting("TIDEGATE_SEED", 5);
     println!("seed {seed}, {kills} kills");
-    let s3 = S3::start();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (files, events) = (3, 3_000 * kills);
-    write_events(&folder.path().join("input"), files, events);
+    write_events(&folder.path().join("input"), files, events * kills, length);
     let clock = ["--clock", "2026-03-04T00:00:00Z"];
-    pipeline(folder.path(), &s3, "undisturbed", "{ records: 300 }").data("run", &clock);
+    pipeline(folder.path(), s3, "undisturbed", range).data("run", &clock);
     let expected = s3.tree("undisturbed");
-    assert!(expected.len() > 100, "{}", expected.len());
 
-    let program = pipeline(folder.path(), &s3, "killed", "{ records: 300 }");
+    // So that a moment is likely to be one of an upload.
+    s3.proxy.slow(Duration::from_millis(15));
+    let program = pipeline(folder.path(), s3, "killed", range);
     let mut random = Seeded(seed);
     let mut killed = 0;
     while killed < kills {
         let mut run = program.start("run", &clock);
-        std::thread::sleep(Duration::from_millis(150 + random.next(500)));
+        std::thread::sleep(Duration::from_millis(150 + random.next(450)));
         run.kill().expect("it can be killed");
         match run.wait().expect("it can be waited for").code() {
             Some(0) => break,
@@ -120,14 +124,27 @@ fn a_killed_process_leaves_in_the_bucket_what_an_undisturbed_one_leaves() {
     assert_eq!(killed, kills, "the input was too small: it was done after {killed} kills");
     program.data("run", &clock);
     assert_same(&s3.tree("killed"), &expected);
-    verify(&program, files * events);
+    verify(&program, files * events * kills);
+    assert_eq!(s3.proxy.uploads(), 0, "no upload is left");
+}
+
+#[test]
+fn a_killed_process_leaves_in_the_bucket_what_an_undisturbed_one_leaves() {
+    killed_and_undisturbed(&S3::start(), 3, 6_000, 10, "{ records: 300 }");
+}
+
+#[test]
+fn so_does_one_that_is_killed_while_it_uploads_in_parts() {
+    let s3 = S3::start();
+    killed_and_undisturbed(&s3, 2, 18_000, 400, "{ records: 15000, spool: 64MiB }");
+    assert!(s3.proxy.calls("UploadPart") > 20);
 }
 
 #[test]
 fn over_a_line_that_loses_answers_each_record_arrives_once() {
     let s3 = S3::start();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    write_events(&folder.path().join("input"), 2, 5_000);
+    write_events(&folder.path().join("input"), 2, 5_000, 10);
     let clock = ["--clock", "2026-03-04T00:00:00Z"];
     pipeline(folder.path(), &s3, "calm", "{ records: 200 }").data("run", &clock);
     let expected = s3.tree("calm");
@@ -145,7 +162,7 @@ fn over_a_line_that_loses_answers_each_record_arrives_once() {
 fn verify_sees_what_was_tampered_with_in_the_bucket() {
     let s3 = S3::start();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    write_events(&folder.path().join("input"), 1, 2_000);
+    write_events(&folder.path().join("input"), 1, 2_000, 10);
     let program = pipeline(folder.path(), &s3, "verified", "{ records: 500 }");
     program.data("run", &[]);
     verify(&program, 2_000);
@@ -175,7 +192,7 @@ fn verify_sees_what_was_tampered_with_in_the_bucket() {
 fn dead_letters_are_read_and_redriven_from_the_bucket() {
     let s3 = S3::start();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    write_events(&folder.path().join("input"), 2, 1_000);
+    write_events(&folder.path().join("input"), 2, 1_000, 10);
     let program = pipeline(folder.path(), &s3, "letters", "{ records: 300 }");
     program.data("run", &[]);
     let listed = program.data("dlq ls", &[]);
