@@ -11,7 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, service::service_fn};
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, http::request::Parts,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -131,7 +134,14 @@ impl Proxy {
 
     async fn handle(&self, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
         let (parts, body) = request.into_parts();
-        let mut body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        // What the server has heard of it does, though whoever asked is gone.
+        let proxy = self.clone();
+        let answered = tokio::spawn(async move { proxy.answer(parts, body).await });
+        answered.await.map_err(io::Error::other)?
+    }
+
+    async fn answer(&self, parts: Parts, mut body: Bytes) -> io::Result<Response<Full<Bytes>>> {
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let operation = operation(&parts.method, &query);
         let path = parts.uri.path().to_owned();
