@@ -396,15 +396,15 @@ impl Owner {
         let mut ambiguous = false;
         self.insist(Seam::Sink(sink.name().into()), async || {
             if std::mem::replace(&mut ambiguous, true) {
-                // Some answer was lost: what is there already is not sent again.
-                let mut still = Vec::new();
-                for object in std::mem::take(&mut missing) {
-                    let found = sink.find(&object.key).await;
-                    if !matches!(&found, Ok(Some(digest)) if *digest == object.digest) {
-                        still.push(object);
+                // Some answer was lost: what is there already is not sent again. The attempt may run
+                // out of time at any answer, and then what is still to be written stays as it is.
+                let mut at = 0;
+                while let Some(object) = missing.get(at) {
+                    match sink.find(&object.key).await {
+                        Ok(Some(digest)) if digest == object.digest => drop(missing.remove(at)),
+                        _ => at += 1,
                     }
                 }
-                missing = still;
             }
             let written = sink.write(&missing).await;
             written.map_err(|error| refused(&partition, manifest, &*sink, error))

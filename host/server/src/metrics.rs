@@ -275,9 +275,9 @@ mod tests {
     /// The names of metrics in a text of Rust.
     fn names(text: &str) -> impl Iterator<Item = &str> {
         text.split('"').filter(|piece| {
-            piece
-                .strip_prefix("tidegate_")
-                .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+            piece.strip_prefix("tidegate_").is_some_and(|rest| {
+                rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            })
         })
     }
 

@@ -14,6 +14,7 @@ use tidegate_core::{
     RecordBatch, Source, parquet,
     source::{ReadLimit, ReadOutcome},
 };
+#[cfg(feature = "s3")]
 use tokio::sync::Mutex;
 
 use crate::{

@@ -4,6 +4,7 @@ use std::{collections::HashMap, error::Error, fs::File, io::Write, path::Path, t
 
 use aws_sdk_s3::{
     Client,
+    config::ResponseChecksumValidation,
     error::{ProvideErrorMetadata, SdkError},
     operation::{
         create_multipart_upload::builders::CreateMultipartUploadFluentBuilder,
@@ -120,6 +121,9 @@ impl Bucket {
                 .force_path_style(self.config.path_style)
                 .timeout_config(aws::timeouts(CALL_MAX))
                 .retry_config(aws::no_retries())
+                // Who reads an object here digests it, and the checksum of one in parts can't be
+                // validated.
+                .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
                 .interceptor(aws::TlsOnly);
             Client::from_conf(config.build())
         };
