@@ -25,6 +25,12 @@ pub(crate) const ENVIRONMENTS: &[Environment] = &[
         folder: "protobuf",
         packages: &["protobuf==7.36.2", "grpcio-tools==1.85.1"],
     },
+    // A server of AWS's services: S3 of another make than the embedded one.
+    Environment {
+        variable: "TIDEGATE_MINISTACK",
+        folder: "ministack",
+        packages: &["ministack==1.5.33"],
+    },
 ];
 
 impl Environment {

@@ -23,8 +23,7 @@ use tidegate_core::{
 };
 
 fn object(key: &str, content: impl Into<Bytes>) -> Object {
-    let content = content.into();
-    Object { key: key.to_owned(), digest: ObjectDigest::of(&content), content }
+    Object::new(key, content)
 }
 
 /// What ranges write: several objects in several directories each, some of them shared.

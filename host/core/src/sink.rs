@@ -1,9 +1,15 @@
 //! The seam to where records go.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{digest::ObjectDigest, failure::Failure};
+use crate::{
+    digest::{Digest, ObjectDigest},
+    failure::Failure,
+    source::PartitionId,
+};
 
 /// Whether what is written can be found again by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +30,32 @@ pub struct Object {
     pub content: Bytes,
     /// The content's digest.
     pub digest: ObjectDigest,
+    /// Where it comes from, for sinks that can keep that beside the content.
+    pub provenance: Option<Arc<Provenance>>,
+}
+
+impl Object {
+    /// An object of which nobody asks where it comes from.
+    pub fn new(key: impl Into<String>, content: impl Into<Bytes>) -> Self {
+        let content = content.into();
+        let digest = ObjectDigest::of(&content);
+        Object { key: key.into(), content, digest, provenance: None }
+    }
+}
+
+/// Where an object comes from: enough to find its manifest, and what made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The digest of the plugins and of the config that decides what becomes of a record.
+    pub generation: Digest,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The range's number in its partition.
+    pub range: u64,
+    /// The range's revision.
+    pub revision: u32,
 }
 
 /// Somewhere to write to. Called by the pipeline only; objects of one partition in order,

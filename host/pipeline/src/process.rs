@@ -14,7 +14,7 @@ use tidegate_core::{
     checkpoint::{
         Counts, DestinationCounts, Exclusion, RecordOutcome, StateChange, StateKeys, StoreError,
     },
-    sink::Object,
+    sink::{Object, Provenance},
     source::{HashKey, PartitionId, Resume},
     transform::{Breach, TransformError},
 };
@@ -258,8 +258,16 @@ impl RangeProcessor {
             let table = plan.sinks.get(destination).and_then(|sink| sink.table.as_ref());
             table.map(|table| table.schema.clone())
         };
+        let provenance = Arc::new(Provenance {
+            pipeline: plan.spec.pipeline.clone(),
+            generation: plan.generation(),
+            partition: context.partition.clone(),
+            range: context.range,
+            revision: context.revision,
+        });
         let naming = |destination, compression, part_records_max, part_bytes_max| Naming {
             destination,
+            provenance: provenance.clone(),
             slug: slug.clone(),
             range: context.range,
             revision: context.revision,

@@ -17,14 +17,14 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tidegate_core::{
-    Digest, ObjectDigest, Position, RecordBatch, Sink, Timestamp,
+    Digest, Position, RecordBatch, Sink, Timestamp,
     batcher::Cut,
     checkpoint::{
         Exclusion, Lease, Manifest, ManifestObject, StateChange, StateKeys, StateRow, StoreError,
         Tally,
     },
     parquet,
-    sink::{Naming, Object, SinkError, SinkErrorKind},
+    sink::{Naming, Object, Provenance, SinkError, SinkErrorKind},
     source::{PartitionId, Resume},
     tracker::{InFlightLimit, Span, Ticket, Tracker},
 };
@@ -354,11 +354,19 @@ impl Owner {
     pub(crate) async fn occupy_superseded(&mut self, manifest: &Manifest) -> Result<(), Error> {
         let partition = self.partition.clone();
         let serving = self.shared.serving.serving();
+        let provenance = Arc::new(Provenance {
+            pipeline: serving.spec.pipeline.clone(),
+            generation: manifest.generation,
+            partition: partition.clone(),
+            range: manifest.range,
+            revision: manifest.revision,
+        });
         for object in &manifest.superseded {
             self.reach(ProtocolStep::Occupy, Side::Before).await;
             let sink = self.sink(&object.sink, manifest)?;
             let schema = serving.schema_of(&object.sink);
             let empty = empty_object(&object.key, schema).map_err(Error::Process)?;
+            let empty = Object { provenance: Some(provenance.clone()), ..empty };
             self.insist(Seam::Sink(object.sink.as_str().into()), async || {
                 let occupied = sink.occupy(&empty, object.digest).await;
                 occupied.map_err(|error| refused(&partition, manifest, &*sink, error))
@@ -390,15 +398,15 @@ impl Owner {
         let mut ambiguous = false;
         self.insist(Seam::Sink(sink.name().into()), async || {
             if std::mem::replace(&mut ambiguous, true) {
-                // Some answer was lost: what is there already is not sent again.
-                let mut still = Vec::new();
-                for object in std::mem::take(&mut missing) {
-                    let found = sink.find(&object.key).await;
-                    if !matches!(&found, Ok(Some(digest)) if *digest == object.digest) {
-                        still.push(object);
+                // Some answer was lost: what is there already is not sent again. The attempt may run
+                // out of time at any answer, and then what is still to be written stays as it is.
+                let mut at = 0;
+                while let Some(object) = missing.get(at) {
+                    match sink.find(&object.key).await {
+                        Ok(Some(digest)) if digest == object.digest => drop(missing.remove(at)),
+                        _ => at += 1,
                     }
                 }
-                missing = still;
             }
             let written = sink.write(&missing).await;
             written.map_err(|error| refused(&partition, manifest, &*sink, error))
@@ -519,7 +527,7 @@ fn empty_object(key: &str, schema: Option<&Arc<parquet::Schema>>) -> Result<Obje
         }
         None => Bytes::from_static(content),
     };
-    Ok(Object { key: key.to_owned(), digest: ObjectDigest::of(&content), content })
+    Ok(Object::new(key, content))
 }
 
 /// A sink's refusal. Other bytes under a key of ours are somebody else's.

@@ -1,9 +1,13 @@
 //! From a config to a pipeline's edges: its source, its sinks, its store.
 
+#[cfg(any(feature = "kinesis", feature = "s3"))]
+mod aws;
 #[cfg(any(feature = "avro", feature = "protobuf"))]
 mod formats;
 #[cfg(feature = "kinesis")]
 mod kinesis;
+#[cfg(feature = "s3")]
+mod s3;
 
 use std::{path::Path, sync::Arc};
 
@@ -22,6 +26,8 @@ use tidegate_connectors::{
 };
 use tidegate_core::{Sink, Source, Timestamp, checkpoint::StoreError, parquet::RowFormat};
 
+#[cfg(feature = "s3")]
+pub(crate) use self::s3::s3;
 use crate::{
     DEAD_LETTERS,
     config::{self, Config, InputCompression, Loaded},
@@ -237,25 +243,43 @@ pub(crate) fn input_compression(compression: InputCompression) -> Compression {
     }
 }
 
-/// The sinks and the dead letters, ready to be written to. Creates their directories.
-pub(crate) fn sinks(config: &Config) -> anyhow::Result<Vec<Arc<dyn Sink>>> {
-    let mut sinks = config.sinks.iter().map(sink).collect::<anyhow::Result<Vec<_>>>()?;
-    sinks.push(directory(DEAD_LETTERS, &config.dead_letters.directory)?);
+/// The sinks and the dead letters, ready to be written to. Creates their directories, and asks
+/// whether their buckets are there.
+pub(crate) async fn sinks(config: &Config) -> anyhow::Result<Vec<Arc<dyn Sink>>> {
+    let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
+    for sink in &config.sinks {
+        let directory = sink.directory.as_ref().map(|it| it.path.as_path());
+        sinks.push(match named(config, &sink.name, directory, sink.s3.as_ref()).await? {
+            Some(named) => named,
+            None if sink.stdout.is_some() => Arc::new(StandardOutput::new(&sink.name)),
+            None => Arc::new(Blackhole::new(&sink.name)),
+        });
+    }
+    let dead = &config.dead_letters;
+    let dead = named(config, DEAD_LETTERS, dead.directory.as_deref(), dead.s3.as_ref()).await?;
+    sinks.push(dead.context("the config names no place for dead letters")?);
     Ok(sinks)
 }
 
-fn sink(sink: &config::Sink) -> anyhow::Result<Arc<dyn Sink>> {
-    if let Some(written) = &sink.directory {
-        return directory(&sink.name, &written.path);
+/// A sink whose objects have names, if one is written.
+async fn named(
+    config: &Config,
+    name: &str,
+    directory: Option<&Path>,
+    bucket: Option<&config::S3>,
+) -> anyhow::Result<Option<Arc<dyn Sink>>> {
+    if let Some(path) = directory {
+        let sink = DirectorySink::open(name, path, Arc::new(RealFiles))
+            .with_context(|| format!("failed to open the directory of sink `{name}`"))?;
+        return Ok(Some(Arc::new(sink)));
     }
-    Ok(match sink.stdout {
-        Some(_) => Arc::new(StandardOutput::new(&sink.name)),
-        None => Arc::new(Blackhole::new(&sink.name)),
-    })
-}
-
-fn directory(name: &str, path: &Path) -> anyhow::Result<Arc<dyn Sink>> {
-    let sink = DirectorySink::open(name, path, Arc::new(RealFiles))
-        .with_context(|| format!("failed to open the directory of sink `{name}`"))?;
-    Ok(Arc::new(sink))
+    let Some(bucket) = bucket else { return Ok(None) };
+    #[cfg(feature = "s3")]
+    return s3::sink(config, name, bucket).await.map(Some);
+    #[cfg(not(feature = "s3"))]
+    anyhow::bail!(
+        "this program was built without the feature `s3`: {} {:?}",
+        config.pipeline,
+        bucket
+    );
 }

@@ -1,6 +1,4 @@
-//! Dead letters as they lie in their directory.
-
-use std::path::Path;
+//! Dead letters as they lie in their directory, or in their bucket.
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -8,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tidegate_core::{Position, Timestamp, source::PartitionId};
 
-use crate::objects;
+use crate::objects::{self, Objects};
 
 /// A dead letter.
 #[derive(Clone, Debug)]
@@ -155,25 +153,28 @@ impl Letter {
     }
 }
 
-/// Calls `visit` with every letter below a directory, in the order of the files' names.
+/// Calls `visit` with every letter that there is, in the order of the objects' names.
 pub(crate) async fn each(
-    directory: &Path,
+    objects: &Objects,
     mut visit: impl FnMut(Letter) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    for file in objects::files(directory)? {
-        in_object(&file, &mut visit).await?;
+    for key in objects.keys().await? {
+        in_object(objects, &key, &mut visit).await?;
     }
     Ok(())
 }
 
 /// Calls `visit` with every letter of one object.
 pub(crate) async fn in_object(
-    file: &Path,
+    objects: &Objects,
+    key: &str,
     mut visit: impl FnMut(Letter) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    objects::each_record(file, |batch| {
+    let context = || format!("failed to read dead letters of `{}`", objects.place(key));
+    let file = objects.file(key).await.with_context(context)?;
+    objects::each_record(file.path(), |batch| {
         (0..batch.len()).try_for_each(|row| visit(Letter::parse(batch.record(row))?))
     })
     .await
-    .with_context(|| format!("failed to read dead letters of `{}`", file.display()))
+    .with_context(context)
 }

@@ -215,6 +215,22 @@ pub const METRICS: &[Metric] = &[
         SHARD,
         "The stream's retention less the iterator's age: at 0, records are dropped unread.",
     ),
+    counter(
+        "tidegate_s3_requests_total",
+        &["pipeline", "sink", "operation", "outcome"],
+        "Requests to S3, by how they ended: done, refused (a conditional write found something under \
+         its key, or what was asked for is not there) or failed.",
+    ),
+    counter(
+        "tidegate_s3_uploaded_bytes_total",
+        &["pipeline", "sink"],
+        "Bytes of objects and parts that S3 has taken, those that were sent again included.",
+    ),
+    counter(
+        "tidegate_s3_orphans_aborted_total",
+        &["pipeline", "sink"],
+        "Unfinished uploads of earlier runs that were aborted at a start.",
+    ),
 ];
 
 /// One of a shard: there are as many as the stream had since the start.
@@ -259,9 +275,9 @@ mod tests {
     /// The names of metrics in a text of Rust.
     fn names(text: &str) -> impl Iterator<Item = &str> {
         text.split('"').filter(|piece| {
-            piece
-                .strip_prefix("tidegate_")
-                .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+            piece.strip_prefix("tidegate_").is_some_and(|rest| {
+                rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            })
         })
     }
 

@@ -65,7 +65,10 @@ fn findings(loaded: &Loaded, found: &plan::Findings) -> Vec<Finding> {
     let finding = |it: &plan::Finding| {
         // The filter is the source's there, and trees are the sinks'.
         let pointer = it.pointer.replace("/source/filter", "/filter");
-        let pointer = pointer.replace("/tree", "/directory/tree");
+        let sink = pointer.strip_prefix("/sinks/").and_then(|it| it.split('/').next());
+        let sink = sink.and_then(|it| loaded.config.sinks.get(it.parse::<usize>().ok()?));
+        let tree = sink.map_or("/directory/tree", Sink::tree_pointer);
+        let pointer = pointer.replace("/tree", tree);
         let mut finding = loaded.finding(it.code, &pointer, it.message.clone());
         finding.suggestion = it.suggestion.clone();
         match it.level {
@@ -144,7 +147,7 @@ fn stage(stage: &Stage, loaded: &LoadedStage) -> StageSpec {
 }
 
 fn sink(sink: &Sink) -> SinkSpec {
-    let tree = sink.directory.as_ref().map(config::Directory::template).unwrap_or_default();
+    let tree = sink.template().unwrap_or_default();
     SinkSpec {
         naming: naming(sink),
         when: sink.when.clone(),
@@ -195,9 +198,9 @@ pub(crate) fn columns(written: &config::ParquetFormat) -> Vec<ColumnSpec> {
     written.columns.iter().filter_map(column).collect()
 }
 
-/// Only objects on a disk can be found again.
+/// Only objects with names can be found again.
 pub(crate) fn naming(sink: &Sink) -> Naming {
-    if sink.directory.is_some() { Naming::Named } else { Naming::Unnamed }
+    if sink.tree().is_some() { Naming::Named } else { Naming::Unnamed }
 }
 
 fn level(compression: Compression, level: Option<u32>) -> u32 {
@@ -231,7 +234,7 @@ pub(crate) fn digest(config: &Config) -> Digest {
         .sinks
         .iter()
         .map(|sink| {
-            let tree = sink.directory.as_ref().map(config::Directory::template);
+            let tree = sink.template();
             let mut decisive = json!({
                 "name": sink.name, "when": sink.when, "tree": tree, "layout": sink.layout,
                 "compression": sink.compression, "level": sink.compression_level,

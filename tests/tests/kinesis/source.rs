@@ -6,11 +6,14 @@ use async_trait::async_trait;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kinesis::config::Credentials;
 use serde_json::Value;
-use tidegate_connectors::sources::{
-    KnownPartition,
-    kinesis::{
-        KinesisConfig, KinesisSource, KinesisStart, OnExplicitHash, OnTrimmed, OutOfRange,
-        PayloadCompression,
+use tidegate_connectors::{
+    aws::AwsConfig,
+    sources::{
+        KnownPartition,
+        kinesis::{
+            KinesisConfig, KinesisSource, KinesisStart, OnExplicitHash, OnTrimmed, OutOfRange,
+            PayloadCompression,
+        },
     },
 };
 use tidegate_core::{
@@ -38,8 +41,11 @@ fn config(kinesis: &Kinesis, notes: &Path) -> KinesisConfig {
         .region(Region::new(REGION))
         .credentials_provider(Credentials::new("test", "test", None, None, "test"));
     KinesisConfig {
-        endpoint: Some(kinesis.endpoint()),
-        aws: Some(kinesis.block_on(aws.load())),
+        aws: AwsConfig {
+            endpoint: Some(kinesis.endpoint()),
+            given: Some(kinesis.block_on(aws.load())),
+            ..AwsConfig::default()
+        },
         poll_every: Duration::from_millis(20),
         ..KinesisConfig::new("source", &kinesis.stream, notes)
     }

@@ -24,6 +24,7 @@ use tidegate_core::{
     sink::{Naming, Object, SinkError, SinkErrorKind},
 };
 
+use super::same_or_occupied;
 use crate::{blocking::off_task, files::Files};
 
 /// Directories that a process remembers as durable. Beyond it, it forgets and syncs them again.
@@ -365,15 +366,6 @@ fn is_plain(c: char) -> bool {
 
 fn directory_of(path: &Path) -> &Path {
     path.parent().expect("a path of an object is longer than the root")
-}
-
-fn same_or_occupied(object: &Object, found: ObjectDigest) -> Result<(), SinkError> {
-    if found == object.digest {
-        return Ok(());
-    }
-    let key = object.key.clone();
-    let message = format!("other bytes ({found}) lie under `{key}`");
-    Err(SinkError { kind: SinkErrorKind::Occupied { key, found }, message, cause: None })
 }
 
 fn failed(action: &str, path: &Path, error: io::Error) -> SinkError {

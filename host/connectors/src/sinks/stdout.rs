@@ -74,11 +74,7 @@ mod tests {
     use super::*;
 
     fn object(content: &'static str) -> Object {
-        Object {
-            key: "unused".to_owned(),
-            content: content.into(),
-            digest: ObjectDigest::of(content.as_bytes()),
-        }
+        Object::new("unused", content)
     }
 
     #[tokio::test]

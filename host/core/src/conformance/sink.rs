@@ -73,8 +73,7 @@ where
 }
 
 fn object(key: &str, content: &[u8]) -> Object {
-    let content = Bytes::copy_from_slice(content);
-    Object { key: key.to_owned(), digest: ObjectDigest::of(&content), content }
+    Object::new(key, Bytes::copy_from_slice(content))
 }
 
 async fn found(sink: &dyn Sink, key: &str) -> Option<ObjectDigest> {

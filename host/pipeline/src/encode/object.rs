@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 use tidegate_core::{
     Column, ObjectDigest,
     parquet::{self, Room},
-    sink::Object,
+    sink::{Object, Provenance},
 };
 
 use super::{
@@ -29,6 +29,7 @@ use crate::{
 pub(crate) struct Naming {
     /// The destination's place in the plan.
     pub(crate) destination: usize,
+    pub(crate) provenance: Arc<Provenance>,
     pub(crate) slug: String,
     pub(crate) range: u64,
     pub(crate) revision: u32,
@@ -224,7 +225,9 @@ impl Objects {
         self.bytes += content.as_ref().len();
         let records = std::mem::take(records);
         *part += 1;
-        let object = Object { key, content: self.naming.buffers.lend(content), digest };
+        let provenance = Some(self.naming.provenance.clone());
+        let content = self.naming.buffers.lend(content);
+        let object = Object { key, content, digest, provenance };
         self.closed.push(RangeObject { destination: self.naming.destination, records, object });
     }
 
@@ -275,12 +278,21 @@ fn compress(rows: &[u8], compression: Compression) -> std::io::Result<Vec<u8>> {
 mod tests {
     use std::io::Read;
 
+    use tidegate_core::{Digest, source::PartitionId};
+
     use super::*;
     use crate::encode::Tree;
 
     fn objects(compression: Compression, part_records_max: u64) -> Objects {
         Objects::new(Naming {
             destination: 3,
+            provenance: Arc::new(Provenance {
+                pipeline: "p".to_owned(),
+                generation: Digest::of(b"plan"),
+                partition: PartitionId::from("events"),
+                range: 7,
+                revision: 2,
+            }),
             slug: slug_of_test(),
             range: 7,
             revision: 2,

@@ -1,7 +1,18 @@
 //! Things that are unavailable for a while, or for good.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
+use tidegate_core::{
+    ObjectDigest, Sink,
+    sink::{Naming, Object, SinkError, SinkErrorKind},
+};
 use tidegate_pipeline::{
     Error, Shutdown, Workers,
     failpoint::Failpoints,
@@ -26,6 +37,54 @@ async fn an_outage_of_a_sink_is_waited_out_and_never_turns_into_dead_letters() {
     assert_eq!(world.output(), undisturbed.output());
     assert!(world.saw("Waiting") && world.saw("Sink(\"archive\")"), "and said so");
     assert!(world.saw("Resumed"));
+}
+
+/// A sink that refuses a write, and then does not answer what lies there.
+struct Silent {
+    behind: MemorySink,
+    writes: AtomicU32,
+    questions: AtomicU32,
+}
+
+#[async_trait]
+impl Sink for Silent {
+    fn name(&self) -> &str {
+        self.behind.name()
+    }
+
+    fn naming(&self) -> Naming {
+        self.behind.naming()
+    }
+
+    async fn write(&self, objects: &[Object]) -> Result<(), SinkError> {
+        if self.writes.fetch_add(1, Ordering::Relaxed) == 0 {
+            let kind = SinkErrorKind::Unavailable { after: None };
+            return Err(SinkError::plain(kind, "it is away"));
+        }
+        self.behind.write(objects).await
+    }
+
+    async fn find(&self, key: &str) -> Result<Option<ObjectDigest>, SinkError> {
+        if self.questions.fetch_add(1, Ordering::Relaxed) == 0 {
+            std::future::pending::<()>().await;
+        }
+        self.behind.find(key).await
+    }
+}
+
+/// The attempt runs out of time in the middle of its questions: nothing is taken for written.
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_falls_silent_when_it_is_asked_what_it_has_is_written_to_again() {
+    let world = World::with_records(25);
+    let undisturbed = world.twin();
+    undisturbed.run().await;
+    let (writes, questions) = Default::default();
+    let silent = Arc::new(Silent { behind: world.archive.clone(), writes, questions });
+    let pipeline = world.pipeline_to(silent.clone(), Failpoints::default(), Workers::Here);
+    let report = pipeline.run(Shutdown::never()).await.expect("the source can be listed");
+    assert!(report.is_complete());
+    assert!(silent.questions.load(Ordering::Relaxed) > 1, "it was asked, and asked again");
+    assert_eq!(world.output(), undisturbed.output());
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,6 +13,7 @@ use super::{PipelineArgs, block_on};
 use crate::{
     config::Loaded,
     letters::{self, Letter, Reason, Wanted},
+    objects::Objects,
     output::{Exit, Failed, Outcome},
     redrive::History,
 };
@@ -95,15 +96,16 @@ fn each_letter(
     loaded: &Loaded,
     visit: impl FnMut(Letter) -> anyhow::Result<()>,
 ) -> Result<(), Failed> {
-    let directory = &loaded.config.dead_letters.directory;
-    if !directory.is_dir() {
+    let config = &loaded.config;
+    let directory = config.dead_letters.directory.as_ref();
+    if let Some(directory) = directory.filter(|it| !it.is_dir()) {
         return Err(Failed::environment(anyhow!(
             "there is no directory `{}`: nothing has run with this config yet, or its dead letters \
              lie elsewhere",
             directory.display()
         )));
     }
-    block_on(letters::each(directory, visit))?.map_err(Failed::runtime)
+    block_on(letters::each(&Objects::of_dead_letters(config), visit))?.map_err(Failed::runtime)
 }
 
 /// What was redriven, where there is a store that knows.

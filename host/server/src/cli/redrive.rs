@@ -26,6 +26,7 @@ use crate::{
     config::{Config, Loaded},
     edges,
     health::Health,
+    objects::Objects,
     output::{Exit, Failed, Outcome},
     plan,
     redrive::{self, History, LeftAlone, RedriveSource, Selection, Terms},
@@ -162,10 +163,10 @@ async fn drive(
     letters: Vec<Redriven>,
 ) -> Result<(Report, bool), Failed> {
     let config = &loaded.config;
-    let directory = config.dead_letters.directory.clone();
+    let dead = Objects::of_dead_letters(config);
     let records = letters.iter().filter(|it| it.outcome.is_none()).count() as u64;
-    let source = RedriveSource::new(&config.source.name, directory, letters, args.rate);
-    let sinks = edges::sinks(config).map_err(Failed::environment)?;
+    let source = RedriveSource::new(&config.source.name, dead, letters, args.rate);
+    let sinks = edges::sinks(config).await.map_err(Failed::environment)?;
     let environment = run::environment(args.clock, config.workers)?;
     run::record_generation(loaded, &plan, &store, &*environment.clock).await?;
     let mut settings: Settings = plan::settings(config);

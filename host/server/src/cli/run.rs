@@ -31,6 +31,7 @@ use tidegate_pipeline::{
 };
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     time::timeout,
@@ -200,7 +201,7 @@ fn build(
     let run = format!("{:016x}", environment.seed);
     let source = edges::source(&started.candidate.loaded, &run, states_follow)
         .map_err(Failed::environment)?;
-    let sinks = edges::sinks(config).map_err(Failed::environment)?;
+    let sinks = Handle::current().block_on(edges::sinks(config)).map_err(Failed::environment)?;
     let settings = plan::settings(config);
     let progress = Arc::new(started.store.clone());
     let plan = Arc::clone(&started.candidate.plan);

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    aws::{Aws, AwsRole},
     field::FieldPath,
     units::{ByteSize, TimeSpan},
 };
@@ -22,6 +23,12 @@ pub struct Kinesis {
     /// The service's address, such as `http://127.0.0.1:4567`; without it the region's. Without TLS
     /// only on this machine.
     pub endpoint: Option<String>,
+    /// A role to assume; without it the credentials are used as they are.
+    pub role: Option<AwsRole>,
+    /// Addresses whose cryptography is validated by FIPS 140.
+    pub fips: bool,
+    /// Addresses that are reached by IPv6 too.
+    pub dual_stack: bool,
     /// Where the shards begin that there are at the first start. Shards that appear later begin at
     /// their beginning, and a later start goes on from the checkpoint.
     pub start: KinesisStart,
@@ -57,6 +64,9 @@ impl Default for Kinesis {
             stream: String::new(),
             region: None,
             endpoint: None,
+            role: None,
+            fips: false,
+            dual_stack: false,
             start: KinesisStart::default(),
             on_trimmed: OnTrimmed::default(),
             out_of_range: OutOfRange::default(),
@@ -67,6 +77,19 @@ impl Default for Kinesis {
             // Six answers of the largest size at once, or sixty of the usual one.
             fetch_memory: ByteSize::mib(64),
             partition_key: None,
+        }
+    }
+}
+
+impl Kinesis {
+    /// The keys that all services have.
+    pub(crate) fn aws(&self) -> Aws<'_> {
+        Aws {
+            region: self.region.as_deref(),
+            endpoint: self.endpoint.as_deref(),
+            role: self.role.as_ref(),
+            fips: self.fips,
+            dual_stack: self.dual_stack,
         }
     }
 }

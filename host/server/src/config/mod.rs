@@ -8,6 +8,7 @@
 //!
 //! Each step runs only over what the ones before left whole, and gives all that it finds.
 
+mod aws;
 mod component;
 mod field;
 mod format;
@@ -17,6 +18,8 @@ mod model;
 mod policy;
 pub mod reference;
 mod rules;
+mod s3;
+mod s3_rules;
 mod schemas;
 mod shape;
 mod sink;
@@ -32,6 +35,8 @@ use std::{
     sync::LazyLock,
 };
 
+pub(crate) use aws::Aws;
+pub use aws::AwsRole;
 pub use component::{ComponentReference, InvalidReference, RegistryReference};
 pub use field::FieldPath;
 pub use format::{Column, ColumnKind, Format, OnMismatch, ParquetFormat, RowGroup, TimeFormat};
@@ -44,6 +49,7 @@ pub use model::{
     Purity, Range, Reload, Retry, Scope, Stage, State,
 };
 pub use policy::{Blocked, Identity, Key, LoadedPolicy, PolicyFile, Signatures, load_policy};
+pub use s3::{Checksum, Encryption, KmsEncryption, S3, StorageClass};
 pub use sink::{
     Compression, DeadLetters, Directory, Layout, Level as TreeLevel, NestedLayout, Nothing,
     Rotation, Sink, TimePart, Unrouted,
@@ -275,7 +281,7 @@ fn read_from(path: &Path, files: &Files) -> Result<SourceFile, ConfigError> {
 fn resolve_paths(config: &mut Config, base: &Path) {
     let resolve = |path: &mut PathBuf| *path = base.join(&*path);
     resolve(&mut config.data_dir);
-    resolve(&mut config.dead_letters.directory);
+    config.dead_letters.directory.iter_mut().for_each(resolve);
     config.tables.iter_mut().for_each(|table| resolve(&mut table.path));
     if let Some(avro) = &mut config.source.avro {
         avro.reader_schema.iter_mut().for_each(resolve);

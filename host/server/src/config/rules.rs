@@ -43,7 +43,9 @@ pub(super) fn check(config: &Config, node: &Node, file: &SourceFile) -> Vec<Find
     let dead = &config.dead_letters;
     rules.level(dead.compression, dead.compression_level, "/dead_letters/compression_level");
     rules.of_lines(dead.compression, "/dead_letters/compression");
+    rules.dead_letters(config);
     rules.directories(config);
+    rules.prefixes(config);
     if config.retry.delay_first > config.retry.delay_max {
         rules.find("out-of-range", "/retry/delay_first", "it is longer than `delay_max`");
     }
@@ -88,7 +90,7 @@ impl Rules<'_> {
         }
     }
 
-    fn exactly_one(&mut self, pointer: &str, given: &[(&str, bool)]) {
+    pub(super) fn exactly_one(&mut self, pointer: &str, given: &[(&str, bool)]) {
         let names: Vec<String> = given.iter().map(|(name, _)| format!("`{name}`")).collect();
         let count = given.iter().filter(|(_, given)| *given).count();
         if count != 1 {
@@ -210,9 +212,7 @@ impl Rules<'_> {
             let message = format!("`{time}` is not a time by RFC 3339");
             self.find("invalid-value", "/source/kinesis/start/at_timestamp", message);
         }
-        if let Some(endpoint) = &kinesis.endpoint {
-            self.endpoint(endpoint, "/source/kinesis/endpoint");
-        }
+        self.aws(kinesis.aws(), "/source/kinesis");
         if kinesis.poll_every.0 < Duration::from_millis(200) {
             let message = "a shard answers five calls a second: at least 200ms";
             self.find("out-of-range", "/source/kinesis/poll_every", message);
@@ -220,31 +220,6 @@ impl Rules<'_> {
         if kinesis.fetch_memory < ByteSize::mib(10) {
             let message = "one answer of Kinesis may hold 10 MiB: at least as much";
             self.find("out-of-range", "/source/kinesis/fetch_memory", message);
-        }
-    }
-
-    /// What is read and written goes over TLS, but on this machine.
-    fn endpoint(&mut self, endpoint: &str, pointer: &str) {
-        match endpoint.parse::<axum::http::Uri>().ok().and_then(|uri| {
-            let host = uri.host()?.trim_matches(['[', ']']).to_owned();
-            Some((uri.scheme_str()?.to_owned(), host))
-        }) {
-            Some((scheme, _)) if scheme == "https" => {}
-            Some((scheme, host)) if scheme == "http" => {
-                let address = host.parse::<std::net::IpAddr>();
-                if host != "localhost" && !address.is_ok_and(|it| it.is_loopback()) {
-                    let message = format!(
-                        "`{host}` is not this machine: records and signatures go over `https://`"
-                    );
-                    self.find("invalid-value", pointer, message);
-                }
-            }
-            _ => {
-                let message = format!(
-                    "`{endpoint}` is not an address, such as `https://kinesis.example.com`"
-                );
-                self.find("invalid-value", pointer, message);
-            }
         }
     }
 
@@ -338,6 +313,7 @@ impl Rules<'_> {
             pointer,
             &[
                 ("directory", sink.directory.is_some()),
+                ("s3", sink.s3.is_some()),
                 ("stdout", sink.stdout.is_some()),
                 ("blackhole", sink.blackhole.is_some()),
             ],
@@ -362,9 +338,11 @@ impl Rules<'_> {
                 }
             }
         }
-        let tree = sink.directory.iter().flat_map(|directory| &directory.tree).enumerate();
-        for (i, level) in tree {
-            self.tree_level(level, &format!("{pointer}/directory/tree/{i}"));
+        for (i, level) in sink.tree().into_iter().flatten().enumerate() {
+            self.tree_level(level, &format!("{pointer}{}/{i}", sink.tree_pointer()));
+        }
+        if let Some(s3) = &sink.s3 {
+            self.s3(s3, &step(pointer, "s3"));
         }
         if sink.name == crate::DEAD_LETTERS {
             let message = format!("`{}` is the name of the dead letters", sink.name);
@@ -450,9 +428,10 @@ impl Rules<'_> {
             let directory = sink.directory.as_ref()?;
             Some((format!("/sinks/{i}/directory/path"), directory.path.as_path()))
         });
-        let dead = ("/dead_letters/directory".to_owned(), config.dead_letters.directory.as_path());
+        let dead = config.dead_letters.directory.as_ref();
+        let dead = dead.map(|it| ("/dead_letters/directory".to_owned(), it.as_path()));
         let data = ("/data_dir".to_owned(), config.data_dir.as_path());
-        let all: Vec<_> = [data].into_iter().chain(sinks).chain([dead]).collect();
+        let all: Vec<_> = [data].into_iter().chain(sinks).chain(dead).collect();
         for (i, (pointer, path)) in all.iter().enumerate() {
             for (other, before) in &all[..i] {
                 if path.starts_with(before) || before.starts_with(path) {

@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::Condition;
 
-use super::{format::Format, units::ByteSize};
+use super::{format::Format, s3::S3, units::ByteSize};
 
-/// Where records go: exactly one of `directory`, `stdout` and `blackhole`.
+/// Where records go: exactly one of `directory`, `s3`, `stdout` and
+/// `blackhole`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sink {
@@ -22,6 +23,9 @@ pub struct Sink {
     /// A tree of files.
     #[serde(default)]
     pub directory: Option<Directory>,
+    /// Objects in a bucket.
+    #[serde(default)]
+    pub s3: Option<S3>,
     /// Standard output, record by record. It can't be looked up afterwards: a record may come
     /// twice when a run is killed.
     #[serde(default)]
@@ -114,10 +118,22 @@ impl Level {
     }
 }
 
-impl Directory {
+impl Sink {
+    /// Where its objects lie: a directory's tree or a bucket's. None where they have no names.
+    pub(crate) fn tree(&self) -> Option<&[Level]> {
+        let directory = self.directory.as_ref().map(|it| it.tree.as_slice());
+        directory.or(self.s3.as_ref().map(|it| it.tree.as_slice()))
+    }
+
     /// The pipeline's template of the whole tree.
-    pub(crate) fn template(&self) -> String {
-        self.tree.iter().map(Level::template).collect::<Vec<_>>().join("/")
+    pub(crate) fn template(&self) -> Option<String> {
+        let levels = self.tree()?.iter().map(Level::template);
+        Some(levels.collect::<Vec<_>>().join("/"))
+    }
+
+    /// Below which key the levels of its tree stand.
+    pub(crate) fn tree_pointer(&self) -> &'static str {
+        if self.s3.is_some() { "/s3/tree" } else { "/directory/tree" }
     }
 }
 
@@ -188,12 +204,16 @@ impl Default for Rotation {
     }
 }
 
-/// Where dead letters go.
+/// Where dead letters go: exactly one of `directory` and `s3`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetters {
     /// The directory, relative to this file. Nothing else may write there.
-    pub directory: PathBuf,
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
+    /// A place in a bucket. It has no `tree`.
+    #[serde(default)]
+    pub s3: Option<S3>,
     /// How its files are compressed.
     #[serde(default)]
     pub compression: Compression,

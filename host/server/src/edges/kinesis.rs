@@ -9,7 +9,7 @@ use tidegate_connectors::sources::kinesis::{
 };
 use tidegate_core::{Source, Timestamp};
 
-use super::known;
+use super::{aws::aws, known};
 use crate::config::{self, Config};
 
 /// The source. `states_follow` says that a stage keeps states that are not a partition's own.
@@ -23,8 +23,7 @@ pub(super) fn source(
     let bytes = |size: config::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
     Ok(Arc::new(KinesisSource::new(KinesisConfig {
         pipeline: config.pipeline.clone(),
-        region: written.region.clone(),
-        endpoint: written.endpoint.clone(),
+        aws: aws(written.aws()),
         start: match &written.start {
             config::KinesisStart::TrimHorizon => KinesisStart::TrimHorizon,
             config::KinesisStart::Latest => KinesisStart::Latest,

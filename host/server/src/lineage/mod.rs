@@ -485,12 +485,12 @@ fn sink_node(sink: &Sink, plugins: &[&Plugin], stages: &[StageNode]) -> SinkNode
     };
     let column_reads =
         columns.into_iter().map(|it| read_node(it.from, it.kind, it.required, stages));
-    let levels = sink.directory.iter().flat_map(|directory| &directory.tree);
+    let levels = sink.tree().into_iter().flatten();
     SinkNode {
         name: sink.name.clone(),
         layout: sink.layout.clone(),
         when: sink.when.as_ref().map(|it| condition_node(it, stages)),
-        directory: sink.directory.as_ref().map(|it| it.template()).unwrap_or_default(),
+        directory: sink.template().unwrap_or_default(),
         directory_reads: levels.filter_map(|level| level_read(level, stages)).collect(),
         column_reads: column_reads.collect(),
     }

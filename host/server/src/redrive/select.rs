@@ -11,6 +11,7 @@ use crate::{
     DEAD_LETTERS,
     config::Config,
     letters::{self, Letter, Reason, Wanted},
+    objects::Objects,
 };
 
 /// What an operator asks for.
@@ -62,6 +63,7 @@ pub(crate) async fn select(
     terms: &Terms,
 ) -> anyhow::Result<Selection> {
     let redrive = history.next();
+    let dead = Objects::of_dead_letters(config);
     let mut selection = Selection::default();
     for partition in store.partitions()? {
         let mut objects = Vec::new();
@@ -71,14 +73,13 @@ pub(crate) async fn select(
             Ok::<_, StoreError>(())
         })?;
         for object in objects {
-            let file = config.dead_letters.directory.join(&object);
             let visit = |letter: Letter| {
                 if terms.wanted.takes(&letter) {
                     selection.take(&letter, &object, redrive, config, history, terms)?;
                 }
                 Ok(())
             };
-            letters::in_object(&file, visit).await?;
+            letters::in_object(&dead, &object, visit).await?;
         }
     }
     Ok(selection)

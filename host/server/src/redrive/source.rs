@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     num::NonZeroU32,
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -22,7 +21,10 @@ use tidegate_core::{
     },
 };
 
-use crate::letters::{self, Letter};
+use crate::{
+    letters::{self, Letter},
+    objects::Objects,
+};
 
 /// The longest that a read waits for the rate to allow a record.
 const WAIT_MAX: Duration = Duration::from_millis(100);
@@ -31,7 +33,7 @@ const WAIT_MAX: Duration = Duration::from_millis(100);
 /// the same records.
 pub(crate) struct RedriveSource {
     name: String,
-    directory: PathBuf,
+    objects: Objects,
     parts: BTreeMap<PartitionId, Arc<Part>>,
     rate: Option<Arc<DefaultDirectRateLimiter>>,
 }
@@ -46,11 +48,11 @@ struct Part {
 }
 
 impl RedriveSource {
-    /// A source of some letters, whose objects lie below a directory. At most `rate` records a
+    /// A source of some letters, which lie in some objects. At most `rate` records a
     /// second are read, over all partitions, save by replays.
     pub(crate) fn new(
         name: &str,
-        directory: PathBuf,
+        objects: Objects,
         letters: Vec<Redriven>,
         rate: Option<NonZeroU32>,
     ) -> Self {
@@ -71,7 +73,7 @@ impl RedriveSource {
         };
         RedriveSource {
             name: name.to_owned(),
-            directory,
+            objects,
             parts: parts.into_iter().map(part).collect(),
             rate: rate.map(quota),
         }
@@ -115,13 +117,13 @@ impl Source for RedriveSource {
             None => 0,
             Some(after) => part.letters.partition_point(|it| it.position <= after.position),
         };
-        let (directory, rate) = (self.directory.clone(), self.rate.clone());
-        Ok(Box::new(RedriveReader { directory, part, next, rate }))
+        let (objects, rate) = (self.objects.clone(), self.rate.clone());
+        Ok(Box::new(RedriveReader { objects, part, next, rate }))
     }
 }
 
 struct RedriveReader {
-    directory: PathBuf,
+    objects: Objects,
     part: Arc<Part>,
     next: usize,
     rate: Option<Arc<DefaultDirectRateLimiter>>,
@@ -179,7 +181,6 @@ impl RedriveReader {
         }
         let mut found: Vec<Option<Letter>> = vec![None; wanted.len()];
         for (object, of_object) in objects {
-            let file = self.directory.join(object);
             let visit = |letter: Letter| {
                 let (_, position, redrives) = letter.key()?;
                 if let Some(i) = of_object.get(&(position, redrives)) {
@@ -187,19 +188,18 @@ impl RedriveReader {
                 }
                 Ok(())
             };
-            let read = letters::in_object(&file, visit).await;
+            let read = letters::in_object(&self.objects, object, visit).await;
             read.map_err(|error| broken(format!("{error:#}")))?;
         }
         let mut batch = RecordBatch::default();
         let mut bytes = Vec::new();
         for (letter, wanted) in found.into_iter().zip(wanted) {
             let letter = letter.ok_or_else(|| {
-                let object = self.directory.join(&wanted.object);
                 broken(format!(
                     "the dead letter `{}:{}` is not in `{}` any more",
                     wanted.origin,
                     wanted.position,
-                    object.display()
+                    self.objects.place(&wanted.object)
                 ))
             })?;
             let record = letter.payload().map_err(|error| broken(format!("{error:#}")))?;
@@ -242,6 +242,10 @@ mod tests {
     };
 
     use super::*;
+
+    fn objects(directory: &Path) -> Objects {
+        Objects::Directory(directory.to_owned())
+    }
 
     /// A line of a dead-letter object.
     fn line(position: u64, redrives: u32, key: &str, record: &[u8]) -> String {
@@ -296,7 +300,7 @@ mod tests {
     async fn it_passes_the_suite_of_sources() {
         let directory = tempfile::tempdir().expect("a temporary folder");
         let (letters, records) = letters(directory.path());
-        let source = RedriveSource::new("s", directory.path().to_owned(), letters, None);
+        let source = RedriveSource::new("s", objects(directory.path()), letters, None);
         let id = PartitionId::from("redrive:1:in");
         assert_eq!(source.origin(&id), Some(PartitionId::from("in")));
         conformance::source(&source, &[ExpectedPartition { id, records }]).await;
@@ -306,7 +310,7 @@ mod tests {
     async fn records_are_what_they_were_and_are_counted_once_more() {
         let directory = tempfile::tempdir().expect("a temporary folder");
         let (letters, _) = letters(directory.path());
-        let source = RedriveSource::new("s", directory.path().to_owned(), letters, None);
+        let source = RedriveSource::new("s", objects(directory.path()), letters, None);
         let mut reader = source.open(&PartitionId::from("redrive:1:in"), None).await.expect("open");
         let limit = ReadLimit { records_max: 3, bytes_max: 1 << 20, until: None };
         let ReadOutcome::Records(batch) = reader.read(limit).await.expect("read") else {
@@ -324,7 +328,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary folder");
         let (letters, _) = letters(directory.path());
         fs::write(directory.path().join("second.jsonl"), "").expect("it can be written to");
-        let source = RedriveSource::new("s", directory.path().to_owned(), letters, None);
+        let source = RedriveSource::new("s", objects(directory.path()), letters, None);
         let mut reader = source.open(&PartitionId::from("redrive:1:in"), None).await.expect("open");
         let limit = ReadLimit { records_max: 100, bytes_max: 1 << 20, until: None };
         let error = reader.read(limit).await.expect_err("some are gone");
@@ -336,7 +340,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary folder");
         let (letters, records) = letters(directory.path());
         let rate = NonZeroU32::new(1);
-        let source = RedriveSource::new("s", directory.path().to_owned(), letters, rate);
+        let source = RedriveSource::new("s", objects(directory.path()), letters, rate);
         let id = PartitionId::from("redrive:1:in");
         let read = async |until: Option<u64>| {
             let limit = ReadLimit {

@@ -62,6 +62,9 @@ impl Pipeline {
             if let Some(directory) = &mut sink.directory {
                 directory.tree.clear();
             }
+            if let Some(s3) = &mut sink.s3 {
+                s3.tree.clear();
+            }
         }
         loaded.config.dead_letters.compression = Compression::None;
         loaded.config.dead_letters.compression_level = None;

@@ -32,6 +32,7 @@ use tidegate_pipeline::Plan;
 
 use crate::{
     config::Config,
+    objects::Objects,
     redrive::{History, RedriveSource},
 };
 
@@ -121,7 +122,7 @@ pub(crate) async fn verify(
     verdict.source_read_again = can_read_again;
     let history = History::read(store)?;
     verdict.complete &= history.interrupted().is_none();
-    let letters = config.dead_letters.directory.clone();
+    let letters = Objects::of_dead_letters(config);
     let redriven = RedriveSource::new(&config.source.name, letters, history.all(), None);
     let redriven: Arc<dyn Source> = Arc::new(redriven);
     verdict.replayed = plan.map(|_| 0);
@@ -160,7 +161,7 @@ pub(crate) async fn verify(
         }
         verdict.complete &= record.checkpoint.finished && record.pending.is_none();
     }
-    trees.find_foreign(&mut verdict)?;
+    trees.find_foreign(&mut verdict).await?;
     if can_read_again && let Ok(listed) = source.partitions().await {
         verdict.complete &=
             listed.iter().all(|listed| partitions.iter().any(|known| known.id == listed.id));

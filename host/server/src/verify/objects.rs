@@ -1,9 +1,8 @@
-//! What lies in the sinks' directories against the manifests.
+//! What lies in the sinks' directories and buckets against the manifests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
 };
 
 use tidegate_core::{
@@ -13,34 +12,29 @@ use tidegate_core::{
 };
 
 use super::Verdict;
-use crate::{DEAD_LETTERS, config::Config, letters::Letter, objects};
+use crate::{
+    DEAD_LETTERS,
+    config::Config,
+    letters::Letter,
+    objects::{self, Objects},
+};
 
-/// The directories of the sinks, and which files in them belong there.
+/// The objects of the sinks, and which of them belong there.
 pub(super) struct Trees {
-    roots: BTreeMap<String, PathBuf>,
-    known: BTreeSet<PathBuf>,
+    sinks: BTreeMap<String, Objects>,
+    /// By sink and key.
+    known: BTreeSet<(String, String)>,
 }
 
 impl Trees {
     pub(super) fn new(config: &Config) -> Self {
-        let sinks = config.sinks.iter().filter_map(|sink| {
-            let directory = sink.directory.as_ref()?;
-            Some((sink.name.clone(), directory.path.clone()))
-        });
-        let dead = (DEAD_LETTERS.to_owned(), config.dead_letters.directory.clone());
-        Trees { roots: sinks.chain([dead]).collect(), known: BTreeSet::new() }
-    }
-
-    /// Where an object lies; none where its sink keeps nothing that could be looked at.
-    fn path(&self, object: &ManifestObject) -> Option<PathBuf> {
-        self.roots.get(&object.sink).map(|root| root.join(&object.key))
+        Trees { sinks: Objects::of_all(config).collect(), known: BTreeSet::new() }
     }
 
     /// Objects that may be there: of a range that is not committed.
     pub(super) fn tolerate(&mut self, manifest: &Manifest) {
         let objects = manifest.objects.iter().chain(&manifest.superseded);
-        let paths: Vec<PathBuf> = objects.filter_map(|object| self.path(object)).collect();
-        self.known.extend(paths);
+        self.known.extend(objects.map(|object| (object.sink.clone(), object.key.clone())));
     }
 
     /// Checks the objects of a committed range. Its dead letters name the partition `origin`.
@@ -56,9 +50,10 @@ impl Trees {
         for object in &manifest.objects {
             verdict.objects += 1;
             verdict.object_bytes += object.bytes;
-            let Some(path) = self.path(object) else { continue };
+            // Some sinks keep nothing that could be looked at.
+            let Some(objects) = self.sinks.get(&object.sink) else { continue };
             let range = Some(manifest.range);
-            if let Err((code, message)) = check_object(object, &path, origin, &mut dead).await {
+            if let Err((code, message)) = check_object(object, objects, origin, &mut dead).await {
                 verdict.problem(code, Some(partition), range, message);
             }
         }
@@ -73,16 +68,14 @@ impl Trees {
         Ok(())
     }
 
-    /// Finds files that no manifest names: somebody else's, or an object that was published and is
-    /// in no catalogue.
-    pub(super) fn find_foreign(&self, verdict: &mut Verdict) -> anyhow::Result<()> {
-        for (sink, root) in &self.roots {
-            for file in objects::files(root)? {
-                if !self.known.contains(&file) {
-                    let message = format!(
-                        "`{}` in the directory of sink `{sink}` is in no manifest",
-                        file.display()
-                    );
+    /// Finds objects that no manifest names: somebody else's, or one that was published and is in no
+    /// catalogue.
+    pub(super) async fn find_foreign(&self, verdict: &mut Verdict) -> anyhow::Result<()> {
+        for (sink, objects) in &self.sinks {
+            for key in objects.keys().await? {
+                let place = objects.place(&key);
+                if !self.known.contains(&(sink.clone(), key)) {
+                    let message = format!("`{place}` of sink `{sink}` is in no manifest");
                     verdict.problem("foreign-object", None, None, message);
                 }
             }
@@ -114,13 +107,15 @@ impl Dead {
 
 async fn check_object(
     object: &ManifestObject,
-    path: &Path,
+    objects: &Objects,
     partition: &PartitionId,
     dead: &mut Dead,
 ) -> Result<(), (&'static str, String)> {
-    let shown = path.display();
-    let content = fs::read(path)
-        .map_err(|error| ("object-missing", format!("`{shown}` can't be read: {error}")))?;
+    let shown = objects.place(&object.key);
+    let missing =
+        |error: anyhow::Error| ("object-missing", format!("`{shown}` can't be read: {error:#}"));
+    let file = objects.file(&object.key).await.map_err(missing)?;
+    let content = fs::read(file.path()).map_err(|error| missing(error.into()))?;
     let found = ObjectDigest::of(&content);
     if found != object.digest || content.len() as u64 != object.bytes {
         let message = format!("`{shown}` is {found}, and its manifest says {}", object.digest);
@@ -128,7 +123,7 @@ async fn check_object(
     }
     drop(content);
     let mut records = 0;
-    let read = objects::each_record(path, |batch| {
+    let read = objects::each_record(file.path(), |batch| {
         records += batch.len() as u64;
         if object.sink != DEAD_LETTERS {
             return Ok(());

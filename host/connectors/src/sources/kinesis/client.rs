@@ -3,19 +3,17 @@
 use std::{
     future::Future,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
 
-use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kinesis::{
     Client,
     config::{
         ConfigBag, Intercept, RuntimeComponents,
-        interceptors::BeforeDeserializationInterceptorContextRef, retry::RetryConfig,
-        timeout::TimeoutConfig,
+        interceptors::BeforeDeserializationInterceptorContextRef,
     },
     error::{BoxError, ProvideErrorMetadata, SdkError},
     primitives::{DateTime, DateTimeFormat},
@@ -24,12 +22,10 @@ use tidegate_core::{
     Timestamp,
     source::{SourceError, SourceErrorKind},
 };
-use tokio::{runtime::Handle, sync::OnceCell, task::JoinSet};
+use tokio::sync::OnceCell;
 
 use super::KinesisConfig;
-
-/// A server that does not take a connection within this is not there.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
+use crate::aws::{self, Io};
 
 /// An answer of ten megabytes over a slow line takes some seconds.
 const CALL_MAX: Duration = Duration::from_secs(30);
@@ -59,15 +55,13 @@ const PASSING: [&str; 6] = [
 pub(super) struct Caller {
     config: Arc<KinesisConfig>,
     client: OnceCell<Client>,
-    /// The runtime of whoever called first, which is the pipeline itself and no worker: a
-    /// connection that is shared must not wait for one worker's plugins.
-    io: OnceLock<Handle>,
+    io: Io,
     clock: Arc<ServerClock>,
 }
 
 impl Caller {
     pub(super) fn new(config: Arc<KinesisConfig>) -> Self {
-        let (client, io, clock) = (OnceCell::new(), OnceLock::new(), Arc::default());
+        let (client, io, clock) = (OnceCell::new(), Io::default(), Arc::default());
         Caller { config, client, io, clock }
     }
 
@@ -81,16 +75,10 @@ impl Caller {
         F: Future<Output = Result<T, SourceError>> + Send + 'static,
     {
         let client = self.client.get_or_init(|| self.connect()).await.clone();
-        let mut tasks = JoinSet::new();
-        tasks.spawn_on(work(client), self.io.get_or_init(Handle::current));
-        match tasks.join_next().await {
-            Some(Ok(answer)) => answer,
-            Some(Err(error)) => {
-                let message = "a call to Kinesis was not finished";
-                Err(SourceError::new(SourceErrorKind::Unavailable, message, error))
-            }
-            None => unreachable!("one task was spawned"),
-        }
+        self.io.run(work(client)).await.unwrap_or_else(|error| {
+            let message = "a call to Kinesis was not finished";
+            Err(SourceError::new(SourceErrorKind::Unavailable, message, error))
+        })
     }
 
     /// The server's time; this machine's until a server has told its own.
@@ -99,26 +87,15 @@ impl Caller {
     }
 
     async fn connect(&self) -> Client {
-        let shared = match &self.config.aws {
-            Some(given) => given.clone(),
-            None => {
-                let loader = aws_config::defaults(BehaviorVersion::latest());
-                match self.config.region.clone() {
-                    Some(region) => loader.region(Region::new(region)).load().await,
-                    None => loader.load().await,
-                }
-            }
-        };
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(CONNECT_MAX).operation_timeout(CALL_MAX);
-        let mut config = aws_sdk_kinesis::config::Builder::from(&shared);
-        if let Some(endpoint) = &self.config.endpoint {
+        let aws = &self.config.aws;
+        let mut config = aws_sdk_kinesis::config::Builder::from(&aws.load().await);
+        if let Some(endpoint) = &aws.endpoint {
             config = config.endpoint_url(endpoint);
         }
         let config = config
-            .timeout_config(timeouts.build())
-            // The pipeline repeats what failed, and nobody else.
-            .retry_config(RetryConfig::disabled())
+            .timeout_config(aws::timeouts(CALL_MAX))
+            .retry_config(aws::no_retries())
+            .interceptor(aws::TlsOnly)
             .interceptor(Listener(self.clock.clone()));
         Client::from_conf(config.build())
     }

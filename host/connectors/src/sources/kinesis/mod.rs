@@ -35,6 +35,7 @@ pub use payload::PayloadCompression;
 pub use source::KinesisSource;
 
 use super::KnownPartition;
+use crate::aws::AwsConfig;
 
 /// Where the shards begin that there are when a stream is first seen. Those that appear later begin
 /// at their beginning.
@@ -70,13 +71,8 @@ pub struct KinesisConfig {
     pub pipeline: String,
     /// The stream's name or its ARN.
     pub stream: String,
-    /// The region; without it what the environment or the profile says.
-    pub region: Option<String>,
-    /// The service's address; without it the region's.
-    pub endpoint: Option<String>,
-    /// Credentials, region and whatever else AWS's library is set up with, where that is not to be
-    /// found by its usual chain.
-    pub aws: Option<aws_config::SdkConfig>,
+    /// Which account and region.
+    pub aws: AwsConfig,
     /// Where reading begins.
     pub start: KinesisStart,
     /// What becomes of what is gone.
@@ -110,9 +106,7 @@ impl KinesisConfig {
             name: name.into(),
             pipeline: String::new(),
             stream: stream.into(),
-            region: None,
-            endpoint: None,
-            aws: None,
+            aws: AwsConfig::default(),
             start: KinesisStart::default(),
             on_trimmed: OnTrimmed::default(),
             out_of_range: OutOfRange::default(),
