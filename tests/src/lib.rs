@@ -4,3 +4,4 @@ pub mod guests;
 pub mod program;
 pub mod python;
 pub mod running;
+pub mod server;

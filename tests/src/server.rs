@@ -1,0 +1,49 @@
+//! Servers of other makes, as processes that end with their test.
+
+use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Some of them read programs of many megabytes first.
+const START_MAX: Duration = Duration::from_secs(90);
+
+/// A server's process.
+#[derive(Debug)]
+pub struct ServerProcess(Child);
+
+impl ServerProcess {
+    /// Starts one, and waits until it takes connections at an address.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn start(command: &mut Command, address: SocketAddr) -> Self {
+        let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = silent.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        // From here on it ends with this, whatever happens.
+        let process = ServerProcess(child);
+        let started = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            assert!(started.elapsed() < START_MAX, "{command:?} does not start");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        process
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An address of this machine that nobody listens at.
+///
+/// # Panics
+/// Where no port is free.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound")
+}
