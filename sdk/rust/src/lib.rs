@@ -46,7 +46,8 @@
 //! `docs/plugins.md` is the manual for authors. Here is the reference: [`Reads`] and [`Writes`] say
 //! what a field's type and attributes may be, [`Rules`] and [`Reject`] how a row is refused,
 //! [`State`] what is kept for a key, [`testing`] how it is tried. A plugin whose fields depend on
-//! its config implements [`Plugin`] itself, over the columns of a [`Batch`] and a [`Reply`].
+//! its config implements [`Plugin`] itself, over the columns of a [`Batch`] and a [`Reply`], with
+//! loops out of [`blocks`].
 //!
 //! This crate never does I/O, reads no clock and draws no random number, and only one private
 //! module knows WIT: everything else compiles and runs natively.
