@@ -4,27 +4,15 @@ use std::{
     collections::HashMap,
     io,
     net::SocketAddr,
-    pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, combinators::BoxBody};
-use hyper::{
-    Request, Response, StatusCode,
-    body::{Frame, Incoming},
-    service::service_fn,
-};
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    time::{Sleep, sleep},
-};
-
-type Body = BoxBody<Bytes, hyper::Error>;
+use tokio::net::{TcpListener, TcpStream};
 
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +38,6 @@ struct State {
     trimmed: Option<String>,
     calls: HashMap<String, u64>,
     limits: Vec<u64>,
-    /// Subscriptions end after so long.
-    subscription_max: Option<Duration>,
 }
 
 /// The proxy. It lives as long as the runtime that it was started on.
@@ -102,11 +88,6 @@ impl Proxy {
         self.state.lock().expect("nobody panics with it").trimmed = Some(sequence.to_owned());
     }
 
-    /// Subscriptions end after so long, wherever they are.
-    pub(crate) fn cut_subscriptions(&self, after: Duration) {
-        self.state.lock().expect("nobody panics with it").subscription_max = Some(after);
-    }
-
     /// How often an operation was called.
     pub(crate) fn calls(&self, operation: &str) -> u64 {
         let state = self.state.lock().expect("nobody panics with it");
@@ -124,21 +105,20 @@ impl Proxy {
         self.state.lock().expect("nobody panics with it").limits.clone()
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> io::Result<Response<Body>> {
+    async fn handle(&self, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let target = parts.headers.get("x-amz-target").and_then(|it| it.to_str().ok());
         let operation = target.and_then(|it| it.rsplit('.').next()).unwrap_or_default().to_owned();
         let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let (fault, trimmed, subscription_max) = {
+        let (fault, trimmed) = {
             let mut state = self.state.lock().expect("nobody panics with it");
             *state.calls.entry(operation.clone()).or_default() += 1;
             if let Some(limit) = asked["Limit"].as_u64() {
                 state.limits.push(limit);
             }
             let faults = state.faults.get_mut(&operation).filter(|faults| !faults.is_empty());
-            let fault = faults.map(|faults| faults.remove(0));
-            (fault, state.trimmed.clone(), state.subscription_max)
+            (faults.map(|faults| faults.remove(0)), state.trimmed.clone())
         };
         match fault {
             Some(Fault::Throttled) => {
@@ -163,19 +143,7 @@ impl Proxy {
             None => None,
         };
         let request = Request::from_parts(parts, Full::new(body));
-        if operation == "SubscribeToShard" {
-            // Its answer is a stream, which ends when it is over.
-            let answer = self.forward(request).await?;
-            return match fault {
-                Some(_) => Err(io::Error::other("lost")),
-                None => Ok(answer.map(|body| match subscription_max {
-                    Some(max) => BoxBody::new(Cut { body, ends: Box::pin(sleep(max)) }),
-                    None => BoxBody::new(body),
-                })),
-            };
-        }
         let (parts, answer) = self.forward(request).await?.into_parts();
-        let answer = answer.collect().await.map_err(io::Error::other)?.to_bytes();
         if fault == Some(Fault::LostResponse) {
             return Err(io::Error::other("lost"));
         }
@@ -189,48 +157,26 @@ impl Proxy {
                 response = response.header(name, value);
             }
         }
-        response.body(whole(answer)).map_err(io::Error::other)
+        response.body(Full::new(answer)).map_err(io::Error::other)
     }
 
-    async fn forward(&self, request: Request<Full<Bytes>>) -> io::Result<Response<Incoming>> {
+    async fn forward(&self, request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
         let connection = TcpStream::connect(self.upstream).await?;
         let io = TokioIo::new(connection);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(io).await.map_err(io::Error::other)?;
-        // It ends with the answer, since nothing else is sent.
-        tokio::spawn(connection);
-        sender.send_request(request).await.map_err(io::Error::other)
+        let driven = tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(io::Error::other)?;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        driven.abort();
+        Ok(Response::from_parts(parts, body))
     }
 }
 
-/// An answer that is cut off.
-struct Cut {
-    body: Incoming,
-    ends: Pin<Box<Sleep>>,
-}
-
-impl hyper::body::Body for Cut {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.ends.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => Pin::new(&mut self.body).poll_frame(context),
-        }
-    }
-}
-
-fn whole(answer: impl Into<Bytes>) -> Body {
-    Full::new(answer.into()).map_err(|never| match never {}).boxed()
-}
-
-fn refusal(status: u16, code: &str) -> Response<Body> {
+fn refusal(status: u16, code: &str) -> Response<Full<Bytes>> {
     let body = json!({ "__type": code, "message": "by order of the test" }).to_string();
-    let mut response = Response::new(whole(body));
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     let json = "application/x-amz-json-1.1".parse().expect("a header");
     response.headers_mut().insert("content-type", json);

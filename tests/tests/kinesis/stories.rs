@@ -49,16 +49,10 @@ impl Run {
 }
 
 fn pipeline(folder: &Path, kinesis: &Kinesis, range: &str) -> Program {
-    pipeline_with(folder, kinesis, range, "", "")
+    pipeline_with(folder, kinesis, range, "")
 }
 
-fn pipeline_with(
-    folder: &Path,
-    kinesis: &Kinesis,
-    range: &str,
-    source: &str,
-    stages: &str,
-) -> Program {
+fn pipeline_with(folder: &Path, kinesis: &Kinesis, range: &str, stages: &str) -> Program {
     let text = format!(
         r#"
 pipeline: kinesis-story
@@ -70,7 +64,6 @@ source:
     endpoint: {}
     poll_every: 200ms
     partition_key: key
-    {source}
 {stages}
 sinks:
   - name: out
@@ -206,7 +199,7 @@ fn what_eight_writers_put_comes_out_once_and_in_order() {
 
 #[test]
 fn a_storm_of_splits_and_merges_keeps_the_order_of_each_key() {
-    storm(&Kinesis::start(2), &Writers::new(8, 8, 120), "");
+    storm(&Kinesis::start(2), &Writers::new(8, 8, 120));
 }
 
 #[test]
@@ -214,31 +207,13 @@ fn a_storm_on_a_server_of_another_make() {
     let Some(server) = KinesisLocal::start("a_storm_on_a_server_of_another_make", 2) else {
         return;
     };
-    storm(&server.kinesis, &Writers::new(4, 8, 60), "");
+    storm(&server.kinesis, &Writers::new(4, 8, 60));
 }
 
-const CONSUMER: &str = "consumer: tidegate";
-
-#[test]
-fn a_storm_by_fan_out() {
-    let kinesis = Kinesis::start(2);
-    storm(&kinesis, &Writers::new(8, 8, 120), CONSUMER);
-    assert_eq!(kinesis.proxy.calls("GetRecords"), 0, "nobody asked");
-}
-
-#[test]
-fn a_storm_by_fan_out_on_a_server_of_another_make() {
-    let test = "a_storm_by_fan_out_on_a_server_of_another_make";
-    let Some(server) = KinesisLocal::start(test, 2) else { return };
-    server.kinesis.proxy.cut_subscriptions(Duration::from_secs(2));
-    storm(&server.kinesis, &Writers::new(4, 8, 60), CONSUMER);
-}
-
-fn storm(kinesis: &Kinesis, writers: &Writers, source: &str) {
+fn storm(kinesis: &Kinesis, writers: &Writers) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("out");
-    let range = "{ age: 200ms, records: 500 }";
-    let program = pipeline_with(folder.path(), kinesis, range, source, "");
+    let program = pipeline(folder.path(), kinesis, "{ age: 200ms, records: 500 }");
     let mut run = Some(Run(program.start("run", &[])));
     let mut reshards = 0;
     writers.write(kinesis, |progress| {
@@ -339,7 +314,7 @@ fn what_is_sent_again_after_a_reshard_is_still_a_duplicate() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("out");
     let range = "{ age: 200ms, records: 500 }";
-    let program = pipeline_with(folder.path(), &kinesis, range, "", ONCE);
+    let program = pipeline_with(folder.path(), &kinesis, range, ONCE);
     let mut run = Some(Run(program.start("run", &[])));
     let first = Writers::new(4, 8, 40);
     first.write(&kinesis, |_| {});

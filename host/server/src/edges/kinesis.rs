@@ -24,7 +24,6 @@ pub(super) fn source(
     Ok(Arc::new(KinesisSource::new(KinesisConfig {
         pipeline: config.pipeline.clone(),
         aws: aws(written.aws()),
-        consumer: written.consumer.clone(),
         start: match &written.start {
             config::KinesisStart::TrimHorizon => KinesisStart::TrimHorizon,
             config::KinesisStart::Latest => KinesisStart::Latest,

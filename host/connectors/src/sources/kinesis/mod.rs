@@ -6,7 +6,7 @@
 //! after it, from their beginning.
 //!
 //! ```text
-//! shards ─► notes ─► reader: feed ─► pace, budget ─► answer ─► decode ─► records
+//! shards ─► notes ─► reader: iterator ─► pace, budget ─► answer ─► decode ─► records
 //! ```
 //!
 //! What can be lost without a word elsewhere is said here: what the stream no longer holds behind a
@@ -16,7 +16,6 @@ mod aggregate;
 mod budget;
 mod client;
 mod decode;
-mod feed;
 mod loss;
 mod meters;
 mod notes;
@@ -74,8 +73,6 @@ pub struct KinesisConfig {
     pub stream: String,
     /// Which account and region.
     pub aws: AwsConfig,
-    /// The consumer, by name or ARN, to which shards push their records; without one they are asked.
-    pub consumer: Option<String>,
     /// Where reading begins.
     pub start: KinesisStart,
     /// What becomes of what is gone.
@@ -110,7 +107,6 @@ impl KinesisConfig {
             pipeline: String::new(),
             stream: stream.into(),
             aws: AwsConfig::default(),
-            consumer: None,
             start: KinesisStart::default(),
             on_trimmed: OnTrimmed::default(),
             out_of_range: OutOfRange::default(),

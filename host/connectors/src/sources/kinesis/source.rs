@@ -14,14 +14,12 @@ use tidegate_core::{
         HashKey, Partition, PartitionId, Reader, Replay, Resume, SourceError, SourceErrorKind,
     },
 };
-use tokio::sync::OnceCell;
 
 use super::{
     KinesisConfig, KinesisStart,
     aggregate::hash_key,
     budget::Budget,
     client::Caller,
-    feed,
     notes::{Beginning, Note, Notes, Quiet},
     reader::{KinesisReader, Token},
     shards::{self, Stream},
@@ -41,7 +39,6 @@ pub(super) struct Shared {
     pub(super) config: Arc<KinesisConfig>,
     pub(super) caller: Caller,
     pub(super) budget: Budget,
-    consumer: OnceCell<String>,
     seen: Mutex<Seen>,
 }
 
@@ -73,8 +70,7 @@ impl KinesisSource {
         let caller = Caller::new(config.clone());
         let ended = config.known.iter().filter(|it| it.finished).map(|it| it.id.clone()).collect();
         let seen = Mutex::new(Seen { ended, ..Seen::default() });
-        let consumer = OnceCell::new();
-        KinesisSource { shared: Arc::new(Shared { config, caller, budget, consumer, seen }) }
+        KinesisSource { shared: Arc::new(Shared { config, caller, budget, seen }) }
     }
 }
 
@@ -142,7 +138,7 @@ impl Shared {
         let now = self.caller.server_time();
         let config = self.config.clone();
         let mut listed = self.caller.call(|client| shards::list(client, config)).await?;
-        let notes = self.note(&stream, &listed, now).await?;
+        let notes = self.note(stream, &listed, now).await?;
         let mut seen = self.seen();
         seen.listed = listed.iter().map(|it| it.id.clone()).collect();
         let expired = notes.shards.iter().filter(|(id, _)| !seen.listed.contains(*id));
@@ -160,22 +156,12 @@ impl Shared {
     fn shard(&self, id: &PartitionId) -> Option<Shard> {
         let seen = self.seen();
         let note = seen.notes.as_ref()?.shards.get(id)?.clone();
-        Some(Shard { stream: seen.stream.clone()?, note, expired: !seen.listed.contains(id) })
+        Some(Shard { stream: seen.stream?, note, expired: !seen.listed.contains(id) })
     }
 
     /// How long the stream keeps a record, as of the last look at it.
     pub(super) fn retention(&self) -> Option<Duration> {
-        self.seen().stream.as_ref().map(|it| it.retention)
-    }
-
-    /// The ARN of the consumer to which shards push their records, if there is to be one.
-    pub(super) async fn consumer(&self, stream: &Stream) -> Result<Option<String>, SourceError> {
-        let Some(name) = self.config.consumer.clone() else { return Ok(None) };
-        let found = self.consumer.get_or_try_init(|| {
-            let stream = stream.arn.clone();
-            self.caller.call(|client| feed::consumer(client, stream, name))
-        });
-        found.await.map(|it| Some(it.clone()))
+        self.seen().stream.map(|it| it.retention)
     }
 
     /// Nothing arrived in a shard. It is written down with the next look at the shards.
@@ -195,7 +181,7 @@ impl Shared {
     /// Writes down what is to be known after a crash, before it is needed.
     async fn note(
         &self,
-        stream: &Stream,
+        stream: Stream,
         listed: &[Partition],
         now: Timestamp,
     ) -> Result<Notes, SourceError> {
