@@ -1,7 +1,7 @@
 //! Waiting before another attempt: exponential back-off with full jitter.
 //!
-//! Only the pipeline acts on a [`Failure`](tidegate_core::Failure). How long to wait is decided
-//! here, in one place, from randomness that is given.
+//! Only the pipeline acts on a [`Failure`]. How long to wait is decided here, in one place, from
+//! randomness that is given.
 
 use std::{error::Error, sync::Arc, time::Duration};
 

@@ -6,8 +6,8 @@
 //!              or a registry
 //! ```
 //!
-//! Architecture invariant: the bytes of a component reach the engine through [`Supply::resolve`] or
-//! [`Supply::admit`], and nothing looks into them before.
+//! Architecture invariant: the bytes of a component reach the engine through `Supply::resolve` or
+//! `Supply::admit`, and nothing looks into them before.
 //!
 //! A policy is an operator's, for all pipelines of a fleet. It is no part of a generation: it says
 //! which generations may serve.

@@ -127,9 +127,9 @@ pub enum Checksum {
 
 /// Keeps objects under a prefix of a bucket.
 ///
-/// A server that is overloaded or away is [`SinkErrorKind::Unavailable`], and so are conflicts and
-/// credentials that have expired. What S3 will not do without a person, for want of a permission, of
-/// the bucket or of the key to encrypt with, is [`SinkErrorKind::Broken`].
+/// A server that is overloaded or away is unavailable, and so are conflicts and credentials that have
+/// expired. What S3 will not do without a person, for want of a permission, of the bucket or of the
+/// key to encrypt with, is broken: see [`SinkErrorKind`](tidegate_core::sink::SinkErrorKind).
 pub struct S3Sink {
     name: String,
     bucket: Arc<Bucket>,
