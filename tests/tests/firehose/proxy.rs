@@ -147,7 +147,8 @@ impl Proxy {
         if matches!(fault, Some(Fault::LostResponse)) {
             return Err(io::Error::other("lost"));
         }
-        let refused = json!({ "ErrorCode": "ServiceUnavailableException", "ErrorMessage": "Slow down." });
+        let refused =
+            json!({ "ErrorCode": "ServiceUnavailableException", "ErrorMessage": "Slow down." });
         let mut entries = Vec::new();
         for withheld in &withheld {
             let entry = if *withheld { Some(refused.clone()) } else { answers.next() };
@@ -157,7 +158,8 @@ impl Proxy {
             entries.pop();
         }
         let count = withheld.iter().filter(|it| **it).count();
-        let answer = json!({ "FailedPutCount": count, "Encrypted": false, "RequestResponses": entries });
+        let answer =
+            json!({ "FailedPutCount": count, "Encrypted": false, "RequestResponses": entries });
         Ok(response(StatusCode::OK, answer.to_string().into()))
     }
 
@@ -168,8 +170,9 @@ impl Proxy {
         for place in 0..records {
             let (per_mille, seed) = &mut state.withheld;
             // A plain linear congruential generator, so that a seed gives the same again.
-            *seed =
-                seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let by_chance = (*seed >> 33) % 1_000 < *per_mille;
             let by_name = matches!(fault, Some(Fault::Withheld(places)) if places.contains(&place));
             chosen.push(by_chance || by_name);

@@ -68,8 +68,7 @@ impl Firehose {
     /// Makes a stream, and a bucket of its name that it delivers to.
     pub(crate) fn create(&self, stream: &str) {
         let config = aws_sdk_firehose::config::Builder::from(&self.config);
-        let client =
-            aws_sdk_firehose::Client::from_conf(config.endpoint_url(&self.server).build());
+        let client = aws_sdk_firehose::Client::from_conf(config.endpoint_url(&self.server).build());
         let destination = ExtendedS3DestinationConfiguration::builder()
             .role_arn("arn:aws:iam::000000000000:role/firehose")
             .bucket_arn(format!("arn:aws:s3:::{stream}"))

@@ -43,7 +43,8 @@ fn each_line_is_a_record_with_its_delimiter_or_without_one() {
     let objects = [object("a.jsonl", &a), object("b.jsonl", &b)];
     for (stream, delimiter) in [("lines", Delimiter::Newline), ("bare", Delimiter::None)] {
         firehose.create(stream);
-        let sink = firehose.sink_of(FirehoseConfig { delimiter, ..FirehoseConfig::new("x", stream) });
+        let sink =
+            firehose.sink_of(FirehoseConfig { delimiter, ..FirehoseConfig::new("x", stream) });
         firehose.block_on(sink.write(&objects)).expect("nothing goes wrong");
         firehose.block_on(sink.write(&[])).expect("nothing to write");
         assert_eq!(firehose.block_on(sink.find("a.jsonl")).expect("nobody is asked"), None);

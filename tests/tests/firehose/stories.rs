@@ -70,7 +70,8 @@ fn what_is_not_taken_is_sent_again_and_nothing_else_is() {
     assert!(firehose.delivered("throttled") == expected, "each once");
 
     let letters = lines(&folder.path().join("dead-throttled"));
-    let letter = |line: &Vec<u8>| serde_json::from_slice::<Value>(line).expect("a letter")["etl"].clone();
+    let letter =
+        |line: &Vec<u8>| serde_json::from_slice::<Value>(line).expect("a letter")["etl"].clone();
     let letters: Vec<Value> = letters.iter().map(letter).collect();
     assert_eq!(letters.len(), 2);
     assert_eq!([&letters[0]["stage"], &letters[1]["stage"]], ["sink:out", "decode"]);

@@ -126,7 +126,8 @@ impl Chain {
                         if bytes > sink.row_bytes_max {
                             rows.truncate(start);
                             shares.dead_lettered += 1;
-                            ledger.dead_letter(|| too_large_letter(index, bytes, place, plan), index);
+                            ledger
+                                .dead_letter(|| too_large_letter(index, bytes, place, plan), index);
                             continue;
                         }
                         objects.appended(leaf, start)?;

@@ -189,9 +189,8 @@ fn a_row_that_is_too_large_for_its_sink_is_taken_off_again_and_is_a_dead_letter(
     let output = run(&plan(spec), &[batch(0, &records[..2]), batch(18, &records[2..])]);
     assert_eq!(lines(&output, 0), records);
     assert_eq!(lines(&output, 1), ["{\"n\":1}", "{\"n\":33}"]);
-    let reason = |record: &str| {
-        ("sink:small".to_owned(), "record-too-large".to_owned(), record.to_owned())
-    };
+    let reason =
+        |record: &str| ("sink:small".to_owned(), "record-too-large".to_owned(), record.to_owned());
     assert_eq!(reasons(&output), [reason(records[1]), reason(records[3])]);
     let etl = &letters(&output)[0]["etl"];
     assert_eq!(etl["errorClass"], "permanent");

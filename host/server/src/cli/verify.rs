@@ -77,7 +77,10 @@ fn text(verdict: &Verdict) -> String {
         text.push_str("  the source can't be read again: the manifests stand for it\n");
     }
     for sink in &verdict.sinks_not_looked_into {
-        let _ = writeln!(text, "  what sink `{sink}` was given can't be looked at: the manifests stand for it");
+        let _ = writeln!(
+            text,
+            "  what sink `{sink}` was given can't be looked at: the manifests stand for it"
+        );
     }
     if let Some(replayed) = verdict.replayed {
         let _ = writeln!(text, "  {replayed} ranges made the same bytes again");

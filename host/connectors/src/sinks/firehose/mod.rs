@@ -17,10 +17,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_sdk_firehose::{
-    Client,
-    operation::put_record_batch::PutRecordBatchOutput,
-    primitives::Blob,
-    types::Record,
+    Client, operation::put_record_batch::PutRecordBatchOutput, primitives::Blob, types::Record,
 };
 use tidegate_core::{
     ObjectDigest, Sink,
