@@ -146,9 +146,10 @@ fn a_request_that_fails_is_left_with_all_behind_it() {
 fn a_stream_that_is_not_there_needs_a_person() {
     let name = "a_stream_that_is_not_there_needs_a_person";
     let Some(firehose) = Firehose::start(name) else { return };
-    let written = firehose.sink("nowhere").write(&[object("a.jsonl", &lines("a", 1, 1))]);
+    let objects = [object("a.jsonl", &lines("a", 1, 1))];
     // As the server itself puts it.
-    let error = firehose.block_on(written).expect_err("nobody made it");
+    let sink = firehose.sink("nowhere");
+    let error = firehose.block_on(sink.write(&objects)).expect_err("nobody made it");
     assert_eq!(error.kind, SinkErrorKind::Broken);
     assert!(error.message.contains("correct `stream` and `region`"), "{error}");
     assert!(error.message.contains("`nowhere`"), "{error}");
