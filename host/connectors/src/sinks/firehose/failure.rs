@@ -76,8 +76,9 @@ mod tests {
 
     use aws_sdk_firehose::{
         config::http::HttpResponse, error::ErrorMetadata,
-        operation::put_record_batch::PutRecordBatchError, primitives::SdkBody,
+        operation::put_record_batch::PutRecordBatchError,
     };
+    use aws_smithy_types::body::SdkBody;
 
     use super::*;
 
