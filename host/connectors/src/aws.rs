@@ -1,5 +1,8 @@
 //! What all services of AWS have in common: where they are, who asks, and on which threads.
 
+#[cfg(any(feature = "firehose", feature = "s3"))]
+pub(crate) mod answer;
+
 use std::{
     future::Future,
     net::{IpAddr, SocketAddr},

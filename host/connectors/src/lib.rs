@@ -1,8 +1,8 @@
 //! Tidegate's edges: where records come from, where they go, and where progress is kept.
 //!
 //! This crate owns the members of the seams that `tidegate-core` defines: sources (files, standard
-//! input, generated events), sinks (a directory tree, an S3 bucket, standard output, a blackhole), look-up tables
-//! and the embedded checkpoint store. A module each.
+//! input, generated events), sinks (a directory tree, an S3 bucket, a Firehose stream, standard
+//! output, a blackhole), look-up tables and the embedded checkpoint store. A module each.
 //!
 //! Architecture invariant: an edge never retries, never backs off and never decides what a failure
 //! means for a record. It says what kind of failure it was, and the pipeline acts. No edge knows

@@ -74,7 +74,7 @@ pub trait Sink: Send + Sync {
     /// syncs and a bucket can upload side by side. Returning `Ok` means that each is durable under
     /// its key with exactly its content, whether this call or an earlier one made it so; other
     /// content under a key is [`SinkErrorKind::Occupied`]. After any error some of them may be
-    /// there: writing the same objects again is how to go on.
+    /// there: writing the same objects again is how to go on, or only what the error says is left.
     async fn write(&self, objects: &[Object]) -> Result<(), SinkError>;
 
     /// The digest of what lies under a key; for named sinks, after a crash. What it finds is
@@ -123,12 +123,16 @@ pub struct SinkError {
     /// The cause.
     #[source]
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// What of the objects was not taken, where the sink knows it; else all of it has to be written
+    /// again. Of unnamed sinks. An object in it has its key, and only those of its lines that are
+    /// left: its digest is not the one that the manifest has.
+    pub rest: Option<Vec<Object>>,
 }
 
 impl SinkError {
     /// An error without a cause.
     pub fn plain(kind: SinkErrorKind, message: impl Into<String>) -> Self {
-        SinkError { kind, message: message.into(), cause: None }
+        SinkError { kind, message: message.into(), cause: None, rest: None }
     }
 
     /// An error with a cause.
@@ -137,7 +141,13 @@ impl SinkError {
         message: impl Into<String>,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        SinkError { kind, message: message.into(), cause: Some(cause.into()) }
+        SinkError { kind, message: message.into(), cause: Some(cause.into()), rest: None }
+    }
+
+    /// The same, and what is left to be written.
+    #[must_use]
+    pub fn with_rest(self, rest: Vec<Object>) -> Self {
+        SinkError { rest: Some(rest), ..self }
     }
 
     /// What it asks for.

@@ -16,6 +16,9 @@ use crate::{call::RecordedCall, encode::slug, plan::Plan, process::RangeContext}
 /// The code of records that are too old for the source's `record_age_max`.
 pub(crate) const RECORD_AGE: &str = "record-age";
 
+/// The code of records that are too large for the source's `record_bytes_max`, or for a sink.
+pub(crate) const TOO_LARGE: &str = "record-too-large";
+
 /// Longer messages are cut: they are the guest's words.
 const MESSAGE_CHARS_MAX: usize = 1000;
 
@@ -30,7 +33,7 @@ const BACKTRACE_FRAMES_MAX: usize = 64;
 pub(crate) struct Letter {
     /// The record's place in its batch.
     pub(crate) record: u32,
-    /// `decode`, `transform:<name>`, `route` or `encode`.
+    /// `decode`, `transform:<name>`, `route`, `encode` or `sink:<name>`.
     pub(crate) stage: String,
     pub(crate) class: &'static str,
     pub(crate) code: String,

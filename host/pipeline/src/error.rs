@@ -22,7 +22,7 @@ pub enum Error {
         sink: String,
         /// Why.
         #[source]
-        source: SinkError,
+        source: Box<SinkError>,
     },
     /// Progress can't be stored.
     #[error("failed to store progress")]

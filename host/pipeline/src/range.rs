@@ -419,9 +419,17 @@ impl Owner {
         sink: Arc<dyn Sink>,
         objects: Vec<Object>,
     ) -> Result<(), Error> {
+        let mut left = objects;
         self.insist(Seam::Sink(sink.name().into()), async || {
-            let name = || sink.name().to_owned();
-            sink.write(&objects).await.map_err(|source| Error::Sink { sink: name(), source })
+            let written = sink.write(&left).await;
+            written.map_err(|mut source| {
+                // What was taken is not written again where the sink can tell. An attempt that
+                // runs out of time can't.
+                if let Some(rest) = source.rest.take() {
+                    left = rest;
+                }
+                Error::Sink { sink: sink.name().to_owned(), source: source.into() }
+            })
         })
         .await
     }
@@ -539,7 +547,7 @@ fn refused(
 ) -> Error {
     let sink = sink.name().to_owned();
     let SinkErrorKind::Occupied { key, found } = &source.kind else {
-        return Error::Sink { sink, source };
+        return Error::Sink { sink, source: source.into() };
     };
     let mut objects = manifest.objects.iter().chain(&manifest.superseded);
     match objects.find(|object| object.sink == sink && object.key == *key) {
@@ -552,7 +560,7 @@ fn refused(
             expected: object.digest,
             found: *found,
         })),
-        None => Error::Sink { sink, source },
+        None => Error::Sink { sink, source: source.into() },
     }
 }
 

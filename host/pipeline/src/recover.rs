@@ -122,7 +122,7 @@ impl Owner {
                 .insist(seam, async || {
                     let sink_name = || object.sink.clone();
                     let found = sink.find(&object.key).await;
-                    found.map_err(|source| Error::Sink { sink: sink_name(), source })
+                    found.map_err(|source| Error::Sink { sink: sink_name(), source: source.into() })
                 })
                 .await?;
             match lies_there {

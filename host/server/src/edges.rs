@@ -1,7 +1,9 @@
 //! From a config to a pipeline's edges: its source, its sinks, its store.
 
-#[cfg(any(feature = "kinesis", feature = "s3"))]
+#[cfg(any(feature = "firehose", feature = "kinesis", feature = "s3"))]
 mod aws;
+#[cfg(feature = "firehose")]
+mod firehose;
 #[cfg(any(feature = "avro", feature = "protobuf"))]
 mod formats;
 #[cfg(feature = "kinesis")]
@@ -251,14 +253,31 @@ pub(crate) async fn sinks(config: &Config) -> anyhow::Result<Vec<Arc<dyn Sink>>>
         let directory = sink.directory.as_ref().map(|it| it.path.as_path());
         sinks.push(match named(config, &sink.name, directory, sink.s3.as_ref()).await? {
             Some(named) => named,
-            None if sink.stdout.is_some() => Arc::new(StandardOutput::new(&sink.name)),
-            None => Arc::new(Blackhole::new(&sink.name)),
+            None => unnamed(config, sink)?,
         });
     }
     let dead = &config.dead_letters;
     let dead = named(config, DEAD_LETTERS, dead.directory.as_deref(), dead.s3.as_ref()).await?;
     sinks.push(dead.context("the config names no place for dead letters")?);
     Ok(sinks)
+}
+
+/// A sink whose objects have no names.
+fn unnamed(config: &Config, sink: &config::Sink) -> anyhow::Result<Arc<dyn Sink>> {
+    if let Some(stream) = &sink.firehose {
+        #[cfg(feature = "firehose")]
+        return Ok(firehose::sink(config, &sink.name, stream));
+        #[cfg(not(feature = "firehose"))]
+        anyhow::bail!(
+            "this program was built without the feature `firehose`: {} {:?}",
+            config.pipeline,
+            stream
+        );
+    }
+    Ok(match sink.stdout {
+        Some(_) => Arc::new(StandardOutput::new(&sink.name)),
+        None => Arc::new(Blackhole::new(&sink.name)),
+    })
 }
 
 /// A sink whose objects have names, if one is written.

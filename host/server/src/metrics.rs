@@ -231,6 +231,22 @@ pub const METRICS: &[Metric] = &[
         &["pipeline", "sink"],
         "Unfinished uploads of earlier runs that were aborted at a start.",
     ),
+    counter(
+        "tidegate_firehose_requests_total",
+        &["pipeline", "sink", "outcome"],
+        "Requests to Firehose, by how they ended: done, partial (some of the records were not taken) \
+         or failed.",
+    ),
+    counter(
+        "tidegate_firehose_records_total",
+        &["pipeline", "sink"],
+        "Records that Firehose has taken, as far as its answers say.",
+    ),
+    counter(
+        "tidegate_firehose_refused_records_total",
+        &["pipeline", "sink"],
+        "Records that Firehose did not take of requests that it answered. They are sent again.",
+    ),
 ];
 
 /// One of a shard: there are as many as the stream had since the start.

@@ -162,8 +162,14 @@ fn sink(sink: &Sink) -> SinkSpec {
         format: format(sink),
         part_records_max: sink.rotation.records.unwrap_or(u64::MAX),
         part_bytes_max: sink.rotation.bytes.0,
+        row_bytes_max: row_bytes_max(sink),
         ..SinkSpec::new(&sink.name)
     }
+}
+
+/// How long a line may be for the sink's far side to take it.
+fn row_bytes_max(sink: &Sink) -> Option<usize> {
+    sink.firehose.as_ref().map(config::Firehose::row_bytes_max)
 }
 
 fn format(sink: &Sink) -> plan::Format {
@@ -243,6 +249,9 @@ pub(crate) fn digest(config: &Config) -> Digest {
             // Pipelines from before there was a choice keep their digest.
             if sink.format != Format::Jsonl {
                 decisive["format"] = json!(sink.format);
+            }
+            if let Some(bytes) = row_bytes_max(sink) {
+                decisive["row_bytes_max"] = json!(bytes);
             }
             decisive
         })

@@ -341,7 +341,7 @@ impl Tree {
     fn path_of(&self, key: &str) -> Result<PathBuf, SinkError> {
         let refused = |why: &str| {
             let message = format!("`{key}` can't be the name of an object: {why}");
-            Err(SinkError { kind: SinkErrorKind::Broken, message, cause: None })
+            Err(SinkError::plain(SinkErrorKind::Broken, message))
         };
         let mut path = self.root.clone();
         for name in key.split('/') {

@@ -1,7 +1,9 @@
-//! Where records go: a directory tree, an S3 bucket, standard output, nowhere.
+//! Where records go: a directory tree, an S3 bucket, a Firehose stream, standard output, nowhere.
 
 mod blackhole;
 mod directory;
+#[cfg(feature = "firehose")]
+pub mod firehose;
 #[cfg(feature = "s3")]
 pub mod s3;
 mod stdout;

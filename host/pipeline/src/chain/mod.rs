@@ -33,7 +33,7 @@ use self::{
     table::{StageOutput, Table},
 };
 use crate::{
-    dead_letter::{Letter, RECORD_AGE},
+    dead_letter::{Letter, RECORD_AGE, TOO_LARGE},
     encode::Objects,
     plan::{Plan, Selector},
     process::{ProcessError, RangeContext, StageStatistics},
@@ -142,7 +142,7 @@ impl Chain {
             let record = batch.record(row);
             if record.len() > bytes_max {
                 let message = format!("the record has {} bytes of {bytes_max}", record.len());
-                self.ledger.dead_letter(|| decode_letter(row, "record-too-large", message), row);
+                self.ledger.dead_letter(|| decode_letter(row, TOO_LARGE, message), row);
                 continue;
             }
             match plan.projector.project(record, &mut self.columns.projection) {

@@ -8,7 +8,7 @@ use tidegate_core::{
 
 use super::{Chain, columns::Ingredients, ledger::Fate, tabulate::Tables};
 use crate::{
-    dead_letter::Letter,
+    dead_letter::{Letter, TOO_LARGE},
     encode::Objects,
     plan::{Plan, Unrouted},
     process::{ProcessError, RangeContext},
@@ -122,6 +122,14 @@ impl Chain {
                             mend_line(rows, start);
                         }
                         rows.push(b'\n');
+                        let bytes = rows.len() - start;
+                        if bytes > sink.row_bytes_max {
+                            rows.truncate(start);
+                            shares.dead_lettered += 1;
+                            ledger
+                                .dead_letter(|| too_large_letter(index, bytes, place, plan), index);
+                            continue;
+                        }
                         objects.appended(leaf, start)?;
                         shares.delivered += 1;
                         ledger.note(index, Fate::Delivered);
@@ -158,6 +166,16 @@ fn mend_line(rows: &mut [u8], start: usize) {
     while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
         rest[at] = b' ';
         rest = &mut rest[at + 1..];
+    }
+}
+
+/// What plugins have made of the record is more than its sink takes at once.
+fn too_large_letter(record: usize, bytes: usize, place: usize, plan: &Plan) -> Letter {
+    let sink = &plan.destinations()[place].name;
+    let max = plan.sinks[place].row_bytes_max;
+    Letter {
+        message: format!("{bytes} bytes in sink `{sink}`, which takes at most {max}"),
+        ..Letter::new(record as u32, &format!("sink:{sink}"), "permanent", TOO_LARGE)
     }
 }
 

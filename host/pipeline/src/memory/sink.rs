@@ -7,6 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use tidegate_core::{
     ObjectDigest, Sink,
     sink::{Naming, Object, SinkError, SinkErrorKind},
@@ -33,6 +35,8 @@ struct Held {
     objects: BTreeMap<String, Bytes>,
     /// What an unnamed sink was given, in order.
     delivered: Vec<Object>,
+    /// What decides which lines are taken, where not all are.
+    picky: Option<ChaCha8Rng>,
     /// Writes that were sent and not answered.
     under_way: BTreeMap<u64, Vec<Object>>,
     writes: u64,
@@ -90,6 +94,12 @@ impl MemorySink {
         self.inner.troubles.add(Trouble::LoseResponse, times);
     }
 
+    /// From now on a write to an unnamed sink takes some of the lines only, the same for the same
+    /// seed, and says which are left.
+    pub fn take_some(&self, seed: u64) {
+        lock(&self.inner.held).picky = Some(ChaCha8Rng::seed_from_u64(seed));
+    }
+
     /// Writes wait until [`MemorySink::uncork`].
     pub fn cork(&self) {
         self.inner.troubles.cork(true);
@@ -129,6 +139,23 @@ impl Held {
             }
         }
     }
+}
+
+/// Objects with some of the lines, and with the others. Those without lines are left out.
+fn pick(objects: &[Object], random: &mut ChaCha8Rng) -> [Vec<Object>; 2] {
+    let mut picked = [Vec::new(), Vec::new()];
+    for object in objects {
+        let mut contents = [Vec::new(), Vec::new()];
+        for line in object.content.split_inclusive(|byte| *byte == b'\n') {
+            contents[usize::from(random.random_bool(0.3))].extend_from_slice(line);
+        }
+        for (picked, content) in picked.iter_mut().zip(contents) {
+            if !content.is_empty() {
+                picked.push(Object::new(&object.key, content));
+            }
+        }
+    }
+    picked
 }
 
 fn occupied(key: &str, found: ObjectDigest) -> SinkError {
@@ -175,6 +202,14 @@ impl Sink for MemorySink {
         };
         let mut held = lock(&self.inner.held);
         held.under_way.remove(&number);
+        if trouble.is_none()
+            && self.inner.naming == Naming::Unnamed
+            && let Some(random) = &mut held.picky
+        {
+            let [taken, left] = pick(objects, random);
+            held.delivered.extend(taken);
+            return if left.is_empty() { Ok(()) } else { Err(unavailable().with_rest(left)) };
+        }
         objects[..done].iter().try_for_each(|it| held.create(self.inner.naming, it))?;
         match trouble {
             Some(_) => Err(unavailable()),

@@ -134,6 +134,8 @@ pub(crate) struct SinkPlan {
     pub(crate) layout: usize,
     /// The columns of its files, where they are no lines.
     pub(crate) table: Option<TablePlan>,
+    /// A line that has more bytes is a dead letter.
+    pub(crate) row_bytes_max: usize,
 }
 
 impl Plan {
@@ -170,7 +172,8 @@ impl Plan {
                 layouts.push(layout);
                 layouts.len() - 1
             });
-            sinks.push(SinkPlan { when, tree, layout, table });
+            let row_bytes_max = sink.row_bytes_max.unwrap_or(usize::MAX);
+            sinks.push(SinkPlan { when, tree, layout, table, row_bytes_max });
         }
         let names_records = layouts.iter().any(json::Layout::is_envelope);
         let record_id = names_records.then(|| {

@@ -246,6 +246,8 @@ pub struct SinkSpec {
     pub part_records_max: u64,
     /// An object is closed once it has this many bytes before compression.
     pub part_bytes_max: u64,
+    /// A row that has more bytes, its line break among them, is a dead letter. Of lines only.
+    pub row_bytes_max: Option<usize>,
 }
 
 impl SinkSpec {
@@ -261,6 +263,7 @@ impl SinkSpec {
             format: Format::Lines,
             part_records_max: u64::MAX,
             part_bytes_max: 128 << 20,
+            row_bytes_max: None,
         }
     }
 }

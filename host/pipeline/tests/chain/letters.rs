@@ -7,7 +7,11 @@ use tidegate_core::{
     Digest, Kind, Origin, Read, Reply, Timestamp, checkpoint::Outcome, column::Binary,
     description::HostValue, record::Defect, source::PartitionId,
 };
-use tidegate_pipeline::{RangeContext, plan::OnReject, states::NoStates};
+use tidegate_pipeline::{
+    RangeContext,
+    plan::{OnReject, SinkSpec},
+    states::NoStates,
+};
 
 use crate::{
     plugins::{Scripted, description, integer},
@@ -173,6 +177,31 @@ fn a_rejection_names_its_rule_and_lists_what_was_found() {
     assert_eq!(finding["detail"], "line one line two");
     assert_eq!(output.stages[0].findings, [2]);
     assert_eq!(letter["requestContext"]["functionArn"], format!("judge@{}", Digest::of(b"judge")));
+}
+
+/// What plugins make of a record may be too large for one sink, and not for another.
+#[test]
+fn a_row_that_is_too_large_for_its_sink_is_taken_off_again_and_is_a_dead_letter() {
+    let small = SinkSpec { row_bytes_max: Some("{\"n\":11}\n".len()), ..SinkSpec::new("small") };
+    let mut spec = spec(&[]);
+    spec.sinks.push(small);
+    let records = ["{\"n\":1}", "{\"n\":222}", "{\"n\":33}", "{\"n\":4444}"];
+    let output = run(&plan(spec), &[batch(0, &records[..2]), batch(18, &records[2..])]);
+    assert_eq!(lines(&output, 0), records);
+    assert_eq!(lines(&output, 1), ["{\"n\":1}", "{\"n\":33}"]);
+    let reason =
+        |record: &str| ("sink:small".to_owned(), "record-too-large".to_owned(), record.to_owned());
+    assert_eq!(reasons(&output), [reason(records[1]), reason(records[3])]);
+    let etl = &letters(&output)[0]["etl"];
+    assert_eq!(etl["errorClass"], "permanent");
+    let message = "10 bytes in sink `small`, which takes at most 9";
+    assert_eq!(etl["errorMessage"], message);
+    // A record is counted once, and each of its shares too.
+    let counts = &output.counts;
+    let counted = [counts.read, counts.delivered, counts.dead_lettered].map(|it| it.records);
+    assert_eq!(counted, [4, 2, 2]);
+    let shares = output.destinations.iter().map(|it| (it.shares, it.delivered, it.dead_lettered));
+    assert_eq!(shares.collect::<Vec<_>>()[..2], [(4, 4, 0), (4, 2, 2)]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod blocked;
 mod counting;
 mod crash;
 mod outage;
+mod partial;
 mod recovery;
 mod reshard;
 mod run;

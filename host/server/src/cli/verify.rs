@@ -76,6 +76,12 @@ fn text(verdict: &Verdict) -> String {
     if !verdict.source_read_again {
         text.push_str("  the source can't be read again: the manifests stand for it\n");
     }
+    for sink in &verdict.sinks_not_looked_into {
+        let _ = writeln!(
+            text,
+            "  what sink `{sink}` was given can't be looked at: the manifests stand for it"
+        );
+    }
     if let Some(replayed) = verdict.replayed {
         let _ = writeln!(text, "  {replayed} ranges made the same bytes again");
     }

@@ -11,6 +11,8 @@
 mod aws;
 mod component;
 mod field;
+mod firehose;
+mod firehose_rules;
 mod format;
 mod interpolate;
 mod kinesis;
@@ -39,6 +41,7 @@ pub(crate) use aws::Aws;
 pub use aws::AwsRole;
 pub use component::{ComponentReference, InvalidReference, RegistryReference};
 pub use field::FieldPath;
+pub use firehose::{Delimiter, Firehose};
 pub use format::{Column, ColumnKind, Format, OnMismatch, ParquetFormat, RowGroup, TimeFormat};
 pub use interpolate::Variables;
 pub use kinesis::{

@@ -314,6 +314,7 @@ impl Rules<'_> {
             &[
                 ("directory", sink.directory.is_some()),
                 ("s3", sink.s3.is_some()),
+                ("firehose", sink.firehose.is_some()),
                 ("stdout", sink.stdout.is_some()),
                 ("blackhole", sink.blackhole.is_some()),
             ],
@@ -332,6 +333,9 @@ impl Rules<'_> {
                 if sink.stdout.is_some() {
                     self.find("one-of", pointer, "standard output takes lines, and no files");
                 }
+                if sink.firehose.is_some() {
+                    self.find("one-of", pointer, "Firehose takes lines, and no files");
+                }
                 if sink.layout != Layout::Flat {
                     let message = "columns are fields, wherever `layout` would put them";
                     self.find("one-of", pointer, message);
@@ -343,6 +347,9 @@ impl Rules<'_> {
         }
         if let Some(s3) = &sink.s3 {
             self.s3(s3, &step(pointer, "s3"));
+        }
+        if let Some(firehose) = &sink.firehose {
+            self.firehose(firehose, sink, pointer);
         }
         if sink.name == crate::DEAD_LETTERS {
             let message = format!("`{}` is the name of the dead letters", sink.name);

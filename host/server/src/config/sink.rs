@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::Condition;
 
-use super::{format::Format, s3::S3, units::ByteSize};
+use super::{firehose::Firehose, format::Format, s3::S3, units::ByteSize};
 
-/// Where records go: exactly one of `directory`, `s3`, `stdout` and
+/// Where records go: exactly one of `directory`, `s3`, `firehose`, `stdout` and
 /// `blackhole`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +26,10 @@ pub struct Sink {
     /// Objects in a bucket.
     #[serde(default)]
     pub s3: Option<S3>,
+    /// Records of a Firehose stream. They can't be looked up afterwards: a record may come twice when
+    /// a run is killed, or when an answer is lost.
+    #[serde(default)]
+    pub firehose: Option<Firehose>,
     /// Standard output, record by record. It can't be looked up afterwards: a record may come
     /// twice when a run is killed.
     #[serde(default)]

@@ -61,6 +61,9 @@ pub(crate) struct Verdict {
     pub(crate) object_bytes: u64,
     /// Letters: at most one a record.
     pub(crate) dead_letters: u64,
+    /// Sinks that keep nothing that could be looked at: of what they were given, only the
+    /// manifests tell.
+    pub(crate) sinks_not_looked_into: Vec<String>,
     /// Whether the source was read again: it can't be where reading uses it up.
     pub(crate) source_read_again: bool,
     /// Ranges that went through the plugins again and made the same bytes.
@@ -118,6 +121,7 @@ pub(crate) async fn verify(
 ) -> anyhow::Result<Verdict> {
     let mut verdict = Verdict { complete: true, ..Verdict::default() };
     let mut trees = objects::Trees::new(config);
+    verdict.sinks_not_looked_into = trees.not_looked_into(config);
     let can_read_again = source.replay() == Replay::Exact;
     verdict.source_read_again = can_read_again;
     let history = History::read(store)?;

@@ -31,6 +31,12 @@ impl Trees {
         Trees { sinks: Objects::of_all(config).collect(), known: BTreeSet::new() }
     }
 
+    /// The sinks whose objects can't be looked at.
+    pub(super) fn not_looked_into(&self, config: &Config) -> Vec<String> {
+        let names = config.sinks.iter().map(|sink| &sink.name);
+        names.filter(|name| !self.sinks.contains_key(*name)).cloned().collect()
+    }
+
     /// Objects that may be there: of a range that is not committed.
     pub(super) fn tolerate(&mut self, manifest: &Manifest) {
         let objects = manifest.objects.iter().chain(&manifest.superseded);

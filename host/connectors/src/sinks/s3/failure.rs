@@ -1,6 +1,6 @@
 //! What S3's refusals mean.
 
-use std::{error::Error, time::Duration};
+use std::error::Error;
 
 use aws_sdk_s3::{
     config::http::HttpResponse,
@@ -8,7 +8,7 @@ use aws_sdk_s3::{
 };
 use tidegate_core::sink::{SinkError, SinkErrorKind};
 
-use crate::aws::NotTls;
+use crate::aws::answer::{Said, after, not_answered};
 
 /// What passes by itself, although S3 answers as if the request were wrong.
 const PASSING: [&str; 12] = [
@@ -84,30 +84,6 @@ impl Refusal {
     }
 }
 
-/// No answer came, or none that can be read.
-fn not_answered<E>(message: String, error: SdkError<E>) -> SinkError
-where
-    E: Error + Send + Sync + 'static,
-{
-    let mut cause: Option<&dyn Error> = Some(&error);
-    let mut is_broken = matches!(error, SdkError::ConstructionFailure(_));
-    while let Some(it) = cause {
-        is_broken |= it.is::<NotTls>();
-        cause = it.source();
-    }
-    let kind = match is_broken {
-        true => SinkErrorKind::Broken,
-        false => SinkErrorKind::Unavailable { after: None },
-    };
-    SinkError::new(kind, message, error)
-}
-
-/// What S3 asks to be waited for.
-fn after(response: &HttpResponse) -> Option<Duration> {
-    let seconds = response.headers().get("retry-after")?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
 /// What a person has to do.
 fn advice(status: u16, code: &str, response: &HttpResponse) -> String {
     let advice = match code {
@@ -140,31 +116,10 @@ fn advice(status: u16, code: &str, response: &HttpResponse) -> String {
     format!(": {advice}")
 }
 
-/// What S3 has said, in its own words.
-#[derive(Debug, thiserror::Error)]
-#[error("{code} ({status}){message}{request}")]
-struct Said {
-    status: u16,
-    code: String,
-    message: String,
-    request: String,
-}
-
-impl Said {
-    fn new(response: &HttpResponse, meta: &aws_sdk_s3::error::ErrorMetadata) -> Said {
-        let status = response.status().as_u16();
-        let request = response.headers().get("x-amz-request-id");
-        Said {
-            status,
-            code: meta.code().unwrap_or("refused").to_owned(),
-            message: meta.message().map(|it| format!(": {it}")).unwrap_or_default(),
-            request: request.map(|id| format!(", request {id}")).unwrap_or_default(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use aws_sdk_s3::{
         config::http::HttpResponse, error::ErrorMetadata, operation::put_object::PutObjectError,
         primitives::SdkBody,

@@ -1,0 +1,6 @@
+//! The Firehose sink: alone, and in stories of the whole program, against a real server.
+
+mod proxy;
+mod server;
+mod sink;
+mod stories;
