@@ -245,7 +245,11 @@ async fn again(owner: &mut Owner, retry: &mut Retry, error: Error) -> Result<(),
         Error::Process(blocked) if blocked.is_blocked() => {
             owner.wait_for_unblocking(&Error::Process(blocked)).await
         }
-        Error::Process(_) => owner.back_off(retry, &Seam::Chain, error).await,
+        Error::Process(_) => {
+            owner.back_off(retry, &Seam::Chain, error).await?;
+            retry.goes_on();
+            Ok(())
+        }
         other => Err(other),
     }
 }

@@ -98,6 +98,11 @@ impl Retry {
         Ok(delay)
     }
 
+    /// Another attempt begins that may go on for long before it ends. Nobody waits meanwhile.
+    pub(crate) fn goes_on(&mut self) {
+        self.waits = None;
+    }
+
     /// An attempt has succeeded. Where one had failed before, that is told as well.
     pub(crate) fn succeeded(self) {
         let Retry { shared, partition, seam, attempts, waits } = self;

@@ -345,6 +345,26 @@ async fn a_range_that_finds_no_room_for_its_plugins_is_cut_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_partition_that_found_room_again_waits_no_longer() {
+    let world = World::with_records(47);
+    world.plugin.fill_up(5);
+    world.archive.cork();
+    let pipeline = world.pipeline(Failpoints::default(), Workers::Here);
+    let progress = pipeline.progress();
+    let looks = async {
+        // The back-offs take some seconds, and what is sent to the sink has minutes.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(world.saw("seam: Chain"), "it had waited");
+        let waiting = progress.snapshot().waiting;
+        world.archive.uncork();
+        waiting
+    };
+    let (report, waiting) = tokio::join!(pipeline.run(Shutdown::never()), looks);
+    assert!(report.expect("a report").is_complete());
+    assert_eq!(waiting, 0, "it went on");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sink_that_the_plan_names_must_be_given() {
     let world = World { letters: MemorySink::named("other"), ..World::new() };
     let error = world.try_pipeline().err().expect("a sink is missing");
