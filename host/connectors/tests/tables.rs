@@ -364,6 +364,24 @@ fn files_of_columns_that_are_no_table_are_refused() {
     assert!(refused(b"id\na\n", &of_ids).starts_with("it is no sound Parquet file"));
 }
 
+#[test]
+fn a_row_is_read_wherever_a_piece_of_its_file_ends() {
+    let columns = [("id", Kind::Utf8), ("n", Kind::Int64)];
+    let spec = spec(TableFormat::Json, &columns, &["id"]);
+    let (head, tail) =
+        ("[{\"pad\":\n\"", r#"","id":"é\u00e9\\","n":-50,"f":-1.5e-7,"t":[true,null]}]"#);
+    for end in 0..=tail.len() {
+        // Files are read in pieces of this size.
+        let pad = "x".repeat((256 << 10) - head.len() - end);
+        let table = load_text(&format!("{head}{pad}{tail}"), &spec);
+        let table = table.unwrap_or_else(|error| panic!("behind {:?}: {error}", tail.get(..end)));
+        assert_eq!(cells(&table, "n", &["éé\\"]).values, Values::Int64(vec![-50]));
+    }
+    let broken = format!("{head}{}\",\"n\":-x}}]", "x".repeat((256 << 10) - head.len() - 6));
+    let error = load_text(&broken, &spec).expect_err("a number has digits");
+    assert!(error.to_string().contains("is no JSON"), "{error}");
+}
+
 proptest! {
     /// However many rows there are, and wherever pieces of the file end, each format gives back
     /// what was written.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use memchr::memchr_iter;
+use memchr::{memchr_iter, memrchr};
 use serde::de::IgnoredAny;
 use serde_json::Deserializer;
 
@@ -43,6 +43,14 @@ pub(super) fn read(stream: Box<dyn Read + Send>, mut intake: Intake) -> Result<I
     }
 }
 
+/// Whether an error is about the end of a piece, and what comes behind it may mend it. Not all of
+/// these say so: where a piece ends with a `-`, the number is called invalid.
+fn is_at_end(error: &serde_json::Error, piece: &[u8]) -> bool {
+    let last_line = memrchr(b'\n', piece).map_or(0, |line_feed| line_feed + 1);
+    let lines = memchr_iter(b'\n', piece).count() + 1;
+    error.is_eof() || error.line() == lines && error.column() >= piece.len() - last_line
+}
+
 /// A piece of the file.
 struct Window {
     stream: Box<dyn Read + Send>,
@@ -76,7 +84,7 @@ impl Window {
             let mut values = Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
             match values.next() {
                 Some(Ok(_)) => return Ok(values.byte_offset()),
-                Some(Err(error)) if error.is_eof() && !self.ended => {}
+                Some(Err(error)) if !self.ended && is_at_end(&error, rest) => {}
                 None if !self.ended => {}
                 _ => return Err(self.broken("the row that begins here is no JSON")),
             }
