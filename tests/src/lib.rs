@@ -2,6 +2,7 @@
 
 pub mod guests;
 pub mod program;
+pub mod proxy;
 pub mod python;
 pub mod running;
 pub mod server;

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::python::python;
+
 /// Some of them read programs of many megabytes first.
 const START_MAX: Duration = Duration::from_secs(90);
 
@@ -37,6 +39,19 @@ impl Drop for ServerProcess {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Starts ministack, which stands for several services of AWS, where Python is to be had. A test that
+/// can't have it says so.
+pub fn ministack(test: &str) -> Option<(ServerProcess, SocketAddr)> {
+    let python = python(test, "TIDEGATE_MINISTACK")?;
+    let address = free_address();
+    let mut ministack = Command::new(python);
+    ministack
+        .args(["-m", "ministack"])
+        .env("GATEWAY_PORT", address.port().to_string())
+        .env("BIND_HOST", "127.0.0.1");
+    Some((ServerProcess::start(&mut ministack, address), address))
 }
 
 /// An address of this machine that nobody listens at.

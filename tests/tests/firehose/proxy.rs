@@ -14,7 +14,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode, body::Incoming, header, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tidegate_tests::proxy::forward;
+use tokio::net::TcpListener;
 
 /// What Firehose takes at once.
 const RECORDS_MAX: usize = 500;
@@ -136,7 +137,8 @@ impl Proxy {
             asked["Records"] = passed.into();
             parts.headers.remove(header::CONTENT_LENGTH);
             let body = Full::new(Bytes::from(asked.to_string()));
-            let (status, answer) = self.forward(Request::from_parts(parts, body)).await?;
+            let answer = forward(self.upstream, Request::from_parts(parts, body)).await?;
+            let (status, answer) = (answer.status(), answer.into_body());
             let answered: Value = serde_json::from_slice(&answer)?;
             let Some(entries) = answered["RequestResponses"].as_array() else {
                 return Ok(response(status, answer));
@@ -179,18 +181,6 @@ impl Proxy {
         }
         state.withheld_records += chosen.iter().filter(|it| **it).count();
         chosen
-    }
-
-    async fn forward(&self, request: Request<Full<Bytes>>) -> io::Result<(StatusCode, Bytes)> {
-        let io = TokioIo::new(TcpStream::connect(self.upstream).await?);
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(io).await.map_err(io::Error::other)?;
-        let driven = tokio::spawn(connection);
-        let answer = sender.send_request(request).await.map_err(io::Error::other)?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
-        driven.abort();
-        Ok((status, body))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Firehose on this machine: ministack, where Python is to be had, behind the proxy. It writes each
 //! record into an S3 object of its own.
 
-use std::{future::Future, process::Command};
+use std::future::Future;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_firehose::types::ExtendedS3DestinationConfiguration;
@@ -10,10 +10,7 @@ use tidegate_connectors::{
     aws::AwsConfig,
     sinks::firehose::{FirehoseConfig, FirehoseSink},
 };
-use tidegate_tests::{
-    python::python,
-    server::{ServerProcess, free_address},
-};
+use tidegate_tests::server::{ServerProcess, ministack};
 use tokio::runtime::Runtime;
 
 use super::proxy::Proxy;
@@ -33,14 +30,7 @@ pub(crate) struct Firehose {
 impl Firehose {
     /// Starts one. A test that can't have it says so.
     pub(crate) fn start(test: &str) -> Option<Firehose> {
-        let python = python(test, "TIDEGATE_MINISTACK")?;
-        let address = free_address();
-        let mut ministack = Command::new(python);
-        ministack
-            .args(["-m", "ministack"])
-            .env("GATEWAY_PORT", address.port().to_string())
-            .env("BIND_HOST", "127.0.0.1");
-        let process = ServerProcess::start(&mut ministack, address);
+        let (process, address) = ministack(test)?;
         let runtime = Runtime::new().expect("threads can be started");
         let proxy = runtime.block_on(Proxy::start(address)).expect("a free port");
         let config = aws_config::defaults(BehaviorVersion::latest())

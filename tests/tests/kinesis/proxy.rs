@@ -12,7 +12,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tidegate_tests::proxy::forward;
+use tokio::net::TcpListener;
 
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +144,7 @@ impl Proxy {
             None => None,
         };
         let request = Request::from_parts(parts, Full::new(body));
-        let (parts, answer) = self.forward(request).await?.into_parts();
+        let (parts, answer) = forward(self.upstream, request).await?.into_parts();
         if fault == Some(Fault::LostResponse) {
             return Err(io::Error::other("lost"));
         }
@@ -158,19 +159,6 @@ impl Proxy {
             }
         }
         response.body(Full::new(answer)).map_err(io::Error::other)
-    }
-
-    async fn forward(&self, request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
-        let connection = TcpStream::connect(self.upstream).await?;
-        let io = TokioIo::new(connection);
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(io).await.map_err(io::Error::other)?;
-        let driven = tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(io::Error::other)?;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-        driven.abort();
-        Ok(Response::from_parts(parts, body))
     }
 }
 

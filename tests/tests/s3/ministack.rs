@@ -1,11 +1,6 @@
 //! ministack, a server of another make, where Python is to be had.
 
-use std::process::Command;
-
-use tidegate_tests::{
-    python::python,
-    server::{ServerProcess, free_address},
-};
+use tidegate_tests::server::{ServerProcess, ministack};
 use tokio::runtime::Runtime;
 
 use super::server::S3;
@@ -19,14 +14,7 @@ pub(crate) struct Ministack {
 impl Ministack {
     /// Starts one. A test that can't have it says so.
     pub(crate) fn start(test: &str) -> Option<Ministack> {
-        let python = python(test, "TIDEGATE_MINISTACK")?;
-        let address = free_address();
-        let mut ministack = Command::new(python);
-        ministack
-            .args(["-m", "ministack"])
-            .env("GATEWAY_PORT", address.port().to_string())
-            .env("BIND_HOST", "127.0.0.1");
-        let process = ServerProcess::start(&mut ministack, address);
+        let (process, address) = ministack(test)?;
         let runtime = Runtime::new().expect("threads can be started");
         Some(Ministack { s3: S3::before(runtime, address, true), _process: process })
     }

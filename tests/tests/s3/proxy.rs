@@ -16,7 +16,8 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tidegate_tests::proxy::forward;
+use tokio::net::TcpListener;
 
 /// What goes wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +173,7 @@ impl Proxy {
             "UploadPart" => None,
             _ => Some(lock.lock().await),
         };
-        let answer = self.forward(Request::from_parts(parts, Full::new(body))).await;
+        let answer = forward(self.upstream, Request::from_parts(parts, Full::new(body))).await;
         drop(in_order);
         self.state().end(has_content);
         let (parts, answer) = answer?.into_parts();
@@ -188,19 +189,6 @@ impl Proxy {
             }
         }
         response.body(Full::new(answer)).map_err(io::Error::other)
-    }
-
-    async fn forward(&self, request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
-        let connection = TcpStream::connect(self.upstream).await?;
-        let io = TokioIo::new(connection);
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(io).await.map_err(io::Error::other)?;
-        let driven = tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(io::Error::other)?;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-        driven.abort();
-        Ok(Response::from_parts(parts, body))
     }
 
     /// What the embedded server can't say: which uploads there are below a prefix.
