@@ -9,6 +9,7 @@
 
 pub mod agree;
 pub mod clock;
+mod handwritten;
 pub mod lookups;
 pub mod native;
 pub mod run;

@@ -132,6 +132,7 @@ pub async fn pipeline(
     input: &Path,
     directory: &Path,
     workers: usize,
+    settings: Settings,
 ) -> anyhow::Result<Report> {
     let names: Vec<String> = input_files(input)?;
     let source = Arc::new(FileSource::new(FileSourceConfig::new("transactions", names)));
@@ -146,7 +147,6 @@ pub async fn pipeline(
         workers: Workers::Threads(workers),
         ..Environment::new(Arc::new(FixedClock(OPENED_AT)), 1)
     };
-    let settings = Settings::default();
     let pipeline =
         Pipeline::new(Arc::clone(plan), source, sinks, Arc::new(store), settings, environment)?;
     let (_stop, shutdown) = shutdown();

@@ -18,7 +18,7 @@ use tidegate_pipeline::{
     plan::{Purity, SinkSpec, StageSpec, StateScope, StateSpec},
 };
 
-use crate::native::NativeFactory;
+use crate::{handwritten, native::NativeFactory};
 
 /// When an object is full: a range, of 16 MiB, then has two, which are hashed side by side.
 const PART_BYTES_MAX: u64 = 8 << 20;
@@ -101,6 +101,36 @@ fn anomaly(history: bool) -> Stage {
     Stage { plugin: "anomaly", config }
 }
 
+/// Two rules and two fields of `rules`, whose expressions an operator writes.
+pub fn rules() -> Vec<Stage> {
+    let config = json!({
+        "rules": [
+            { "id": "amount-valid", "check": "amount > 0 && amount <= 10000000" },
+            { "id": "currency-known",
+              "check": "currency in ['EUR', 'USD', 'GBP', 'JPY', 'CHF', 'SEK']" },
+        ],
+        "fields": [
+            { "write": "amount_with_fee", "kind": "float64", "value": "amount * 1.015" },
+            { "write": "is_high_value", "kind": "boolean", "value": "amount > 1000" },
+        ],
+    });
+    vec![Stage { plugin: "rules", config }]
+}
+
+/// The same, written in Rust: `handwritten.rs`.
+pub fn handwritten() -> Vec<Stage> {
+    vec![Stage { plugin: "handwritten", config: json!({}) }]
+}
+
+/// A JSON Schema of the whole transaction. `peers/src/schema.rs` has the same one.
+pub fn schema() -> Vec<Stage> {
+    let schema =
+        serde_json::from_str::<Value>(include_str!("../peers/src/transaction.schema.json"))
+            .expect("the schema is JSON");
+    let config = json!({ "checks": [{ "id": "transaction", "schema": schema }] });
+    vec![Stage { plugin: "schema", config }]
+}
+
 /// More chains, for what each stage costs: one stage for each place, each writing a field of its
 /// own.
 pub fn flags(stages: usize) -> Vec<Stage> {
@@ -131,7 +161,7 @@ impl Plugins<'_> {
                 let path = directory.join(format!("{}.wasm", stage.plugin));
                 let bytes =
                     std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-                let grants = BTreeSet::from([Capability::State]);
+                let grants = BTreeSet::from([Capability::State, Capability::Document]);
                 let options =
                     ConfigureOptions { config_json, grants, ..ConfigureOptions::default() };
                 let component = runtime.load(&bytes)?;
@@ -205,6 +235,7 @@ fn native(plugin: &str, config: String) -> anyhow::Result<Arc<dyn TransformFacto
         "enrich" => Arc::new(NativeFactory::<enrich::Enrich>::new(config)?),
         "categorize" => Arc::new(NativeFactory::<categorize::Categorize>::new(config)?),
         "anomaly" => Arc::new(NativeFactory::<anomaly::Anomaly>::new(config)?),
+        "handwritten" => Arc::new(NativeFactory::<handwritten::RatePlugin>::new(config)?),
         other => anyhow::bail!("no plugin `{other}` is linked"),
     })
 }

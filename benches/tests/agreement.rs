@@ -14,7 +14,7 @@ use tidegate_benches::{
 };
 use tidegate_core::RecordBatch;
 use tidegate_engine::{Runtime, RuntimeOptions};
-use tidegate_pipeline::{Plan, plan::Purity};
+use tidegate_pipeline::{Plan, Settings, plan::Purity};
 
 /// What `peers/src/main.rs` asks of its programs.
 trait Work {
@@ -64,7 +64,7 @@ async fn the_pipeline_writes_what_the_chain_makes_in_memory() {
     let in_memory = run::output(&plan, &batches).await.expect("it runs");
     let directory = tempfile::tempdir().expect("a directory");
     let input = input.path().join("in.jsonl");
-    let report = run::pipeline(&plan, &input, directory.path(), 1).await;
+    let report = run::pipeline(&plan, &input, directory.path(), 1, Settings::default()).await;
     let report = report.expect("it runs to its end");
     let written = run::written(&plan, &report, directory.path()).expect("it can be read");
     assert!(in_memory == written, "the bytes differ");

@@ -11,7 +11,7 @@ use std::{
 use crate::program::Program;
 
 /// How long something that has to happen may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Whole or not at all, as a careful operator's tool writes.
 ///

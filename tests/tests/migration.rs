@@ -5,27 +5,15 @@ use std::{
     fs::{self, OpenOptions},
     io::Write,
     path::Path,
-    process::Command,
-    thread,
-    time::{Duration, Instant},
+    process::Child,
 };
 
 use serde_json::Value;
 use tidegate_tests::{
     guests,
-    program::{Program, tree},
+    program::{Printed, Program, tree},
+    running::{start, stop, wait_for},
 };
-
-/// How long something that has to happen may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
-
-fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !happened() {
-        assert!(since.elapsed() < PATIENCE, "{what} did not happen");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// A pipeline that follows a log of logins.
 fn pipeline(folder: &Path) -> Program {
@@ -73,9 +61,8 @@ fn a_swap_to_a_newer_state_version_has_the_component_migrate_what_is_kept() {
     let program = pipeline(folder.path());
     fs::write(at("streak.wasm"), component("rust-streak-1")).expect("room for a component");
     log_in(folder.path(), "ada", 3);
-    let mut run = program.start("run", &[]);
+    let run = start(&program, folder.path(), &[]);
     wait_for("the first delivery", || delivered(folder.path()).len() == 3);
-    wait_for("the start", || at("data/control.sock").exists());
 
     fs::write(at("streak.wasm"), component("rust-streak-2")).expect("room for a component");
     let receipt = program.data("reload", &[]);
@@ -90,9 +77,7 @@ fn a_swap_to_a_newer_state_version_has_the_component_migrate_what_is_kept() {
     let fresh = of("bob", &records)[0];
     assert_eq!((&fresh["logins"], &fresh["before"]), (&1.into(), &0.into()), "{records:#?}");
 
-    let told = Command::new("kill").arg("-TERM").arg(run.id().to_string()).status();
-    assert!(told.expect("`kill` is there").success());
-    assert_eq!(run.wait().expect("it can be waited for").code(), Some(0));
+    stop(run);
 }
 
 #[test]
@@ -103,9 +88,8 @@ fn a_state_that_the_component_refuses_to_migrate_refuses_the_swap() {
     let program = pipeline(folder.path());
     fs::write(at("streak.wasm"), component("rust-streak-1")).expect("room for a component");
     log_in(folder.path(), "ada", 13);
-    let mut run = program.start("run", &[]);
+    let run = start(&program, folder.path(), &[]);
     wait_for("the first delivery", || delivered(folder.path()).len() == 13);
-    wait_for("the start", || at("data/control.sock").exists());
 
     fs::write(at("streak.wasm"), component("rust-streak-2")).expect("room for a component");
     let refused = program.run("reload", &[]);
@@ -116,7 +100,83 @@ fn a_state_that_the_component_refuses_to_migrate_refuses_the_swap() {
     let most = records.iter().filter_map(|it| it["logins"].as_i64()).max();
     assert_eq!(most, Some(14), "the first version runs on, with its states");
 
-    let told = Command::new("kill").arg("-TERM").arg(run.id().to_string()).status();
-    assert!(told.expect("`kill` is there").success());
-    assert_eq!(run.wait().expect("it can be waited for").code(), Some(0));
+    stop(run);
+}
+
+/// States of the second version are in the store, which the first can't read. Gives the time between
+/// three logins of ada and one of ada and one of bob.
+fn with_newer_states(folder: &Path) -> (Program, Child, String) {
+    let at = |name: &str| folder.join(name);
+    let component = |name: &str| guests::language(name).expect("plugins in Rust are built");
+    let program = pipeline(folder);
+    fs::write(at("streak.wasm"), component("rust-streak-1")).expect("room for a component");
+    log_in(folder, "ada", 3);
+    let run = start(&program, folder, &[]);
+    wait_for("the first delivery", || delivered(folder).len() == 3);
+    let between = jiff::Timestamp::now().to_string();
+    fs::write(at("streak.wasm"), component("rust-streak-2")).expect("room for a component");
+    assert_eq!(program.data("reload", &[])["state"], "serving");
+    log_in(folder, "ada", 1);
+    log_in(folder, "bob", 1);
+    wait_for("the second delivery", || delivered(folder).len() == 5);
+    (program, run, between)
+}
+
+#[test]
+fn a_rollback_that_can_not_read_the_states_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (program, run, _) = with_newer_states(folder.path());
+    let refused = |printed: Printed| {
+        assert_eq!(printed.code, 4, "{:#}", printed.json);
+        let reason = printed.json["data"]["reason"].as_str().expect("a reason").to_owned();
+        assert!(reason.starts_with("state-"), "{reason}");
+    };
+    refused(program.run("rollback", &[]));
+    stop(run);
+    // As well while nobody runs.
+    refused(program.run("rollback", &[]));
+    // And a start with the older component, as if it were new.
+    let older = guests::language("rust-streak-1").expect("plugins in Rust are built");
+    fs::write(folder.path().join("streak.wasm"), older).expect("room for a component");
+    let printed = program.run("run", &[]);
+    assert_eq!(printed.code, 3, "{:#}", printed.json);
+    let error = printed.json["error"].as_str().expect("an error");
+    assert!(
+        error.starts_with("state-version: stage `streak` keeps states of version 2"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_rollback_builds_states_anew_that_it_can_not_read() {
+    for since_the_swap in [false, true] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (program, run, between) = with_newer_states(folder.path());
+        let running = program.run("rollback", &["--reprocess"]);
+        assert_eq!(running.code, 3, "{:#}", running.json);
+        stop(run);
+        let mut arguments = vec!["--reprocess"];
+        arguments.extend(since_the_swap.then_some(["--since", &between]).into_iter().flatten());
+        let pinned = program.data("rollback", &arguments);
+        let records = if since_the_swap { 2 } else { 5 };
+        assert_eq!(pinned["state"], "pinned", "{pinned:#}");
+        assert_eq!(pinned["reprocessed"]["states"], 2, "{pinned:#}");
+        assert_eq!(pinned["reprocessed"]["records"], records, "{pinned:#}");
+        assert_eq!(delivered(folder.path()).len(), 5, "nothing is delivered again");
+
+        let run = start(&program, folder.path(), &[]);
+        log_in(folder.path(), "ada", 1);
+        log_in(folder.path(), "bob", 1);
+        wait_for("the third delivery", || delivered(folder.path()).len() == 7);
+        let records = delivered(folder.path());
+        let logins = |user: &str| {
+            let last = of(user, &records).into_iter().next_back().expect("there are some");
+            assert!(last.get("before").is_none(), "the first version serves: {last}");
+            last["logins"].as_i64()
+        };
+        let ada = if since_the_swap { 2 } else { 5 };
+        assert_eq!((logins("ada"), logins("bob")), (Some(ada), Some(2)), "{records:#?}");
+        stop(run);
+        assert_eq!(program.data("verify", &[])["conserved"], true);
+    }
 }

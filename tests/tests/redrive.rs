@@ -1,21 +1,24 @@
 //! A redrive that dies at each step of the protocol, and is begun again: each record is delivered
 //! exactly once, as what it was.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, process::Child};
 
 use serde_json::Value;
 use tidegate_core::Digest;
 use tidegate_pipeline::failpoint::Failpoint;
-use tidegate_tests::program::{Program, lines, tree};
+use tidegate_tests::{
+    program::{Program, lines, tree},
+    running::{start, stop, wait_for},
+};
 
 /// Two sinks, one of which takes only what has a `kind` that is listed. Without plugins: what kills
 /// a redrive does not depend on them.
-fn write_pipeline(file: &Path, kinds: &str) {
+fn write_pipeline(file: &Path, kinds: &str, follow: bool) {
     let text = format!(
         r#"
 pipeline: redriven
 data_dir: ${{OUT}}/data
-source: {{ name: shop, ndjson: {{ paths: ["input/*.ndjson"] }} }}
+source: {{ name: shop, ndjson: {{ paths: ["input/*.ndjson"], follow: {follow} }} }}
 sinks:
   - name: tree
     when: {{ field: kind, in: [{kinds}] }}
@@ -25,7 +28,7 @@ sinks:
     directory: {{ path: "${{OUT}}/packed" }}
     layout: envelope
 dead_letters: {{ directory: "${{OUT}}/dead" }}
-range: {{ records: 8 }}
+range: {{ records: 8, age: 200ms }}
 "#
     );
     fs::write(file, text).expect("room for the pipeline");
@@ -50,11 +53,11 @@ fn write_input(folder: &Path) -> Vec<String> {
 fn dead_letters(folder: &Path) -> (Program, Vec<String>) {
     let records = write_input(&folder.join("input"));
     let pipeline = folder.join("pipeline.yaml");
-    write_pipeline(&pipeline, "a");
+    write_pipeline(&pipeline, "a", false);
     let program = Program::new(&pipeline).with("OUT", folder.join("out"));
     let summary = program.data("run", &[]);
     assert_eq!(summary["dead_lettered"], 63, "{summary:#}");
-    write_pipeline(&pipeline, "a, b");
+    write_pipeline(&pipeline, "a, b", false);
     (program, records)
 }
 
@@ -133,8 +136,79 @@ fn a_redriven_record_is_what_it_was() {
     assert_eq!(verified.json["data"]["replayed"], 3, "{:#}", verified.json);
 }
 
+/// A pipeline that runs on behind its last record, over letters that would not be dead any more.
+fn running(folder: &Path) -> (Program, Child, Vec<String>) {
+    let records = write_input(&folder.join("input"));
+    let (pipeline, out) = (folder.join("pipeline.yaml"), folder.join("out"));
+    write_pipeline(&pipeline, "a", true);
+    let program = Program::new(&pipeline).with("OUT", &out);
+    let run = start(&program, &out, &[]);
+    wait_for("the letters", || program.data("dlq ls", &[])["total"] == 63);
+    stop(run);
+    write_pipeline(&pipeline, "a, b", true);
+    let run = start(&program, &out, &[]);
+    (program, run, records)
+}
+
 #[test]
-fn a_running_pipeline_keeps_its_letters() {
+fn a_running_pipeline_redrives_its_letters_itself() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (program, run, records) = running(folder.path());
+    let redriven = program.data("dlq redrive", &["--execute"]);
+    assert_eq!((&redriven["redrive"], &redriven["letters"]), (&1.into(), &63.into()));
+    assert_eq!((&redriven["delivered"], &redriven["dead_lettered"]), (&60.into(), &3.into()));
+    assert_eq!(redriven["open"], 0, "{redriven:#}");
+    // What comes in meanwhile goes on.
+    let more = "{\"kind\":\"b\", \"id\":\"more\"}\n";
+    fs::write(folder.path().join("input/more.ndjson"), more).expect("room for the input");
+    let out = folder.path().join("out");
+    let mut all = records;
+    all.push(more.trim_end().to_owned());
+    wait_for("the last record", || times(&all, &out).values().all(|times| *times == 1));
+    // All that there was, as often as it may be.
+    let again = program.data("dlq redrive", &["--execute"]);
+    assert_eq!((&again["letters"], &again["left"]["redriven"]), (&3.into(), &63.into()));
+    assert_eq!(again["dead_lettered"], 3, "{again:#}");
+    stop(run);
+    let verified = program.data("verify", &[]);
+    assert_eq!(verified["conserved"], true, "{verified:#}");
+}
+
+#[test]
+fn a_redrive_stops_with_whoever_ordered_it_and_with_the_pipeline() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (program, run, records) = running(folder.path());
+    let open = || program.data("dlq redrive", &[])["interrupted"]["letters"].as_u64();
+    let begun = |left: u64| wait_for("some records", || open().is_some_and(|it| it < left));
+    let mut ordered = program.start("dlq redrive", &["--execute", "--rate", "20/s"]);
+    begun(63);
+    let busy = program.run("dlq redrive", &["--execute"]);
+    assert_eq!(busy.code, 1, "{:#}", busy.json);
+    assert!(busy.json["error"].as_str().is_some_and(|it| it.contains("one at a time")));
+    ordered.kill().expect("it runs");
+    ordered.wait().expect("it can be waited for");
+    let next = || program.start("dlq redrive", &["--execute", "--rate", "20/s"]);
+    let left = open().expect("some are left");
+    let mut ordered = next();
+    // Until the one that was left has come to its end, the next one is refused.
+    wait_for("the next redrive", || {
+        if ordered.try_wait().expect("it can be asked").is_some() {
+            ordered = next();
+        }
+        open().is_some_and(|it| it < left)
+    });
+    stop(run);
+    let ended = ordered.wait().expect("it can be waited for");
+    assert_eq!(ended.code(), Some(0));
+    // Nobody runs: it is finished here.
+    let last = program.data("dlq redrive", &["--execute"]);
+    assert_eq!((&last["resumed"], &last["open"]), (&true.into(), &0.into()), "{last:#}");
+    let times = times(&records, &folder.path().join("out"));
+    assert!(times.values().all(|times| *times == 1), "{times:#?}");
+}
+
+#[test]
+fn another_process_keeps_its_letters() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (program, _) = dead_letters(folder.path());
     let lock = fs::File::options()

@@ -13,13 +13,44 @@ const BATCHES: usize = 10;
 const REPEATS: usize = 20;
 
 /// A plugin's instance and what it is called with.
-struct Call {
+pub(crate) struct Call {
     instance: Box<dyn Transform>,
     batches: Vec<Vec<Column>>,
     rows: u64,
 }
 
 impl Call {
+    /// A fresh instance, and the columns that it reads of the first batches.
+    pub(crate) fn prepare(
+        plugins: &Plugins<'_>,
+        stage: &work::Stage,
+        scene: &Scene<'_>,
+    ) -> anyhow::Result<Self> {
+        let factory = plugins.factory(stage)?;
+        let projector = work::projector_of(&factory.plugin().description)?;
+        let mut rows = 0;
+        let mut batches = Vec::new();
+        for batch in scene.batches.iter().take(BATCHES) {
+            let mut projection = projector.projection();
+            for row in 0..batch.len() {
+                // What is no JSON never reaches a plugin.
+                let _ = projector.project(batch.record(row), &mut projection);
+            }
+            rows += projection.rows() as u64;
+            batches.push(projection.columns);
+        }
+        Ok(Call { instance: factory.instantiate()?, batches, rows })
+    }
+
+    /// How many rows a round has.
+    fn round(&self) -> u64 {
+        self.rows * REPEATS as u64
+    }
+
+    pub(crate) fn add_row<'a>(mut self, table: &mut Table<'a>, name: impl Into<String>) {
+        table.add_work(name, self.round(), move || self.repeat());
+    }
+
     /// Each batch as often as it is used in a round.
     fn repeat(&mut self) -> anyhow::Result<()> {
         let states = States::default();
@@ -50,13 +81,12 @@ pub(crate) fn add_rows<'a>(
     for (name, plugins) in [("native_call", &Plugins::Native), ("component_call", components)] {
         let stages = work::chain(Extras::default());
         for stage in &stages {
-            let mut call = prepare(plugins, stage, scene)?;
-            let rows = call.rows * REPEATS as u64;
-            table.add_work(format!("{name}/{}", stage.plugin), rows, move || call.repeat());
+            let call = Call::prepare(plugins, stage, scene)?;
+            call.add_row(table, format!("{name}/{}", stage.plugin));
         }
-        let calls = stages.iter().map(|stage| prepare(plugins, stage, scene));
+        let calls = stages.iter().map(|stage| Call::prepare(plugins, stage, scene));
         let mut calls = calls.collect::<anyhow::Result<Vec<_>>>()?;
-        let rows: u64 = calls.iter().map(|call| call.rows * REPEATS as u64).sum();
+        let rows: u64 = calls.iter().map(Call::round).sum();
         table.add_work(name, rows, move || calls.iter_mut().try_for_each(Call::repeat));
     }
     Ok(())
@@ -78,21 +108,4 @@ pub(crate) fn add_instances<'a>(
         });
     }
     Ok(())
-}
-
-fn prepare(plugins: &Plugins<'_>, stage: &work::Stage, scene: &Scene<'_>) -> anyhow::Result<Call> {
-    let factory = plugins.factory(stage)?;
-    let projector = work::projector_of(&factory.plugin().description)?;
-    let mut rows = 0;
-    let mut batches = Vec::new();
-    for batch in scene.batches.iter().take(BATCHES) {
-        let mut projection = projector.projection();
-        for row in 0..batch.len() {
-            // What is no JSON never reaches a plugin.
-            let _ = projector.project(batch.record(row), &mut projection);
-        }
-        rows += projection.rows() as u64;
-        batches.push(projection.columns);
-    }
-    Ok(Call { instance: factory.instantiate()?, batches, rows })
 }

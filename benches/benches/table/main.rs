@@ -7,6 +7,7 @@
 //! the ways to do the work come to is compared, record by record, before anything is timed.
 
 mod calls;
+mod checks;
 mod formats;
 mod lookups;
 mod parse;
@@ -27,9 +28,9 @@ use tidegate_benches::{
 };
 use tidegate_core::RecordBatch;
 use tidegate_engine::{Runtime, RuntimeOptions};
-use tidegate_pipeline::{Plan, plan::Purity};
+use tidegate_pipeline::{Plan, Report, Settings, plan::Purity};
 
-use self::peers::Peers;
+use self::{checks::Checks, peers::Peers};
 
 #[derive(Parser)]
 struct Args {
@@ -149,8 +150,7 @@ impl Contest {
         let native = ("the native chain", &native);
         agree::check(native, ("the chain of components", &components))?;
         let directory = tempfile::tempdir_in(scene.directory)?;
-        let report =
-            scene.io.block_on(run::pipeline(&self.sampled, scene.input, directory.path(), 1))?;
+        let report = scene.pipeline(&self.sampled, directory.path())?;
         let written = run::written(&self.sampled, &report, directory.path())?;
         agree::check(native, ("the pipeline", &written))?;
         for peer in ["straightforward", "remap"] {
@@ -171,8 +171,7 @@ impl Contest {
         table.add(name("pipeline"), move || {
             let directory = tempfile::tempdir_in(scene.directory)?;
             let begin = clock::process_nanoseconds();
-            let run = run::pipeline(&self.sampled, scene.input, directory.path(), 1);
-            scene.io.block_on(run)?;
+            scene.pipeline(&self.sampled, directory.path())?;
             Ok((clock::process_nanoseconds() - begin) as f64 / scene.records as f64)
         });
         for (row, peer) in [("straightforward", "straightforward"), ("vrl", "remap")] {
@@ -189,6 +188,14 @@ struct Scene<'a> {
     records: u64,
     batches: Vec<RecordBatch>,
     peers: &'a Peers,
+}
+
+impl Scene<'_> {
+    /// The whole pipeline over the transactions, as it comes.
+    fn pipeline(&self, plan: &Arc<Plan>, directory: &Path) -> anyhow::Result<Report> {
+        let settings = Settings::default();
+        self.io.block_on(run::pipeline(plan, self.input, directory, 1, settings))
+    }
 }
 
 fn main() -> anyhow::Result<()> {
@@ -221,6 +228,8 @@ fn main() -> anyhow::Result<()> {
     for contest in &contests {
         refused = contest.agree(&scene).context("before anything is timed")?;
     }
+    let checks = Checks::new(&plugins)?;
+    checks.agree(&scene).context("before anything is timed")?;
     println!(
         "{} transactions of {bytes:.0} bytes, {refused} of which are refused; all outputs agree",
         args.records
@@ -243,6 +252,7 @@ fn main() -> anyhow::Result<()> {
         contest.add_rows(&mut table, &scene);
     }
     formats::add_rows(&mut table, &formats, &scene);
+    checks.add_rows(&mut table, &plugins, &scene)?;
     table.add_work("keyed_anomaly_chain", args.records, || {
         io.block_on(run::splice(&history, &scene.batches))
     });
@@ -256,7 +266,7 @@ fn main() -> anyhow::Result<()> {
         println!("{name:<42} {ratio:>5.2}");
     }
     if args.sweep {
-        sweep::print(&io, &plugins, directory.path(), args.rounds)?;
+        sweep::print(&io, &plugins, directory.path(), (&input, args.records), args.rounds)?;
     }
     if args.json {
         let rows = table.0.iter().map(|row| (row.name.clone(), json!(rounded(row.best, 10.0))));
@@ -294,6 +304,13 @@ fn ratios(table: &Table<'_>) -> Vec<(String, f64)> {
         ratio(&name("components_over_native_chain"), best("component_chain"), best("native_chain"));
         ratio(&name("vrl_over_pipeline"), best("vrl"), pipeline);
         ratio(&name("straightforward_over_pipeline"), best("straightforward"), pipeline);
+    }
+    for (name, over, under) in [
+        ("rules_over_handwritten_chain", "rules_chain", "handwritten_chain"),
+        ("rules_over_handwritten_call", "rules_call", "handwritten_call"),
+        ("schema_over_native_crate", "schema_chain", "schema_native"),
+    ] {
+        ratio(name, table.best(over), table.best(under));
     }
     ratio("pipeline_over_strict_parse", table.best("pipeline"), parse::best(table));
     ratio("pipeline_over_component_chain", table.best("pipeline"), table.best("component_chain"));

@@ -10,7 +10,7 @@ use tidegate_benches::{
     work::{self, Extras, Plugins, Stage},
 };
 use tidegate_core::{RecordBatch, batcher::BatchLimit};
-use tidegate_pipeline::plan::Purity;
+use tidegate_pipeline::{Settings, plan::Purity};
 
 /// Enough for each point to take some tens of milliseconds.
 const RECORDS: u64 = 20_000;
@@ -20,12 +20,14 @@ pub(crate) fn print(
     io: &tokio::runtime::Runtime,
     plugins: &Plugins<'_>,
     directory: &Path,
+    transactions: (&Path, u64),
     rounds: u32,
 ) -> anyhow::Result<()> {
     let sweep = Sweep { io, plugins, rounds };
     let input = directory.join("sweep.jsonl");
     transactions::write(&input, RECORDS, transactions::INVALID)?;
     sweep.batch_sizes(&input)?;
+    sweep.batch_sizes_of_the_pipeline(transactions)?;
     sweep.record_sizes(&input, directory)?;
     sweep.stages(&input)?;
     sweep.cores(directory)
@@ -46,6 +48,28 @@ impl Sweep<'_> {
             let chain = work::chain(Extras::default());
             let (native, components) = self.both(&chain, &batches)?;
             println!("{records_max:>15} {native:>11.0} {components:>11.0}");
+        }
+        Ok(())
+    }
+
+    /// In turns: from one process to the next the memory's layout alone is worth some percent.
+    fn batch_sizes_of_the_pipeline(&self, (input, records): (&Path, u64)) -> anyhow::Result<()> {
+        println!("\nrecords a batch    pipeline   (CPU ns a record, file to files)");
+        let plan = self.plugins.plan(&work::chain(Extras::default()), Purity::Off)?;
+        let mut sizes = [100, 500, 1_000, 2_000].map(|size| (size, f64::INFINITY));
+        for _ in 0..self.rounds {
+            for (records_max, best) in &mut sizes {
+                let mut settings = Settings::default();
+                settings.batch.records_max = *records_max;
+                let output = tempfile::tempdir_in(input.parent().context("a file in a folder")?)?;
+                let begin = clock::process_nanoseconds();
+                self.io.block_on(run::pipeline(&plan, input, output.path(), 1, settings))?;
+                let taken = (clock::process_nanoseconds() - begin) as f64;
+                *best = best.min(taken / records as f64);
+            }
+        }
+        for (records_max, best) in sizes {
+            println!("{records_max:>15} {best:>11.0}");
         }
         Ok(())
     }
@@ -90,7 +114,9 @@ impl Sweep<'_> {
             for _ in 0..self.rounds {
                 let output = tempfile::tempdir_in(directory)?;
                 let (begin, started) = (clock::process_nanoseconds(), Instant::now());
-                self.io.block_on(run::pipeline(&plan, &input, output.path(), workers))?;
+                let settings = Settings::default();
+                let run = run::pipeline(&plan, &input, output.path(), workers, settings);
+                self.io.block_on(run)?;
                 fastest = fastest.min(started.elapsed().as_secs_f64());
                 best = best.min((clock::process_nanoseconds() - begin) as f64);
             }

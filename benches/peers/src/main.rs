@@ -1,10 +1,11 @@
-//! The benchmark's work by other means: a straightforward program over `serde_json::Value`, and a
-//! program for Vector's remap language, both in memory, in one process.
+//! The benchmark's work by other means: a straightforward program over `serde_json::Value`, a
+//! program for Vector's remap language, and a JSON Schema, all in memory, in one process.
 //!
-//! Both read a file of JSON Lines whole before the clock starts. Each pass goes over all lines and
+//! Each reads a file of JSON Lines whole before the clock starts. Each pass goes over all lines and
 //! drops what it made; `--write` makes it once more, for comparing.
 
 mod remap;
+mod schema;
 mod straightforward;
 
 use std::{fs, path::PathBuf};
@@ -34,6 +35,7 @@ struct Args {
 enum Program {
     Straightforward,
     Remap,
+    Schema,
 }
 
 /// Turns a record into what comes of it, appended to `out`; or refuses it.
@@ -49,6 +51,7 @@ fn main() -> anyhow::Result<()> {
             Box::new(straightforward::Straightforward { record_id: args.record_id })
         }
         Program::Remap => Box::new(remap::Remap::new(args.record_id)?),
+        Program::Schema => Box::new(schema::Schema::new()?),
     };
     let mut best = u64::MAX;
     let (mut records, mut refused) = (0, 0);

@@ -18,6 +18,9 @@ use crate::{
     plan::{Purity, StagePlan},
 };
 
+/// Into so many calls a batch is cut at most.
+const CALLS_MAX: usize = 16;
+
 /// Whether a batch is one of those that are run again.
 pub(crate) fn is_sampled(
     purity: Purity,
@@ -43,7 +46,8 @@ pub(crate) fn is_sampled(
 /// to the whole batch, if it does; nothing where the machine was too busy to tell.
 pub(crate) fn difference(stage: &StagePlan, input: &Input<'_>, whole: &Reply) -> Option<String> {
     let halves = input.rows.div_ceil(2).max(1);
-    let few = if input.rows <= 16 { 1 } else { 7 };
+    // A fresh instance for each call costs more than what it does for its rows.
+    let few = input.rows.div_ceil(CALLS_MAX).max(if input.rows <= 16 { 1 } else { 7 });
     for size in [halves, few] {
         match rerun(stage, input, size) {
             Ok(parts) => {

@@ -69,7 +69,7 @@ impl Shutdown {
     }
 
     /// Returns when the pipeline is to stop.
-    pub(crate) async fn drain(&self) {
+    pub async fn drain(&self) {
         self.wait_for(|stop| stop != Stop::No).await;
     }
 

@@ -31,7 +31,8 @@ pub struct SwapError {
 }
 
 impl SwapHandle {
-    pub(crate) fn new(plan: Arc<Plan>) -> Self {
+    /// A plan that serves, and no pipeline yet: see [`crate::Pipeline::beside`].
+    pub fn new(plan: Arc<Plan>) -> Self {
         SwapHandle { serving: watch::Sender::new(plan), wakes: watch::Sender::new(()) }
     }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidegate_core::{Position, Timestamp, source::PartitionId};
 
@@ -25,7 +25,7 @@ pub(crate) struct Reason {
 }
 
 /// Which letters are wanted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Wanted {
     pub(crate) stage: Option<String>,
     pub(crate) code: Option<String>,

@@ -30,6 +30,7 @@ mod project;
 mod records;
 mod redrive;
 mod reload;
+mod replay;
 mod sample;
 mod states;
 pub mod supply;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tidegate_core::checkpoint::{StateChange, StateRow, StoreError};
+use tidegate_core::checkpoint::{StateChange, StateKeys, StateRow, StoreError};
 use tidegate_pipeline::StateLoader;
 
 /// The states that the ranges before have left: none at a partition's first record.
@@ -24,6 +24,23 @@ impl StatesInMemory {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let goes = |row: &StateRow| row.hash_key.is_some_and(|it| (start..=end).contains(&it));
         states.extract_if(|_, row| goes(row)).collect()
+    }
+
+    /// Of how many keys each stage has one.
+    pub(crate) fn keys(&self) -> StateKeys {
+        let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = StateKeys::new();
+        for (stage, _) in states.keys() {
+            *keys.entry(stage.to_string()).or_default() += 1;
+        }
+        keys
+    }
+
+    /// Those that are wanted, each as the change that makes it.
+    pub(crate) fn into_changes(self, wanted: impl Fn(&str, &StateRow) -> bool) -> Vec<StateChange> {
+        let states = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let wanted = states.into_iter().filter(|((stage, _), row)| wanted(stage, row));
+        wanted.map(|((stage, key), row)| StateChange { stage, key, state: Some(row) }).collect()
     }
 
     /// Takes what a range has left.

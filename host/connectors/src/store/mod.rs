@@ -123,6 +123,22 @@ impl SqliteStore {
         self.catalogue(move |it| swaps::foreign_states(it, &stage, version, after, most)).await
     }
 
+    /// Replaces all states of some stages, on every partition, and says which generation an
+    /// operator wants: all of it or nothing. Fails with [`StoreErrorKind::Conflict`] where a range
+    /// pends.
+    pub async fn replace_states(
+        &self,
+        stages: Vec<String>,
+        states: Vec<(PartitionId, Vec<StateChange>)>,
+        pin: Option<Pin>,
+    ) -> Result<(), StoreError> {
+        self.catalogue(move |it| {
+            operations::replace_states(it, &stages, &states)?;
+            swaps::set_pin(it, pin)
+        })
+        .await
+    }
+
     async fn catalogue<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,

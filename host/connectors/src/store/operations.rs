@@ -244,6 +244,31 @@ pub(super) fn finish(
     .map(drop)
 }
 
+/// Replaces all states of some stages, on every partition, where nothing is half done.
+pub(super) fn replace_states(
+    connection: &Connection,
+    stages: &[String],
+    states: &[(PartitionId, Vec<StateChange>)],
+) -> Result<(), StoreError> {
+    let pends = prepare(connection, "SELECT EXISTS (SELECT 1 FROM intents)")?
+        .query_row([], |row| row.get(0))
+        .map_err(|error| failed("read intents", error))?;
+    if pends {
+        let message = "a range is not committed yet: let a run end properly first";
+        return Err(StoreError::plain(StoreErrorKind::Conflict, message));
+    }
+    for stage in stages {
+        let stage = stage_id(connection, stage)?;
+        execute(connection, "DELETE FROM states WHERE stage = ?1", params![stage])?;
+        execute(connection, "DELETE FROM state_keys WHERE stage = ?1", params![stage])?;
+    }
+    for (partition, states) in states {
+        let held = held(connection, partition)?.ok_or_else(|| vanished(partition))?;
+        apply(connection, held.partition, states)?;
+    }
+    Ok(())
+}
+
 pub(super) fn record_generation(
     connection: &Connection,
     generation: &Generation,

@@ -1,17 +1,19 @@
 //! `tidegate generations`, `rollback` and `reload`: what served, what serves, and what is to serve.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use clap::Args;
 use serde_json::{Value, json};
 use tidegate_connectors::store::{Pin, SqliteStore, StoreInspector, Swap};
-use tidegate_core::Timestamp;
+use tidegate_core::{Digest, Timestamp};
 
-use super::{PipelineArgs, block_on};
+use super::{PipelineArgs, run};
 use crate::{
+    edges,
+    files::Files,
     output::{Exit, Failed, Outcome},
-    reload::{Catalogue, Receipt, Request, ask},
-    supply::StageRights,
+    reload::{self, Candidate, Catalogue, Receipt, Reprocessed, Request, ask_to_swap},
+    supply::{StageRights, listed},
 };
 
 /// What `generations` takes.
@@ -28,6 +30,14 @@ pub(super) struct RollbackArgs {
     pipeline: PipelineArgs,
     /// The generation's digest, or its first digits; the last other one, where this is left out.
     generation: Option<String>,
+    /// Build the states that it can't read anew: take the committed records through it once more,
+    /// and deliver nothing. Only while the pipeline does not run.
+    #[arg(long)]
+    reprocess: bool,
+    /// Begin with the first range that was opened at this time or later, an RFC 3339 time; with the
+    /// first of all, where this is left out.
+    #[arg(long, value_name = "TIME", requires = "reprocess")]
+    since: Option<jiff::Timestamp>,
 }
 
 /// What `reload` takes.
@@ -118,29 +128,102 @@ fn time(at: Timestamp) -> String {
 
 pub(super) fn rollback(args: &RollbackArgs) -> Result<Outcome, Failed> {
     let data_dir = &args.pipeline.data_dir()?;
-    let request = Request::Rollback { generation: args.generation.clone() };
-    if let Some(receipt) = ask(data_dir, &request).map_err(Failed::environment)? {
-        return Ok(told(&receipt));
+    if !args.reprocess {
+        let request = Request::Rollback { generation: args.generation.clone() };
+        if let Some(receipt) = ask_to_swap(data_dir, &request).map_err(Failed::environment)? {
+            let mut outcome = told(&receipt);
+            if receipt.reason.as_deref().is_some_and(is_about_states) {
+                outcome.text.push_str(REPROCESS);
+            }
+            return Ok(outcome);
+        }
     }
-    // Nobody runs: the next start serves it.
+    // Nobody runs: the next start serves it. One that does has the data directory.
     let store = SqliteStore::open(data_dir).map_err(Failed::environment)?;
     let catalogue =
         Catalogue::open(data_dir, &args.pipeline.pipeline).map_err(Failed::environment)?;
     let (loaded, supply) = args.pipeline.open()?;
-    let on_disk = super::run::generation_of(&loaded, supply)?;
-    let serving =
-        catalogue.generation(args.generation.as_deref(), on_disk).map_err(Failed::runtime)?;
+    let maker = run::maker(&loaded, supply)?;
+    let on_disk = maker.make(Files::on_disk()).map_err(run::refused)?.generation();
+    let files = catalogue.find(args.generation.as_deref(), on_disk).map_err(Failed::runtime)?;
+    let candidate = maker.make(files).map_err(run::refused)?;
+    let serving = candidate.generation();
     let pin = Pin { serving, instead_of: on_disk };
     let pin = (serving != on_disk).then_some(pin);
-    block_on(store.set_pin(pin))?.map_err(Failed::environment)?;
-    let text = format!("generation {} serves from the next start on\n", serving.short());
-    Ok(Outcome::ok(json!({ "generation": serving, "state": "pinned" }), text))
+    let io = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let io = io.map_err(Failed::environment)?;
+    let unreadable = io.block_on(candidate.unreadable_states(&store));
+    let mut text = String::new();
+    let mut data = json!({ "generation": serving, "state": "pinned" });
+    match unreadable.first() {
+        None => io.block_on(store.set_pin(pin)).map_err(Failed::environment)?,
+        Some((_, refusal)) if !args.reprocess => {
+            return Ok(refused(&serving, &refusal.to_string()));
+        }
+        Some(_) => {
+            let stages: BTreeSet<String> = unreadable.into_iter().map(|it| it.0).collect();
+            let done = io.block_on(reprocess(args, &candidate, &store, pin, &stages))?;
+            let _ = writeln!(
+                text,
+                "{} states of {} are built anew, out of {} records of {} ranges",
+                done.keys,
+                listed(&stages.iter().cloned().collect::<Vec<_>>()),
+                done.records,
+                done.ranges
+            );
+            data["reprocessed"] = json!({ "stages": stages, "states": done.keys,
+                                          "records": done.records, "ranges": done.ranges });
+        }
+    }
+    let _ = writeln!(text, "generation {} serves from the next start on", serving.short());
+    Ok(Outcome::ok(data, text))
+}
+
+/// What is to be done about states that a generation can't read.
+const REPROCESS: &str = "  stop the pipeline, and `tidegate rollback --reprocess` builds these \
+                         states anew out of the records\n";
+
+/// Whether a generation is refused because of the states that are kept.
+fn is_about_states(reason: &str) -> bool {
+    ["state-version", "state-migration"].iter().any(|code| reason.starts_with(code))
+}
+
+fn refused(generation: &Digest, reason: &str) -> Outcome {
+    let data = json!({ "generation": generation, "state": "refused", "reason": reason });
+    let mut text = format!("refused: {generation}\n  {reason}\n");
+    if is_about_states(reason) {
+        text.push_str(REPROCESS);
+    }
+    Outcome { exit: Exit::Gate, data, text, findings: Vec::new() }
+}
+
+/// Builds the states of some stages anew, and has a generation serve that reads them.
+async fn reprocess(
+    args: &RollbackArgs,
+    candidate: &Candidate,
+    store: &SqliteStore,
+    pin: Option<Pin>,
+    stages: &BTreeSet<String>,
+) -> Result<Reprocessed, Failed> {
+    let states_follow = candidate.plan.states_follow();
+    let source = edges::source(&candidate.loaded, "reprocess", states_follow);
+    let source = source.map_err(Failed::environment)?;
+    let inspector =
+        StoreInspector::open(&candidate.loaded.config.data_dir).map_err(Failed::environment)?;
+    let since = args.since.map(|it| Timestamp(it.as_microsecond()));
+    let mut done = reload::reprocess(candidate, &source, &inspector, stages, since)
+        .await
+        .map_err(Failed::runtime)?;
+    let states = std::mem::take(&mut done.states);
+    let names = stages.iter().cloned().collect();
+    store.replace_states(names, states, pin).await.map_err(Failed::runtime)?;
+    Ok(done)
 }
 
 pub(super) fn reload(args: &ReloadArgs) -> Result<Outcome, Failed> {
     let data_dir = args.pipeline.data_dir()?;
     let request = Request::Reload { approve: args.approve };
-    match ask(&data_dir, &request).map_err(Failed::environment)? {
+    match ask_to_swap(&data_dir, &request).map_err(Failed::environment)? {
         Some(receipt) => Ok(told(&receipt)),
         None => Err(Failed::environment(anyhow::anyhow!(
             "no pipeline runs over `{}`: start it with `tidegate run`",

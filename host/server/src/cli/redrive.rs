@@ -11,10 +11,9 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
-use serde_json::{Value, json};
-use tidegate_connectors::store::{Redriven, SqliteStore, StoreInspector};
-use tidegate_core::checkpoint;
-use tidegate_pipeline::{Pipeline, Plan, Report, Settings, shutdown};
+use serde_json::json;
+use tidegate_connectors::store::{SqliteStore, StoreInspector};
+use tidegate_pipeline::{Plan, SwapHandle, shutdown};
 
 use super::{
     PipelineArgs, block_on,
@@ -26,10 +25,10 @@ use crate::{
     config::{Config, Loaded},
     edges,
     health::Health,
-    objects::Objects,
     output::{Exit, Failed, Outcome},
     plan,
-    redrive::{self, History, LeftAlone, RedriveSource, Selection, Terms},
+    redrive::{self, Account, History, LeftAlone, Order, Redriver, Selection, Stopped, Terms},
+    reload::ask_to_redrive,
     supply::{self, Supply},
 };
 
@@ -70,7 +69,8 @@ pub(super) fn redrive(args: &RedriveArgs) -> Result<Outcome, Failed> {
     }
     let store = inspect(&loaded.config)?;
     let history = History::read(&store).map_err(Failed::environment)?;
-    let interrupted = history.interrupted().map(|(redrive, letters)| (redrive, open(&letters)));
+    let interrupted =
+        history.interrupted().map(|(redrive, letters)| (redrive, redrive::open(&letters)));
     let selection = block_on(redrive::select(&loaded.config, &store, &history, &args.terms()))?
         .map_err(Failed::runtime)?;
     let data = json!({
@@ -101,22 +101,18 @@ fn inspect(config: &Config) -> Result<StoreInspector, Failed> {
         .map_err(Failed::environment)
 }
 
-/// How many letters have no outcome yet.
-fn open(letters: &[Redriven]) -> usize {
-    letters.iter().filter(|it| it.outcome.is_none()).count()
-}
-
-/// A redrive that is under way.
-struct Redrive {
-    number: u64,
-    /// An earlier command began it.
-    resumed: bool,
-    letters: Vec<Redriven>,
-    left: Option<LeftAlone>,
-}
-
 fn execute(args: &RedriveArgs, loaded: &Loaded, supply: Supply) -> Result<Outcome, Failed> {
     let config = &loaded.config;
+    // Without a store there is nothing that could be redriven, and none should be made.
+    drop(inspect(config)?);
+    let order = Order { terms: args.terms(), rate: args.rate };
+    // The pipeline that runs has the data directory, and does it.
+    if args.clock.is_none()
+        && let Some(account) =
+            ask_to_redrive(&config.data_dir, order.clone()).map_err(Failed::runtime)?
+    {
+        return Ok(outcome(&account, false));
+    }
     let io = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("io")
@@ -124,77 +120,51 @@ fn execute(args: &RedriveArgs, loaded: &Loaded, supply: Supply) -> Result<Outcom
         .build()
         .context("failed to start the threads for I/O")
         .map_err(Failed::environment)?;
-    // Without a store there is nothing that could be redriven, and none should be made.
-    drop(inspect(config)?);
     let (plan, store) = run::plan_and_store(loaded, supply.clone())?;
-    let inspector = inspect(config)?;
-    let history = History::read(&inspector).map_err(Failed::environment)?;
-    let redrive = match history.interrupted() {
-        // It is finished first, and nothing else is done: its own failures would otherwise be
-        // taken for letters that were asked for again.
-        Some((number, letters)) => Redrive { number, resumed: true, letters, left: None },
-        None => {
-            let terms = args.terms();
-            let selecting = redrive::select(config, &inspector, &history, &terms);
-            let selection = io.block_on(selecting).map_err(Failed::runtime)?;
-            let Some(number) = selection.letters.first().map(|it| it.redrive) else {
-                return Ok(nothing(&selection));
-            };
-            let Selection { letters, left, .. } = selection;
-            io.block_on(store.begin_redrive(letters.clone())).map_err(Failed::runtime)?;
-            Redrive { number, resumed: false, letters, left: Some(left) }
-        }
-    };
     run::say_which_sinks_may_repeat(config);
-    let letters = redrive.letters.clone();
-    let (report, forced) = io.block_on(drive(args, loaded, supply, plan, store, letters))?;
-    let after = History::read(&inspector).map_err(Failed::environment)?;
-    let outcome = outcome(&redrive, &after.redrive(redrive.number), &report, forced);
+    let (account, forced) = io.block_on(drive(args, loaded, supply, plan, store, &order))?;
+    let outcome = outcome(&account, forced);
     Ok(Outcome { text: run::beside_records(config, outcome.text), ..outcome })
 }
 
-/// Runs a redrive to its end, or to the signal that stops it. Says whether it was forced.
+/// Carries a redrive out, to its end or to the signal that stops it. Says whether it was forced.
 async fn drive(
     args: &RedriveArgs,
     loaded: &Loaded,
     supply: Supply,
     plan: Arc<Plan>,
     store: SqliteStore,
-    letters: Vec<Redriven>,
-) -> Result<(Report, bool), Failed> {
+    order: &Order,
+) -> Result<(Account, bool), Failed> {
     let config = &loaded.config;
-    let dead = Objects::of_dead_letters(config);
-    let records = letters.iter().filter(|it| it.outcome.is_none()).count() as u64;
-    let source = RedriveSource::new(&config.source.name, dead, letters, args.rate);
     let sinks = edges::sinks(config).await.map_err(Failed::environment)?;
     let environment = run::environment(args.clock, config.workers)?;
     run::record_generation(loaded, &plan, &store, &*environment.clock).await?;
-    let mut settings: Settings = plan::settings(config);
-    if args.rate.is_some() && config.range.age.is_none() {
-        // What comes slowly should be seen as it comes.
-        settings.range.age_max = plan::AGE_OF_STREAMS.0;
-    }
-    let progress = Arc::new(store);
-    let pipeline = Pipeline::new(plan, Arc::new(source), sinks, progress, settings, environment)
-        .map_err(Failed::runtime)?;
-    let _following = supply::follow(supply, pipeline.swap_handle());
+    let redriver = Redriver {
+        config: config.clone(),
+        store,
+        sinks,
+        serving: SwapHandle::new(plan),
+        settings: plan::settings(config),
+        environment,
+    };
+    let _following = supply::follow(supply, redriver.serving.clone());
     let (stop, shutdown) = shutdown();
     let signals = Signals::new().context("failed to listen to signals");
     let forced = Arc::new(AtomicBool::new(false));
     let signals = signals.map_err(Failed::environment)?;
     let signals = tokio::spawn(signals.obey(stop, Health::default(), Arc::clone(&forced)));
-    let shown = tokio::spawn(progress::show(pipeline.progress(), Some(records)));
-    let report = pipeline.run(shutdown).await;
+    let mut shown = None;
+    let watch = |counters, records| {
+        shown = Some(tokio::spawn(progress::show(counters, Some(records))));
+    };
+    let account = redriver.execute(order, shutdown, watch).await;
     signals.abort();
-    shown.abort();
+    if let Some(shown) = shown {
+        shown.abort();
+    }
     progress::clear();
-    Ok((report.map_err(Failed::runtime)?, forced.load(Ordering::Relaxed)))
-}
-
-fn nothing(selection: &Selection) -> Outcome {
-    let data = json!({ "executed": true, "letters": 0, "left": selection.left });
-    let text = format!("no letter is redriven\n{}", left_text(&selection.left));
-    Outcome::ok(data, text)
+    Ok((account.map_err(Failed::runtime)?, forced.load(Ordering::Relaxed)))
 }
 
 fn dry_text(selection: &Selection, interrupted: Option<(u64, usize)>) -> String {
@@ -231,62 +201,38 @@ fn left_text(left: &LeftAlone) -> String {
     text
 }
 
-/// The outcomes, as they are told.
-const OUTCOMES: [checkpoint::Outcome; 4] = [
-    checkpoint::Outcome::Delivered,
-    checkpoint::Outcome::Dropped,
-    checkpoint::Outcome::Filtered,
-    checkpoint::Outcome::DeadLettered,
-];
-
-fn outcome(redrive: &Redrive, letters: &[Redriven], report: &Report, forced: bool) -> Outcome {
-    let count = |outcome: checkpoint::Outcome| {
-        let of = |it: &&Redriven| it.outcome.is_some_and(|it| it.outcome == outcome);
-        (outcome.name(), letters.iter().filter(of).count())
-    };
-    let outcomes = OUTCOMES.map(count);
-    let stopped: Vec<Value> = report
-        .stopped()
-        .map(|it| {
-            let error = it.error.as_ref().map(|error| tidegate_pipeline::causes(error));
-            json!({ "partition": it.partition, "error": error })
-        })
-        .collect();
-    let open = open(letters);
-    let Redrive { number, resumed, left, .. } = redrive;
-    let mut data = json!({
-        "executed": true,
-        "redrive": number,
-        "resumed": resumed,
-        "letters": letters.len(),
-        "open": open,
-        "stopped": stopped,
-    });
-    for (name, records) in outcomes {
-        data[name] = records.into();
-    }
-    if let Some(left) = left {
-        data["left"] = json!(left);
-    }
+fn outcome(account: &Account, forced: bool) -> Outcome {
+    let mut data = serde_json::to_value(account).unwrap_or_default();
+    data["executed"] = true.into();
     let mut text = String::new();
-    let again = if *resumed { ", which was interrupted" } else { "" };
-    let _ = writeln!(text, "redrive {number}{again}: {} letters", letters.len());
-    for (name, records) in outcomes {
-        let name = if name == "dead_lettered" { "dead-lettered again" } else { name };
+    let again = if account.resumed { ", which was interrupted" } else { "" };
+    let _ = match account.redrive {
+        None => writeln!(text, "no letter is redriven"),
+        Some(number) => writeln!(text, "redrive {number}{again}: {} letters", account.letters),
+    };
+    let outcomes = [
+        ("delivered", account.delivered),
+        ("dropped", account.dropped),
+        ("filtered", account.filtered),
+        ("dead-lettered again", account.dead_lettered),
+    ];
+    for (name, records) in outcomes.into_iter().filter(|_| account.redrive.is_some()) {
         let _ = writeln!(text, "  {name:<20} {records:>10}");
     }
-    if open > 0 {
-        let _ =
-            writeln!(text, "  {open} letters are left: `dlq redrive --execute` goes on from here");
+    if account.open > 0 {
+        let _ = writeln!(
+            text,
+            "  {} letters are left: `dlq redrive --execute` goes on from here",
+            account.open
+        );
     }
-    for it in report.stopped() {
-        let error =
-            it.error.as_ref().map(|error| format!(": {}", tidegate_pipeline::causes(error)));
-        let _ = writeln!(text, "  stopped: {}{}", it.partition, error.unwrap_or_default());
+    for Stopped { partition, error } in &account.stopped {
+        let error = error.as_ref().map(|error| format!(": {error}"));
+        let _ = writeln!(text, "  stopped: {partition}{}", error.unwrap_or_default());
     }
-    if let Some(left) = left {
+    if let Some(left) = &account.left {
         text.push_str(&left_text(left));
     }
-    let exit = if stopped.is_empty() && !forced { Exit::Ok } else { Exit::Failure };
+    let exit = if account.stopped.is_empty() && !forced { Exit::Ok } else { Exit::Failure };
     Outcome { exit, data, text, findings: Vec::new() }
 }

@@ -26,7 +26,7 @@ use tidegate_core::{
 };
 use tidegate_engine::Runtime;
 use tidegate_pipeline::{
-    Environment, Error, Event, Pipeline, Plan, Report, StopHandle, Workers, causes,
+    Environment, Error, Event, Pipeline, Plan, Report, Settings, StopHandle, Workers, causes,
     process::LookupStatistics, shutdown,
 };
 use tokio::{
@@ -46,6 +46,7 @@ use crate::{
     metrics,
     output::{Exit, Failed, Outcome},
     plan,
+    redrive::{Beside, Redriver},
     reload::{self, Candidate, Catalogue, KeptGenerations, Mailbox, Maker, Refusal, Reloader},
     supply::{self, Supply},
 };
@@ -88,6 +89,7 @@ struct Parts {
     pipeline: Pipeline,
     mailbox: Mailbox,
     clock: Arc<dyn Clock>,
+    redriver: Redriver,
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<Outcome, Failed> {
@@ -197,6 +199,13 @@ fn build(
         ..environment(args.clock, args.workers.or(config.workers))?
     };
     let clock = Arc::clone(&environment.clock);
+    // One worker: what comes in goes first.
+    let redrives = Environment {
+        observer: Arc::new(progress::log_event),
+        workers: Workers::Threads(1),
+        seed: new_seed(),
+        ..environment.clone()
+    };
     let states_follow = started.candidate.plan.states_follow();
     let run = format!("{:016x}", environment.seed);
     let source = edges::source(&started.candidate.loaded, &run, states_follow)
@@ -205,9 +214,17 @@ fn build(
     let settings = plan::settings(config);
     let progress = Arc::new(started.store.clone());
     let plan = Arc::clone(&started.candidate.plan);
-    let pipeline = Pipeline::new(plan, source, sinks, progress, settings, environment)
+    let pipeline = Pipeline::new(plan, source, sinks.clone(), progress, settings, environment)
         .map_err(Failed::runtime)?;
-    Ok(Parts { started, pipeline, mailbox, clock })
+    let redriver = Redriver {
+        config: config.clone(),
+        store: started.store.clone(),
+        sinks,
+        serving: pipeline.swap_handle(),
+        settings: Settings { memory_bytes_max: settings.memory_bytes_max / 4, ..settings },
+        environment: redrives,
+    };
+    Ok(Parts { started, pipeline, mailbox, clock, redriver })
 }
 
 /// Whether something that happened shows that the pipeline works: a partition is being read, which
@@ -256,6 +273,7 @@ fn start(loaded: &Loaded, supply: Supply) -> Result<Started, Failed> {
         Some(_) => block_on(store.set_pin(None))?.map_err(Failed::environment)?,
         None => {}
     }
+    block_on(candidate.has_states_for(&store))?.map_err(refused)?;
     catalogue.keep(&candidate).map_err(refused)?;
     candidate.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     candidate.rights().iter().for_each(|stage| tracing::info!("{stage}"));
@@ -263,7 +281,7 @@ fn start(loaded: &Loaded, supply: Supply) -> Result<Started, Failed> {
 }
 
 /// What it takes to make the generations of a pipeline.
-fn maker(loaded: &Loaded, supply: Supply) -> Result<Maker, Failed> {
+pub(super) fn maker(loaded: &Loaded, supply: Supply) -> Result<Maker, Failed> {
     let config = &loaded.config;
     let runtime = Runtime::new(runtime_options(config)).map_err(Failed::environment)?;
     let (pipeline, data_dir) = (loaded.file.path.clone(), config.data_dir.clone());
@@ -272,7 +290,7 @@ fn maker(loaded: &Loaded, supply: Supply) -> Result<Maker, Failed> {
 }
 
 /// A generation that can't be made at the start of a command.
-fn refused(refusal: Refusal) -> Failed {
+pub(super) fn refused(refusal: Refusal) -> Failed {
     match refusal.findings.is_empty() {
         true => Failed::environment(refusal),
         false => Failed::invalid(refusal.findings),
@@ -287,12 +305,6 @@ pub(super) fn plan_and_store(
     start(loaded, supply).map(|it| (it.candidate.plan, it.store))
 }
 
-/// The generation that a pipeline's files make.
-pub(super) fn generation_of(loaded: &Loaded, supply: Supply) -> Result<Digest, Failed> {
-    let made = maker(loaded, supply)?.make(Files::on_disk());
-    made.map(|it| it.generation()).map_err(refused)
-}
-
 /// What a run takes from this machine.
 pub(super) fn environment(
     clock: Option<jiff::Timestamp>,
@@ -302,16 +314,19 @@ pub(super) fn environment(
         Some(time) => Arc::new(FixedClock(Timestamp(time.as_microsecond()))),
         None => Arc::new(WallClock),
     };
-    // A write's name is never used twice, and so no two runs may draw the same.
-    let seed = RandomState::new().hash_one("run");
     Ok(Environment {
         workers: workers.map_or_else(Workers::one_a_core, |n| Workers::Threads(n as usize)),
         observer: Arc::new(progress::log_event),
         #[cfg(feature = "failpoints")]
         failpoints: tidegate_pipeline::failpoint::Failpoints::from_env("TIDEGATE_FAILPOINT")
             .map_err(Failed::environment)?,
-        ..Environment::new(clock, seed)
+        ..Environment::new(clock, new_seed())
     })
+}
+
+/// A write's name is never used twice, and so no two runs may draw the same.
+fn new_seed() -> u64 {
+    RandomState::new().hash_one("run")
 }
 
 /// Records which generation serves.
@@ -371,12 +386,14 @@ async fn drive(
     health: &Health,
     signals: Signals,
 ) -> Result<Outcome, Failed> {
-    let Parts { started, pipeline, mailbox, clock } = parts;
+    let Parts { started, pipeline, mailbox, clock, redriver } = parts;
     let Started { maker, candidate, store, catalogue, on_disk } = started;
     let _following = supply::follow(maker.supply.clone(), pipeline.swap_handle());
     record_generation(&candidate.loaded, &candidate.plan, &store, &*clock).await?;
     let serving_swap = record_start(&store, candidate.generation(), &*clock).await;
     let serving_swap = serving_swap.map_err(Failed::environment)?;
+    let (stop, shutdown) = shutdown();
+    let redrives = Beside::new(redriver, shutdown.clone());
     let reload = loaded.config.reload;
     let seen = reload::digest(&candidate.files.taken());
     let reloader = Reloader {
@@ -389,10 +406,10 @@ async fn drive(
         serving_swap,
         seen,
         on_disk,
+        redrives: redrives.clone(),
     };
     let listener = mailbox.listener();
     let reloader = tokio::spawn(reloader.run(mailbox, reload.watch.then_some(reload.poll.0)));
-    let (stop, shutdown) = shutdown();
     let forced = Arc::new(AtomicBool::new(false));
     let signals = tokio::spawn(signals.obey(stop, health.clone(), Arc::clone(&forced)));
     let shown = tokio::spawn(progress::show(
@@ -402,6 +419,9 @@ async fn drive(
     let started = tokio::time::Instant::now();
     let report = pipeline.run(shutdown).await;
     let seconds = started.elapsed().as_secs_f64();
+    if !forced.load(Ordering::Relaxed) {
+        redrives.end().await;
+    }
     health.set(Phase::Draining);
     signals.abort();
     shown.abort();

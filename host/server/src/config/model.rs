@@ -341,7 +341,7 @@ impl Default for Batch {
     fn default() -> Self {
         // What a call costs by itself, 2 µs, is then a hundredth of what is done for its rows; columns
         // of that size still fit the processor's caches.
-        Batch { records: 1_000, bytes: ByteSize::mib(1) }
+        Batch { records: 500, bytes: ByteSize::mib(1) }
     }
 }
 

@@ -12,6 +12,8 @@
 //! - States are kept by partition: a redriven record meets no state of its original partition, and
 //!   leaves none there.
 
+mod beside;
+mod execute;
 mod select;
 mod source;
 
@@ -20,8 +22,12 @@ use std::collections::HashMap;
 use tidegate_connectors::store::{Redriven, StoreInspector};
 use tidegate_core::checkpoint::StoreError;
 
-pub(crate) use select::{LeftAlone, Selection, Terms, select};
-pub(crate) use source::RedriveSource;
+pub(crate) use self::{
+    beside::Beside,
+    execute::{Account, Order, Redriver, Stopped, open},
+    select::{LeftAlone, Selection, Terms, select},
+    source::RedriveSource,
+};
 
 use crate::letters::LetterKey;
 

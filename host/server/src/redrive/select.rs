@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tidegate_connectors::store::{Redriven, StoreInspector};
 use tidegate_core::{checkpoint::StoreError, source::PartitionId};
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What an operator asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Terms {
     pub(crate) wanted: Wanted,
     /// At most so many.
@@ -33,7 +33,7 @@ pub(crate) struct Selection {
 }
 
 /// Letters that were asked for and are left alone.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct LeftAlone {
     /// Redriven before: what became of them is known.
     pub(crate) redriven: u64,

@@ -258,14 +258,44 @@ impl Candidate {
                 && before.description.state.is_some()
                 && !new.factory.migrates()
             {
-                let message = format!(
-                    "stage `{}` keeps states of version {}, and version {version} of its plugin \
-                     can't migrate them: it exports no `migration`",
-                    stage.name, before.about.state_version
-                );
-                return Err(Refusal::new("state-version", message));
+                return Err(of_other_version(&stage.name, before.about.state_version, version));
             }
             self.try_migrating(&stage.name, &new.factory, version, store).await?;
+        }
+        Ok(())
+    }
+
+    /// The stages that can't go on with the states that lie in the store, and why. Those of other
+    /// versions are migrated once, on trial.
+    pub(crate) async fn unreadable_states(&self, store: &SqliteStore) -> Vec<(String, Refusal)> {
+        let mut unreadable = Vec::new();
+        for (loaded, stage) in self.stages.iter().zip(&self.loaded.config.stages) {
+            let plugin = loaded.factory.plugin();
+            if plugin.description.state.is_none() {
+                continue;
+            }
+            let version = plugin.about.state_version;
+            let tried = self.try_migrating(&stage.name, &loaded.factory, version, store).await;
+            unreadable.extend(tried.err().map(|refusal| (stage.name.clone(), refusal)));
+        }
+        unreadable
+    }
+
+    /// Whether there are states that no key could be taken over of: of another version than a
+    /// plugin's that migrates none. Where one does, it is tried when the key is met.
+    pub(crate) async fn has_states_for(&self, store: &SqliteStore) -> Result<(), Refusal> {
+        for (loaded, stage) in self.stages.iter().zip(&self.loaded.config.stages) {
+            let plugin = loaded.factory.plugin();
+            if plugin.description.state.is_none() || loaded.factory.migrates() {
+                continue;
+            }
+            let version = plugin.about.state_version;
+            let states = store.foreign_states(&stage.name, version, None, 1).await;
+            let states =
+                states.map_err(|error| Refusal::new("unreadable-states", error.to_string()))?;
+            if let Some(state) = states.first() {
+                return Err(of_other_version(&stage.name, state.row.version, version));
+            }
         }
         Ok(())
     }
@@ -301,6 +331,14 @@ impl Candidate {
             }
         }
     }
+}
+
+fn of_other_version(stage: &str, kept: u32, version: u32) -> Refusal {
+    let message = format!(
+        "stage `{stage}` keeps states of version {kept}, and this plugin, whose states have version \
+         {version}, can't migrate them: it exports no `migration`"
+    );
+    Refusal::new("state-version", message)
 }
 
 /// Whether a name means a generation: its digest, or the beginning of its hex digits.

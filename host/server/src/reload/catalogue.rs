@@ -200,14 +200,6 @@ impl Catalogue {
     }
 
     /// Which generation a name means, or which is the latest one besides `serving`.
-    pub(crate) fn generation(
-        &self,
-        name: Option<&str>,
-        serving: Digest,
-    ) -> Result<Digest, Refusal> {
-        self.named(name, serving).map(|entry| entry.generation)
-    }
-
     fn named(&self, name: Option<&str>, serving: Digest) -> Result<Entry, Refusal> {
         let unreadable = |error: io::Error| Refusal::new("catalogue", error.to_string());
         let mut found = Vec::new();

@@ -14,6 +14,7 @@
 mod candidate;
 mod catalogue;
 mod control;
+mod reprocess;
 mod watch;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -24,12 +25,13 @@ use tidegate_core::{Digest, checkpoint::StoreError, time::Clock};
 use tidegate_pipeline::{Event, SwapHandle};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::watch::Watcher;
+use crate::{redrive::Beside, watch::Watcher};
 
 pub(crate) use self::{
     candidate::{Candidate, Maker, Refusal, digest},
     catalogue::{Catalogue, KeptGenerations},
-    control::{Request, ask},
+    control::{Request, ask_to_redrive, ask_to_swap},
+    reprocess::{Reprocessed, reprocess},
 };
 
 use crate::supply::StageRights;
@@ -125,6 +127,8 @@ pub(crate) struct Reloader {
     pub(crate) seen: Digest,
     /// The generation that the files make.
     pub(crate) on_disk: Digest,
+    /// Operators order redrives at the same place.
+    pub(crate) redrives: Beside,
 }
 
 impl Reloader {
@@ -132,9 +136,9 @@ impl Reloader {
     pub(crate) async fn run(mut self, mailbox: Mailbox, watch: Option<Duration>) {
         self.prune();
         let Mailbox { sender, mut messages } = mailbox;
-        let control = control::serve(&self.maker.data_dir, sender.clone());
+        let control = control::serve(&self.maker.data_dir, sender.clone(), self.redrives.clone());
         let control = control.inspect_err(|error| {
-            tracing::warn!("`rollback` and `reload` can't reach this process: {error:#}");
+            tracing::warn!("no command can reach this process: {error:#}");
         });
         let paths = self.serving().files.taken().into_keys().collect();
         let mut watcher = watch.map(|every| {

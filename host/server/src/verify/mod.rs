@@ -34,6 +34,7 @@ use crate::{
     config::Config,
     objects::Objects,
     redrive::{History, RedriveSource},
+    replay::Replays,
 };
 
 /// Problems beyond these are counted and not told.
@@ -134,7 +135,7 @@ pub(crate) async fn verify(
         true => source.partitions().await?,
         false => Vec::new(),
     };
-    let mut replays = plan.map(|plan| replay::Replays::new(plan, config, listed));
+    let mut replays = plan.map(|plan| (plan, Replays::new(plan, config, listed)));
     // By name: a shard has a larger number than its parents.
     let partitions = store.partitions()?;
     for record in &partitions {
@@ -160,8 +161,9 @@ pub(crate) async fn verify(
         if can_read_again {
             source::check(source, record, &manifests, &mut verdict).await;
         }
-        if let Some(replays) = replays.as_mut().filter(|_| can_read_again) {
-            replays.check(source, &record.id, &manifests, &mut verdict).await?;
+        if let Some((plan, replays)) = replays.as_mut().filter(|_| can_read_again) {
+            let mut check = replay::Check { plan, partition: &record.id, verdict: &mut verdict };
+            replays.partition(source, &record.id, &manifests, &mut check).await?;
         }
         verdict.complete &= record.checkpoint.finished && record.pending.is_none();
     }

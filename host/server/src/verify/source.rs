@@ -12,8 +12,7 @@ use tidegate_core::{
 use super::Verdict;
 
 /// How much is in memory at a time.
-pub(super) const READ: ReadLimit =
-    ReadLimit { records_max: 50_000, bytes_max: 4 << 20, until: None };
+const READ: ReadLimit = ReadLimit { records_max: 50_000, bytes_max: 4 << 20, until: None };
 
 /// Reads a partition again, from its start: the records of each range must be those that its
 /// manifest accounts for.
