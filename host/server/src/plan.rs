@@ -24,7 +24,7 @@ use crate::{
     chain::LoadedStage,
     config::{
         self, Compression, Config, Format, Layout, Loaded, OnExhausted, OnPoison, OnReject, Scope,
-        Sink, Stage, TimeSpan, Unrouted,
+        Sink, Stage, TimeSpan, Unrouted, Zone,
     },
     finding::Finding,
     supply::Guarded,
@@ -150,6 +150,10 @@ fn sink(sink: &Sink) -> SinkSpec {
     let tree = sink.template().unwrap_or_default();
     SinkSpec {
         naming: naming(sink),
+        zone: match sink.zone {
+            Zone::Processed => plan::Zone::Processed,
+            Zone::Raw => plan::Zone::Raw,
+        },
         when: sink.when.clone(),
         // The config's rules have refused what is none.
         tree: Tree::from_str(&tree).unwrap_or_default(),

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! records ─► projection ─► filter ─► stage ─► … ─► router ─► splice ─► objects
-//!                │           │         │             │          │
-//!                └───────────┴─── ledger: one fate a record ────┘
+//!                │           │ └─► raw zone            │          │
+//!                └───────────┴─── ledger: one fate a record ──────┘
 //! ```
 //!
 //! All of it is columnar, and works in buffers that are kept from batch to batch.
@@ -35,7 +35,7 @@ use self::{
 use crate::{
     dead_letter::{Letter, RECORD_AGE, TOO_LARGE},
     encode::Objects,
-    plan::{Plan, Selector},
+    plan::{Plan, Selector, Zone},
     process::{ProcessError, RangeContext, StageStatistics},
     states::StateLoader,
 };
@@ -109,13 +109,17 @@ impl Chain {
         self.ledger.open(batch, &mut self.counts);
         self.project(plan, context, batch);
         self.filter(plan, context, batch);
+        // What is redriven was there when it came.
+        if plan.has_raw_zone() && context.origin.is_none() {
+            self.route(Zone::Raw, plan, context, batch, objects)?;
+        }
         for index in 0..plan.stages.len() {
             if self.table.alive.is_empty() {
                 break;
             }
             self.run_stage(index, plan, context, batch, loader).await?;
         }
-        self.route(plan, context, batch, objects)?;
+        self.route(Zone::Processed, plan, context, batch, objects)?;
         self.write_letters(plan, context, batch, objects)?;
         self.batches += 1;
         Ok(())

@@ -6,11 +6,16 @@ use tidegate_core::{
     json::{Located, Projection, Splicer, Stamp, WriteConflict},
 };
 
-use super::{Chain, columns::Ingredients, ledger::Fate, tabulate::Tables};
+use super::{
+    Chain,
+    columns::Ingredients,
+    ledger::{Fate, Ledger},
+    tabulate::Tables,
+};
 use crate::{
     dead_letter::{Letter, TOO_LARGE},
     encode::Objects,
-    plan::{Plan, Unrouted},
+    plan::{Plan, SinkPlan, Unrouted, Zone},
     process::{ProcessError, RangeContext},
 };
 
@@ -35,19 +40,32 @@ impl Router {
     }
 }
 
+/// A sink, and the rows of a batch that go there.
+struct Route<'a> {
+    place: usize,
+    sink: &'a SinkPlan,
+    /// All, where nothing is asked of them.
+    met: Option<Vec<bool>>,
+    /// What its directories are named by.
+    tree: Vec<&'a Column>,
+}
+
 impl Chain {
-    /// Sends the living rows to their sinks.
+    /// Sends the living rows to the sinks of a zone. Only the processed zone decides what becomes of
+    /// a record, but for one that a sink can't take.
     pub(super) fn route(
         &mut self,
+        zone: Zone,
         plan: &Plan,
         context: &RangeContext,
         batch: &RecordBatch,
         objects: &mut [Objects],
     ) -> Result<(), ProcessError> {
-        let mut routes: Vec<Option<Vec<bool>>> = Vec::with_capacity(plan.sinks.len());
-        for sink in &plan.sinks {
-            let met = sink.when.as_ref();
-            routes.push(met.map(|when| self.evaluate(when, plan, context, batch)));
+        let of_zone = |(_, sink): &(usize, &SinkPlan)| sink.zone == zone;
+        let mut met: Vec<Option<Vec<bool>>> = Vec::with_capacity(plan.sinks.len());
+        for (_, sink) in plan.sinks.iter().enumerate().filter(of_zone) {
+            let when = sink.when.as_ref();
+            met.push(when.map(|when| self.evaluate(when, plan, context, batch)));
             for column in &sink.tree.columns {
                 self.make(column.recipe, plan, context, batch);
             }
@@ -62,17 +80,21 @@ impl Chain {
         let Chain { columns, table, records, outputs, router, ledger, .. } = self;
         let Chain { destinations, nulled, .. } = self;
         let from = Ingredients { plan, context, batch, records, table, outputs };
-        let trees: Vec<Vec<&Column>> = plan
-            .sinks
-            .iter()
-            .map(|sink| {
-                sink.tree.columns.iter().map(|it| columns.get(it.recipe, outputs)).collect()
-            })
-            .collect();
-        let mut tables = Tables::new(plan, columns, outputs, nulled);
+        let sinks = plan.sinks.iter().enumerate().filter(of_zone).zip(met);
+        let routes = sinks.map(|((place, sink), met)| {
+            let tree = sink.tree.columns.iter().map(|it| columns.get(it.recipe, outputs));
+            Route { place, sink, met, tree: tree.collect() }
+        });
+        let routes: Vec<Route<'_>> = routes.collect();
+        let mut tables = Tables::new(zone, plan, columns, outputs, nulled);
         let ids = plan.record_id.map(|recipe| &columns.get(recipe, outputs).values);
         let written = from.written(plan.stages.len());
         let Router { splicers, located: own_located } = router;
+        let note_delivery = |ledger: &mut Ledger, record| {
+            if zone == Zone::Processed {
+                ledger.note(record, Fate::Delivered);
+            }
+        };
         let mut splicers: Vec<_> = splicers.iter_mut().map(|it| it.rows(&written)).collect();
         // Only raw JSON may bring in a line break that the record did not have.
         let may_break_lines = written.iter().any(|written| *written.kind == Kind::Json);
@@ -86,20 +108,20 @@ impl Chain {
             };
             let stamp = Stamp { record_id, processed: context.opened_at };
             let mut routed = false;
-            for (place, (sink, route)) in plan.sinks.iter().zip(&routes).enumerate() {
-                if route.as_ref().is_some_and(|met| !met[row]) {
+            for Route { place, sink, met, tree } in &routes {
+                let place = *place;
+                if met.as_ref().is_some_and(|met| !met[row]) {
                     continue;
                 }
                 routed = true;
                 let shares = &mut destinations[place];
                 shares.shares += 1;
                 if sink.table.is_some() {
-                    match tables.place(place, row, |row| {
-                        objects[place].leaf(&sink.tree, &trees[place], row)
-                    }) {
+                    match tables.place(place, row, |row| objects[place].leaf(&sink.tree, tree, row))
+                    {
                         Ok(()) => {
                             shares.delivered += 1;
-                            ledger.note(index, Fate::Delivered);
+                            note_delivery(ledger, index);
                         }
                         Err(misfit) => {
                             shares.dead_lettered += 1;
@@ -113,7 +135,7 @@ impl Chain {
                     Some(own) => locate(plan, sink.layout, record, own),
                 };
                 let objects = &mut objects[place];
-                let leaf = objects.leaf(&sink.tree, &trees[place], row);
+                let leaf = objects.leaf(&sink.tree, tree, row);
                 let rows = objects.rows(leaf);
                 let start = rows.len();
                 match splicers[sink.layout].splice(record, located, row, stamp, rows) {
@@ -132,7 +154,7 @@ impl Chain {
                         }
                         objects.appended(leaf, start)?;
                         shares.delivered += 1;
-                        ledger.note(index, Fate::Delivered);
+                        note_delivery(ledger, index);
                     }
                     Err(conflict) => {
                         shares.dead_lettered += 1;
@@ -140,7 +162,7 @@ impl Chain {
                     }
                 }
             }
-            if !routed {
+            if !routed && zone == Zone::Processed {
                 match plan.spec.unrouted {
                     Unrouted::Drop => ledger.note(index, Fate::Filtered),
                     Unrouted::DeadLetter => ledger.dead_letter(|| unrouted_letter(index), index),

@@ -7,13 +7,13 @@ use super::{Chain, columns::Columns, table::StageOutput};
 use crate::{
     dead_letter::Letter,
     encode::Objects,
-    plan::{OnMismatch, Plan, TablePlan},
+    plan::{OnMismatch, Plan, TablePlan, Zone},
     process::ProcessError,
 };
 
 /// Where the rows of a batch go, of all sinks whose objects are files of columns.
 pub(super) struct Tables<'a> {
-    /// One a sink of the plan; empty for those whose objects are lines.
+    /// One a sink of the plan; empty for those of the other zone, and whose objects are lines.
     sinks: Vec<SinkRows<'a>>,
 }
 
@@ -40,16 +40,18 @@ pub(super) fn counts(plan: &Plan) -> Vec<Vec<u64>> {
 
 impl<'a> Tables<'a> {
     pub(super) fn new(
+        zone: Zone,
         plan: &'a Plan,
         columns: &'a Columns,
         outputs: &'a [StageOutput],
         nulled: &'a mut [Vec<u64>],
     ) -> Self {
         let sinks = plan.sinks.iter().zip(nulled).map(|(sink, nulled)| {
-            let table = sink.table.iter().flat_map(|table| &table.columns);
+            let table = sink.table.as_ref().filter(|_| sink.zone == zone);
+            let of_table = table.iter().flat_map(|table| &table.columns);
             SinkRows {
-                plan: sink.table.as_ref(),
-                columns: table.map(|column| columns.get(column.recipe, outputs)).collect(),
+                plan: table,
+                columns: of_table.map(|column| columns.get(column.recipe, outputs)).collect(),
                 nulled,
                 placed: Vec::new(),
             }

@@ -35,12 +35,16 @@ pub(crate) struct TableColumn {
 pub(super) fn resolve(
     resolver: &mut Resolver,
     spec: &PlanSpec,
+    behind: usize,
     table: &TableSpec,
     pointer: &str,
 ) -> Option<TablePlan> {
     let pointer = format!("{pointer}/parquet");
     let mut specs = table.columns.clone();
-    if table.declared {
+    if table.declared && behind < spec.stages.len() {
+        let message = "the raw zone has what the records came with: name the `columns`";
+        resolver.error("declared-of-raw-zone", &format!("{pointer}/declared"), message.into());
+    } else if table.declared {
         let descriptions = spec.stages.iter().map(|it| &it.factory.plugin().description);
         specs.extend(declared_columns(descriptions, &table.columns));
     }
@@ -65,7 +69,7 @@ pub(super) fn resolve(
             resolver.error("duplicate-column", &pointer, message);
         }
         check_kind(resolver, spec, column, &pointer);
-        let recipe = resolver.read(spec.stages.len(), &column.from, &column.kind, &pointer);
+        let recipe = resolver.read(behind, &column.from, &column.kind, &pointer);
         let ColumnSpec { kind, required, .. } = column.clone();
         columns.push(TableColumn { name, recipe, kind, required });
     }

@@ -34,6 +34,7 @@ pub(crate) use resolve::{
 pub use spec::{
     Breaker, ColumnSpec, Compression, DeadLetterSpec, Format, Layout, Limits, OnMismatch, OnPoison,
     OnReject, PlanSpec, Purity, SinkSpec, StageSpec, StateScope, StateSpec, TableSpec, Unrouted,
+    Zone,
 };
 
 use crate::{
@@ -128,6 +129,7 @@ pub(crate) struct LayoutPlan {
 /// A sink, resolved.
 #[derive(Debug)]
 pub(crate) struct SinkPlan {
+    pub(crate) zone: Zone,
     pub(crate) when: Option<Selector>,
     pub(crate) tree: TreePlan,
     /// Its place in the plan's layouts.
@@ -154,7 +156,10 @@ impl Plan {
         let mut sinks = Vec::new();
         for (index, sink) in spec.sinks.iter().enumerate() {
             let pointer = format!("/sinks/{index}");
-            let behind = stages.len();
+            let behind = match sink.zone {
+                Zone::Processed => stages.len(),
+                Zone::Raw => 0,
+            };
             let when = sink.when.as_ref().and_then(|condition| {
                 resolver.select(behind, condition, &format!("{pointer}/when"))
             });
@@ -164,7 +169,8 @@ impl Plan {
             let table = match &sink.format {
                 Format::Lines => None,
                 Format::Parquet(table) => {
-                    columns::resolve(&mut resolver, &spec, table, &format!("{pointer}/format"))
+                    let pointer = format!("{pointer}/format");
+                    columns::resolve(&mut resolver, &spec, behind, table, &pointer)
                 }
             };
             let layout = core_layout(&spec, sink);
@@ -173,7 +179,8 @@ impl Plan {
                 layouts.len() - 1
             });
             let row_bytes_max = sink.row_bytes_max.unwrap_or(usize::MAX);
-            sinks.push(SinkPlan { when, tree, layout, table, row_bytes_max });
+            let zone = sink.zone;
+            sinks.push(SinkPlan { zone, when, tree, layout, table, row_bytes_max });
         }
         let names_records = layouts.iter().any(json::Layout::is_envelope);
         let record_id = names_records.then(|| {
@@ -246,6 +253,11 @@ impl Plan {
         self.sinks[place].table.as_ref().map(|table| &table.schema)
     }
 
+    /// Whether a sink takes records as they came.
+    pub(crate) fn has_raw_zone(&self) -> bool {
+        self.sinks.iter().any(|sink| sink.zone == Zone::Raw)
+    }
+
     /// The place of the dead letters among the destinations.
     pub(crate) fn dead_letters(&self) -> usize {
         self.destinations.len() - 1
@@ -275,6 +287,9 @@ impl fmt::Debug for Plan {
 fn check_names(spec: &PlanSpec, resolver: &mut Resolver) {
     if spec.sinks.is_empty() {
         resolver.error("no-sinks", "/sinks", "no sink: every record would be unrouted".into());
+    } else if spec.sinks.iter().all(|sink| sink.zone == Zone::Raw) {
+        let message = "all sinks are of the raw zone: what the stages make would be unrouted";
+        resolver.error("no-sinks", "/sinks", message.into());
     }
     let mut seen = HashSet::new();
     for (index, stage) in spec.stages.iter().enumerate() {

@@ -232,6 +232,8 @@ pub struct SinkSpec {
     pub name: String,
     /// Whether its objects can be named.
     pub naming: Naming,
+    /// What it takes: records as they came, or what the stages made of them.
+    pub zone: Zone,
     /// Rows that don't meet it don't go here.
     pub when: Option<Condition>,
     /// The directories that rows are sorted into.
@@ -256,6 +258,7 @@ impl SinkSpec {
         SinkSpec {
             name: name.to_owned(),
             naming: Naming::Named,
+            zone: Zone::Processed,
             when: None,
             tree: Tree::default(),
             layout: Layout::Flat,
@@ -266,6 +269,17 @@ impl SinkSpec {
             row_bytes_max: None,
         }
     }
+}
+
+/// What a sink takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Zone {
+    /// The rows that leave the last stage.
+    #[default]
+    Processed,
+    /// The records as they came, before the first stage and behind the filter, whatever becomes of
+    /// them. What becomes of a record is not decided here.
+    Raw,
 }
 
 /// What an object is.

@@ -13,3 +13,4 @@ mod purity;
 mod states;
 mod support;
 mod tables;
+mod zones;

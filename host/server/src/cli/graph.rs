@@ -12,7 +12,7 @@ use tidegate_engine::Runtime;
 use super::{PipelineArgs, check, runtime_options};
 use crate::{
     chain,
-    config::Loaded,
+    config::{Loaded, Zone},
     finding::{Finding, both},
     lineage::{ConditionNode, Impact, Lineage, Notice, ReadNode, Role, Step, User, named},
     output::{Exit, Failed, Outcome},
@@ -175,7 +175,8 @@ fn graph_text(lineage: &Lineage) -> String {
         }
     }
     for sink in &lineage.sinks {
-        let _ = writeln!(text, "sink {}", sink.name);
+        let zone = if sink.zone == Zone::Raw { ", raw zone" } else { "" };
+        let _ = writeln!(text, "sink {}{zone}", sink.name);
         if let Some(when) = &sink.when {
             condition_text(&mut text, when);
         }

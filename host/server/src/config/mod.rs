@@ -55,7 +55,7 @@ pub use policy::{Blocked, Identity, Key, LoadedPolicy, PolicyFile, Signatures, l
 pub use s3::{Checksum, Encryption, KmsEncryption, S3, StorageClass};
 pub use sink::{
     Compression, DeadLetters, Directory, Layout, Level as TreeLevel, NestedLayout, Nothing,
-    Rotation, Sink, TimePart, Unrouted,
+    Rotation, Sink, TimePart, Unrouted, Zone,
 };
 pub use source::{
     Avro, Csv, CsvEmpty, CsvHeader, CsvMismatch, CsvType, Generator, InputCompression, LocalTimes,

@@ -16,6 +16,9 @@ pub struct Sink {
     /// The sink's name in metrics, dead letters and the catalogue. Don't change it between runs
     /// over one data directory.
     pub name: String,
+    /// Whether it takes what the stages make, or the records as they came.
+    #[serde(default)]
+    pub zone: Zone,
     /// Which records it takes; all, where this is left out. A record goes to every sink that
     /// takes it.
     #[serde(default)]
@@ -53,6 +56,18 @@ pub struct Sink {
     /// When the next object is begun. It is also begun at the end of each range.
     #[serde(default)]
     pub rotation: Rotation,
+}
+
+/// What a sink takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Zone {
+    /// What leaves the last stage.
+    #[default]
+    Processed,
+    /// The records as they came, before the first stage and behind the filter, whatever becomes of
+    /// them later. What is no record of the source's format is a dead letter alone.
+    Raw,
 }
 
 /// Something without settings: write `{}`.

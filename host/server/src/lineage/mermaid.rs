@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use tidegate_core::Origin;
 
-use super::{ConditionNode, Lineage, ReadNode, push_new};
+use super::{ConditionNode, Lineage, ReadNode, behind, push_new};
+use crate::config::Zone;
 
 /// An arrow with more names than this can't be read. All of them are in the JSON.
 const NAMES_MAX: usize = 8;
@@ -51,12 +52,20 @@ impl Lineage {
         let filter = self.filter.iter().map(|_| "filter".to_owned());
         let stages = (0..self.stages.len()).map(|i| format!("stage{i}"));
         let mut last = "source".to_owned();
+        let mut raw = last.clone();
         for next in filter.chain(stages) {
             let _ = writeln!(text, "  {last} ==> {next}");
+            if next == "filter" {
+                raw.clone_from(&next);
+            }
             last = next;
         }
-        for i in 0..self.sinks.len() {
-            let _ = writeln!(text, "  {last} ==> sink{i}");
+        for (i, sink) in self.sinks.iter().enumerate() {
+            let from = match sink.zone {
+                Zone::Processed => &last,
+                Zone::Raw => &raw,
+            };
+            let _ = writeln!(text, "  {from} ==> sink{i}");
         }
     }
 
@@ -72,7 +81,12 @@ impl Lineage {
         for (i, sink) in self.sinks.iter().enumerate() {
             let when = sink.when.iter().flat_map(|it| &it.reads);
             let reads = when.chain(&sink.directory_reads).chain(&sink.column_reads);
-            self.reads(&mut arrows, &format!("sink{i}"), reads, self.stages.len());
+            self.reads(
+                &mut arrows,
+                &format!("sink{i}"),
+                reads,
+                behind(sink.zone, self.stages.len()),
+            );
         }
         arrows
     }

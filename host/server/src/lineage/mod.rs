@@ -20,7 +20,7 @@ use tidegate_core::{
 pub use impact::{Change, Impact, Notice, Step};
 use tidegate_pipeline::plan::declared_columns;
 
-use crate::config::{Config, Format, Layout, Sink, TreeLevel};
+use crate::config::{Config, Format, Layout, Sink, TreeLevel, Zone};
 
 /// A pipeline, and who reads and writes what in it.
 #[derive(Clone, Debug, Serialize)]
@@ -142,6 +142,8 @@ pub struct TableNode {
 pub struct SinkNode {
     /// Its name.
     pub name: String,
+    /// Whether it takes what the stages make, or the records as they came.
+    pub zone: Zone,
     /// How new fields join the record.
     pub layout: Layout,
     /// Which records it takes.
@@ -217,7 +219,8 @@ pub struct Use {
     pub field: Origin,
     /// Whether records without it are rejected.
     pub required: bool,
-    /// It sees what the stages before this one wrote; the sinks stand behind the last.
+    /// It sees what the stages before this one wrote; sinks stand behind the last, or before the
+    /// first.
     #[serde(skip)]
     position: usize,
 }
@@ -245,15 +248,16 @@ impl Lineage {
         let mut sinks = Vec::new();
         for sink in &config.sinks {
             let user = User::Sink(sink.name.clone());
+            let before = &stages[..behind(sink.zone, stages.len())];
             if let Some(when) = &sink.when {
-                uses.condition(&user, stages.len(), when);
+                uses.condition(&user, before.len(), when);
             }
-            let node = sink_node(sink, &plugins, &stages);
+            let node = sink_node(sink, &plugins, before);
             for read in &node.column_reads {
-                uses.push(&user, Role::Column, stages.len(), read.field.clone(), read.required);
+                uses.push(&user, Role::Column, before.len(), read.field.clone(), read.required);
             }
             for read in &node.directory_reads {
-                uses.push(&user, Role::Directory, stages.len(), read.field.clone(), false);
+                uses.push(&user, Role::Directory, before.len(), read.field.clone(), false);
             }
             sinks.push(node);
         }
@@ -488,11 +492,20 @@ fn sink_node(sink: &Sink, plugins: &[&Plugin], stages: &[StageNode]) -> SinkNode
     let levels = sink.tree().into_iter().flatten();
     SinkNode {
         name: sink.name.clone(),
+        zone: sink.zone,
         layout: sink.layout.clone(),
         when: sink.when.as_ref().map(|it| condition_node(it, stages)),
         directory: sink.template().unwrap_or_default(),
         directory_reads: levels.filter_map(|level| level_read(level, stages)).collect(),
         column_reads: column_reads.collect(),
+    }
+}
+
+/// How many stages a sink stands behind.
+fn behind(zone: Zone, stages: usize) -> usize {
+    match zone {
+        Zone::Processed => stages,
+        Zone::Raw => 0,
     }
 }
 
