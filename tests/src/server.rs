@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::python::python;
+use crate::{program::Program, python::python};
 
 /// Some of them read programs of many megabytes first.
 const START_MAX: Duration = Duration::from_secs(90);
@@ -61,4 +61,12 @@ pub fn ministack(test: &str) -> Option<(ServerProcess, SocketAddr)> {
 pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it is bound")
+}
+
+/// The credentials that any server here takes.
+pub fn with_credentials(program: Program) -> Program {
+    program
+        .with("AWS_ACCESS_KEY_ID", "test")
+        .with("AWS_SECRET_ACCESS_KEY", "test")
+        .with("AWS_EC2_METADATA_DISABLED", "true")
 }

@@ -77,6 +77,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
 
     summary.check("demo", || demo::prove(&tidegate, &shell::target_dir().join("demo")));
+    let road = shell::target_dir().join("demo-kinesis");
+    summary.check("demo of the whole road", || demo::prove_kinesis(&road));
     summary.finish(args.no_skips)
 }
 

@@ -11,12 +11,15 @@ use std::{
 };
 
 use serde_json::Value;
-use tidegate_tests::program::{Program, lines, tree};
+use tidegate_tests::{
+    program::{Program, lines, tree},
+    server::with_credentials,
+};
 
 use super::{
     local::KinesisLocal,
     proxy::Fault,
-    server::{Kinesis, REGION, put_all, with_credentials},
+    server::{Kinesis, REGION, put_all},
 };
 
 /// Longer than anything here takes, even on a machine that is busy with other things.

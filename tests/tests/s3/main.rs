@@ -2,7 +2,7 @@
 
 mod ministack;
 mod probe;
-mod proxy;
-mod server;
 mod sink;
 mod stories;
+
+use tidegate_tests::s3::{self as server, proxy};

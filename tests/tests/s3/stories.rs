@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, time::Duration};
 
 use serde_json::Value;
-use tidegate_tests::program::Program;
+use tidegate_tests::{program::Program, server::with_credentials};
 
-use super::server::{BUCKET, REGION, S3, with_credentials};
+use super::server::{BUCKET, REGION, S3};
 
 /// A plain linear congruential generator, so that a seed gives the same moments again.
 struct Seeded(u64);

@@ -1,5 +1,6 @@
 //! The main job on embedded defaults: no account, no server to install.
 
+mod kinesis;
 mod swaps;
 
 use std::{fs, path::Path, process::Command};
@@ -9,12 +10,19 @@ use serde_json::{Value, json};
 
 use crate::shell;
 
+/// How many events there are, where nobody says so.
+const RECORDS: u64 = 200_000;
+
 /// What the demo takes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How many events to generate.
-    #[arg(long, default_value_t = 200_000)]
-    records: u64,
+    /// The whole road instead: Kinesis, four plugins, S3, with reshards, a swap and a crash on the
+    /// way. Both services are servers on this machine.
+    #[arg(long)]
+    kinesis: bool,
+    /// How many events to generate; 200,000, or 40,000 with `--kinesis`, where this is left out.
+    #[arg(long)]
+    records: Option<u64>,
     /// The seed of the generator: the same seed gives the same events.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -24,6 +32,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if args.kinesis {
+        return kinesis::run(args);
+    }
     let program = shell::tidegate()?;
     shell::plugins()?;
     show_all(args, &program, &shell::root().join("demo"))
@@ -31,7 +42,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 /// The demo in a folder of a test's, at a reduced count, and the commands that it ends with.
 pub(crate) fn prove(program: &Path, demo: &Path) -> anyhow::Result<()> {
-    show_all(&Args { records: 20_000, seed: 1, json: true }, program, demo)?;
+    let args = Args { kinesis: false, records: Some(20_000), seed: 1, json: true };
+    show_all(&args, program, demo)?;
     for command in next(&shell::root(), program, demo) {
         let mut shell_command = Command::new("sh");
         shell_command.current_dir(shell::root()).arg("-ec").arg(command);
@@ -42,13 +54,24 @@ pub(crate) fn prove(program: &Path, demo: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show_all(args: &Args, program: &Path, demo: &Path) -> anyhow::Result<()> {
-    let root = shell::root();
+/// A folder in which nothing of the last demo is left.
+fn fresh(demo: &Path) -> anyhow::Result<()> {
     if demo.exists() {
         shell::say("remove the last demo");
         fs::remove_dir_all(demo).context("remove the last demo")?;
     }
-    fs::create_dir_all(demo).context("create the demo's folder")?;
+    fs::create_dir_all(demo).context("create the demo's folder")
+}
+
+/// The demo of the whole road in a folder of a test's, at a reduced count.
+pub(crate) fn prove_kinesis(demo: &Path) -> anyhow::Result<()> {
+    let args = Args { kinesis: true, records: Some(8_000), seed: 1, json: true };
+    kinesis::road(&args, demo)
+}
+
+fn show_all(args: &Args, program: &Path, demo: &Path) -> anyhow::Result<()> {
+    let root = shell::root();
+    fresh(demo)?;
     let pipeline = root.join("examples/events/pipeline.yaml");
     let tidegate = |command: &str| {
         shell::output(
@@ -59,7 +82,7 @@ fn show_all(args: &Args, program: &Path, demo: &Path) -> anyhow::Result<()> {
                 .arg("--json")
                 .env("TIDEGATE_PLUGINS", shell::plugins_dir())
                 .env("DEMO_DIR", demo)
-                .env("DEMO_RECORDS", args.records.to_string())
+                .env("DEMO_RECORDS", args.records.unwrap_or(RECORDS).to_string())
                 .env("DEMO_SEED", args.seed.to_string()),
         )
         .and_then(|output| {

@@ -7,17 +7,17 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use crate::proxy::forward;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tidegate_tests::proxy::forward;
 use tokio::net::TcpListener;
 
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// It is refused for want of throughput, and not done.
     Throttled,
     /// It is refused for what it asks.
@@ -43,8 +43,9 @@ struct State {
 
 /// The proxy. It lives as long as the runtime that it was started on.
 #[derive(Clone, Debug)]
-pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
     upstream: SocketAddr,
     state: Arc<Mutex<State>>,
     /// Sequence numbers must become visible in order, which the embedded server alone does not see
@@ -57,7 +58,11 @@ const WRITES: [&str; 5] =
     ["PutRecord", "PutRecords", "SplitShard", "MergeShards", "UpdateShardCount"];
 
 impl Proxy {
-    pub(crate) async fn start(upstream: SocketAddr) -> io::Result<Proxy> {
+    /// Starts one before a server.
+    ///
+    /// # Errors
+    /// Where no port is free.
+    pub async fn start(upstream: SocketAddr) -> io::Result<Proxy> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let proxy = Proxy { address, upstream, state: Arc::default(), writing: Arc::default() };
@@ -79,30 +84,30 @@ impl Proxy {
     }
 
     /// The next calls of an operation go wrong.
-    pub(crate) fn fail_next(&self, operation: &str, faults: &[Fault]) {
+    pub fn fail_next(&self, operation: &str, faults: &[Fault]) {
         let mut state = self.state.lock().expect("nobody panics with it");
         state.faults.entry(operation.to_owned()).or_default().extend(faults);
     }
 
     /// The stream holds nothing up to a record any more.
-    pub(crate) fn trim(&self, sequence: &str) {
+    pub fn trim(&self, sequence: &str) {
         self.state.lock().expect("nobody panics with it").trimmed = Some(sequence.to_owned());
     }
 
     /// How often an operation was called.
-    pub(crate) fn calls(&self, operation: &str) -> u64 {
+    pub fn calls(&self, operation: &str) -> u64 {
         let state = self.state.lock().expect("nobody panics with it");
         state.calls.get(operation).copied().unwrap_or_default()
     }
 
     /// How many faults are still to come.
-    pub(crate) fn faults_left(&self) -> usize {
+    pub fn faults_left(&self) -> usize {
         let state = self.state.lock().expect("nobody panics with it");
         state.faults.values().map(Vec::len).sum()
     }
 
     /// How many records were asked for, call by call.
-    pub(crate) fn limits(&self) -> Vec<u64> {
+    pub fn limits(&self) -> Vec<u64> {
         self.state.lock().expect("nobody panics with it").limits.clone()
     }
 

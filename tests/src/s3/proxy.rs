@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use crate::proxy::forward;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -16,12 +17,11 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use tidegate_tests::proxy::forward;
 use tokio::net::TcpListener;
 
 /// What goes wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// `503 SlowDown`, and to come again in a second.
     SlowDown,
     /// `500 InternalError`
@@ -39,7 +39,7 @@ pub(crate) enum Fault {
 }
 
 /// Each of these ends without an answer that could be relied on, or asks to come again.
-pub(crate) const PASSING: [Fault; 5] =
+pub const PASSING: [Fault; 5] =
     [Fault::SlowDown, Fault::Internal, Fault::Conflict, Fault::Reset, Fault::LostResponse];
 
 #[derive(Debug, Default)]
@@ -59,8 +59,9 @@ struct State {
 
 /// The proxy. It lives as long as the runtime that it was started on.
 #[derive(Clone, Debug)]
-pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
     upstream: SocketAddr,
     state: Arc<Mutex<State>>,
     /// The embedded server looks and then writes: one request for a key at a time.
@@ -70,7 +71,11 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) async fn start(upstream: SocketAddr, lists_uploads: bool) -> io::Result<Proxy> {
+    /// Starts one before a server.
+    ///
+    /// # Errors
+    /// Where no port is free.
+    pub async fn start(upstream: SocketAddr, lists_uploads: bool) -> io::Result<Proxy> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (state, keys) = (Arc::default(), Arc::default());
@@ -97,39 +102,39 @@ impl Proxy {
     }
 
     /// The next requests of an operation go wrong.
-    pub(crate) fn fail_next(&self, operation: &'static str, faults: &[Fault]) {
+    pub fn fail_next(&self, operation: &'static str, faults: &[Fault]) {
         self.state().faults.entry(operation).or_default().extend(faults);
     }
 
     /// From now on one in so many requests goes wrong, in some way that passes.
-    pub(crate) fn unruly(&self, one_in: u64, seed: u64) {
+    pub fn unruly(&self, one_in: u64, seed: u64) {
         self.state().unruly = Some((one_in, seed));
     }
 
     /// No further request goes wrong. Says how many did.
-    pub(crate) fn calm(&self) -> u64 {
+    pub fn calm(&self) -> u64 {
         let mut state = self.state();
         state.unruly = None;
         std::mem::take(&mut state.made)
     }
 
     /// Each request with content takes at least this long.
-    pub(crate) fn slow(&self, delay: Duration) {
+    pub fn slow(&self, delay: Duration) {
         self.state().delay = delay;
     }
 
     /// How often an operation was asked for.
-    pub(crate) fn calls(&self, operation: &str) -> u64 {
+    pub fn calls(&self, operation: &str) -> u64 {
         self.state().calls.get(operation).copied().unwrap_or_default()
     }
 
     /// The most requests with content that were under way at once.
-    pub(crate) fn uploading_most(&self) -> usize {
+    pub fn uploading_most(&self) -> usize {
         self.state().uploading.1
     }
 
     /// Uploads that are neither completed nor aborted.
-    pub(crate) fn uploads(&self) -> usize {
+    pub fn uploads(&self) -> usize {
         self.state().uploads.len()
     }
 

@@ -1,4 +1,8 @@
-//! Kinesis on this machine: a server in this process, behind the proxy.
+//! Kinesis on this machine: a server in this process, behind a proxy.
+//!
+//! What a server does not do as it is told to ends the test.
+
+pub mod proxy;
 
 use std::{future::Future, time::Duration};
 
@@ -9,30 +13,31 @@ use aws_sdk_kinesis::{
     types::{PutRecordsRequestEntry, Shard},
 };
 use ferrokinesis::store::StoreOptions;
-use tidegate_tests::program::Program;
 use tokio::{net::TcpListener, runtime::Runtime};
 
-use super::proxy::Proxy;
+use self::proxy::Proxy;
 
 /// Where the servers pretend to be.
-pub(crate) const REGION: &str = "us-east-1";
+pub const REGION: &str = "us-east-1";
 
 /// A server with one stream.
-pub(crate) struct Kinesis {
+pub struct Kinesis {
     runtime: Runtime,
-    pub(crate) proxy: Proxy,
+    /// What stands before it.
+    pub proxy: Proxy,
     client: Client,
-    pub(crate) stream: String,
+    /// The stream's name.
+    pub stream: String,
 }
 
 impl Kinesis {
     /// The embedded server, with a stream of some shards.
-    pub(crate) fn start(shards: i32) -> Kinesis {
+    pub fn start(shards: i32) -> Kinesis {
         Kinesis::start_with(shards, 300)
     }
 
     /// The same, whose iterators live so many seconds.
-    pub(crate) fn start_with(shards: i32, iterator_seconds: u64) -> Kinesis {
+    pub fn start_with(shards: i32, iterator_seconds: u64) -> Kinesis {
         let runtime = Runtime::new().expect("threads can be started");
         let address = runtime.block_on(async {
             let options = StoreOptions {
@@ -53,7 +58,7 @@ impl Kinesis {
     }
 
     /// A server that runs already.
-    pub(crate) fn before(runtime: Runtime, address: std::net::SocketAddr, shards: i32) -> Kinesis {
+    pub fn before(runtime: Runtime, address: std::net::SocketAddr, shards: i32) -> Kinesis {
         let proxy = runtime.block_on(Proxy::start(address)).expect("a free port");
         let client = Client::from_conf(
             aws_sdk_kinesis::Config::builder()
@@ -71,29 +76,31 @@ impl Kinesis {
         kinesis
     }
 
-    pub(crate) fn endpoint(&self) -> String {
+    /// Where a program finds it.
+    pub fn endpoint(&self) -> String {
         format!("http://{}", self.proxy.address)
     }
 
     /// Runs something with the client.
-    pub(crate) fn run<T>(
+    pub fn run<T>(
         &self,
         work: impl AsyncFnOnce(&Client, &str) -> Result<T, aws_sdk_kinesis::Error>,
     ) -> T {
         self.block_on(work(&self.client, &self.stream)).expect("the server does as it is told")
     }
 
-    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+    /// Runs something beside the server.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
 
     /// For writers of their own threads.
-    pub(crate) fn client(&self) -> (tokio::runtime::Handle, Client, String) {
+    pub fn client(&self) -> (tokio::runtime::Handle, Client, String) {
         (self.runtime.handle().clone(), self.client.clone(), self.stream.clone())
     }
 
     /// Puts records, in order, and gives their sequence numbers.
-    pub(crate) fn put(&self, records: &[(&str, &[u8])]) -> Vec<String> {
+    pub fn put(&self, records: &[(&str, &[u8])]) -> Vec<String> {
         self.run(async |client, stream| {
             let mut sequences = Vec::new();
             for (key, data) in records {
@@ -106,7 +113,7 @@ impl Kinesis {
     }
 
     /// Puts a record into the shard that owns a hash.
-    pub(crate) fn put_at(&self, hash: u128, key: &str, data: &[u8]) -> String {
+    pub fn put_at(&self, hash: u128, key: &str, data: &[u8]) -> String {
         self.run(async |client, stream| {
             let put = client.put_record().stream_name(stream).partition_key(key);
             let put = put.explicit_hash_key(hash.to_string()).data(Blob::new(data)).send().await?;
@@ -114,7 +121,8 @@ impl Kinesis {
         })
     }
 
-    pub(crate) fn shards(&self) -> Vec<Shard> {
+    /// All shards, closed ones too.
+    pub fn shards(&self) -> Vec<Shard> {
         self.run(async |client, stream| {
             let mut shards = Vec::new();
             let mut page = client.list_shards().stream_name(stream).send().await?;
@@ -127,7 +135,7 @@ impl Kinesis {
     }
 
     /// Shards that take records.
-    pub(crate) fn open_shards(&self) -> Vec<Shard> {
+    pub fn open_shards(&self) -> Vec<Shard> {
         let open = |shard: &Shard| {
             shard.sequence_number_range().is_none_or(|it| it.ending_sequence_number().is_none())
         };
@@ -138,7 +146,7 @@ impl Kinesis {
     }
 
     /// Splits a shard in the middle.
-    pub(crate) fn split(&self, shard: &Shard) {
+    pub fn split(&self, shard: &Shard) {
         let (start, end) = hash_range(shard);
         let middle = start + (end - start) / 2 + 1;
         self.run(async |client, stream| {
@@ -149,7 +157,7 @@ impl Kinesis {
     }
 
     /// Merges two neighbours.
-    pub(crate) fn merge(&self, left: &Shard, right: &Shard) {
+    pub fn merge(&self, left: &Shard, right: &Shard) {
         self.run(async |client, stream| {
             let merge = client.merge_shards().stream_name(stream).shard_to_merge(left.shard_id());
             merge.adjacent_shard_to_merge(right.shard_id()).send().await?;
@@ -159,7 +167,7 @@ impl Kinesis {
 }
 
 /// The hashes that a shard owns.
-pub(crate) fn hash_range(shard: &Shard) -> (u128, u128) {
+pub fn hash_range(shard: &Shard) -> (u128, u128) {
     let range = shard.hash_key_range().expect("a shard has a range");
     let number = |text: &str| text.parse().expect("a 128-bit number");
     (number(range.starting_hash_key()), number(range.ending_hash_key()))
@@ -178,7 +186,7 @@ async fn until_active(client: &Client, stream: &str) -> Result<(), aws_sdk_kines
 }
 
 /// Puts a batch until all of it is in.
-pub(crate) async fn put_all(client: &Client, stream: &str, records: Vec<(String, Vec<u8>)>) {
+pub async fn put_all(client: &Client, stream: &str, records: Vec<(String, Vec<u8>)>) {
     let entry = |(key, data): (String, Vec<u8>)| {
         let entry = PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data));
         entry.build().expect("it has a key and data")
@@ -193,17 +201,9 @@ pub(crate) async fn put_all(client: &Client, stream: &str, records: Vec<(String,
     }
 }
 
-/// The credentials that any server here takes.
-pub(crate) fn with_credentials(program: Program) -> Program {
-    program
-        .with("AWS_ACCESS_KEY_ID", "test")
-        .with("AWS_SECRET_ACCESS_KEY", "test")
-        .with("AWS_EC2_METADATA_DISABLED", "true")
-}
-
 impl Kinesis {
     /// Everything that each shard holds, a line a record, read without the program.
-    pub(crate) fn contents(&self) -> std::collections::BTreeMap<String, Vec<u8>> {
+    pub fn contents(&self) -> std::collections::BTreeMap<String, Vec<u8>> {
         let shards = self.shards();
         self.run(async |client, stream| {
             let mut contents = std::collections::BTreeMap::new();

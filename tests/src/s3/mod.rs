@@ -1,4 +1,8 @@
-//! S3 on this machine: a server in this process, or one of another make, behind the proxy.
+//! S3 on this machine: a server in this process, or one of another make, behind a proxy.
+//!
+//! What a server does not do as it is told to ends the test.
+
+pub mod proxy;
 
 use std::{collections::BTreeMap, future::Future, net::SocketAddr};
 
@@ -10,28 +14,28 @@ use hyper_util::rt::TokioIo;
 use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
 use s3s_fs::FileSystem;
 use tidegate_connectors::{aws::AwsConfig, sinks::s3::S3Config};
-use tidegate_tests::program::Program;
 use tokio::{net::TcpListener, runtime::Runtime};
 
-use super::proxy::Proxy;
+use self::proxy::Proxy;
 
 /// Where the servers pretend to be.
-pub(crate) const REGION: &str = "us-east-1";
+pub const REGION: &str = "us-east-1";
 
 /// The bucket that there is.
-pub(crate) const BUCKET: &str = "zone";
+pub const BUCKET: &str = "zone";
 
 /// A server with one bucket.
-pub(crate) struct S3 {
+pub struct S3 {
     runtime: Runtime,
-    pub(crate) proxy: Proxy,
+    /// What stands before it.
+    pub proxy: Proxy,
     client: Client,
     _root: Option<tempfile::TempDir>,
 }
 
 impl S3 {
     /// The embedded server.
-    pub(crate) fn start() -> S3 {
+    pub fn start() -> S3 {
         let runtime = Runtime::new().expect("threads can be started");
         let root = tempfile::tempdir().expect("a temporary folder");
         let files = FileSystem::new(root.path()).expect("a folder that is there");
@@ -55,7 +59,7 @@ impl S3 {
     }
 
     /// A server that runs already.
-    pub(crate) fn before(runtime: Runtime, address: SocketAddr, lists_uploads: bool) -> S3 {
+    pub fn before(runtime: Runtime, address: SocketAddr, lists_uploads: bool) -> S3 {
         let proxy = runtime.block_on(Proxy::start(address, lists_uploads)).expect("a free port");
         let client = Client::from_conf(
             aws_sdk_s3::Config::builder()
@@ -72,20 +76,23 @@ impl S3 {
         s3
     }
 
-    pub(crate) fn endpoint(&self) -> String {
+    /// Where a program finds it.
+    pub fn endpoint(&self) -> String {
         format!("http://{}", self.proxy.address)
     }
 
-    pub(crate) fn client(&self) -> &Client {
+    /// A client of it.
+    pub fn client(&self) -> &Client {
         &self.client
     }
 
-    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+    /// Runs something beside the server.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
 
     /// A sink below a prefix.
-    pub(crate) fn config(&self, prefix: &str) -> S3Config {
+    pub fn config(&self, prefix: &str) -> S3Config {
         let aws = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(REGION))
             .credentials_provider(Credentials::new("test", "test", None, None, "test"));
@@ -102,13 +109,13 @@ impl S3 {
     }
 
     /// What lies under a key, as whoever reads the bucket would see it.
-    pub(crate) async fn read(&self, key: &str) -> Option<bytes::Bytes> {
+    pub async fn read(&self, key: &str) -> Option<bytes::Bytes> {
         let got = self.client.get_object().bucket(BUCKET).key(key).send().await.ok()?;
         Some(got.body.collect().await.expect("all of it comes").into_bytes())
     }
 
     /// Puts something there that is none of the sink's.
-    pub(crate) fn put(&self, key: &str, content: &[u8], metadata: &[(&str, &str)]) {
+    pub fn put(&self, key: &str, content: &[u8], metadata: &[(&str, &str)]) {
         let mut put = self.client.put_object().bucket(BUCKET).key(key);
         for (name, value) in metadata {
             put = put.metadata(*name, *value);
@@ -116,33 +123,32 @@ impl S3 {
         self.block_on(put.body(content.to_vec().into()).send()).expect("nothing forbids it");
     }
 
-    /// Everything below a prefix, by the keys without it.
-    pub(crate) fn tree(&self, prefix: &str) -> BTreeMap<String, Vec<u8>> {
+    /// The keys below a prefix.
+    pub async fn keys(&self, prefix: &str) -> Vec<String> {
         let prefix = format!("{prefix}/");
+        let mut keys = Vec::new();
+        let mut token = None;
+        loop {
+            let page = self.client.list_objects_v2().bucket(BUCKET).prefix(&prefix);
+            let page = page.set_continuation_token(token).send().await.expect("a list");
+            keys.extend(page.contents().iter().filter_map(|it| it.key()).map(str::to_owned));
+            token = page.next_continuation_token;
+            if token.is_none() {
+                return keys;
+            }
+        }
+    }
+
+    /// Everything below a prefix, by the keys without it.
+    pub fn tree(&self, prefix: &str) -> BTreeMap<String, Vec<u8>> {
         self.block_on(async {
             let mut tree = BTreeMap::new();
-            let mut token = None;
-            loop {
-                let page = self.client.list_objects_v2().bucket(BUCKET).prefix(&prefix);
-                let page = page.set_continuation_token(token).send().await.expect("a list");
-                for key in page.contents().iter().filter_map(|it| it.key()) {
-                    let content = self.read(key).await.expect("what is listed is there");
-                    let name = key.strip_prefix(&prefix).expect("it was asked for");
-                    tree.insert(name.to_owned(), content.to_vec());
-                }
-                token = page.next_continuation_token;
-                if token.is_none() {
-                    return tree;
-                }
+            for key in self.keys(prefix).await {
+                let content = self.read(&key).await.expect("what is listed is there");
+                let name = key.strip_prefix(&format!("{prefix}/")).expect("it was asked for");
+                tree.insert(name.to_owned(), content.to_vec());
             }
+            tree
         })
     }
-}
-
-/// The credentials that any server here takes.
-pub(crate) fn with_credentials(program: Program) -> Program {
-    program
-        .with("AWS_ACCESS_KEY_ID", "test")
-        .with("AWS_SECRET_ACCESS_KEY", "test")
-        .with("AWS_EC2_METADATA_DISABLED", "true")
 }
