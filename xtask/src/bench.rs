@@ -1,6 +1,6 @@
 //! Measuring: the rows of `docs/performance.md`.
 
-use crate::{languages, shell};
+use crate::{demo::kinesis, languages, shell};
 
 /// What the benchmark takes.
 #[derive(clap::Args)]
@@ -14,11 +14,17 @@ pub(crate) struct Args {
     /// Only the same small plugin in each language: the table of `docs/languages.md`.
     #[arg(long)]
     languages: bool,
+    /// Only the road from Kinesis to S3, between servers on this machine.
+    #[arg(long)]
+    kinesis: bool,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.languages {
         return each_language();
+    }
+    if args.kinesis {
+        return kinesis::bench(args.json);
     }
     shell::plugins()?;
     let mut peers = shell::cargo();

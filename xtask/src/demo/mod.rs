@@ -1,6 +1,6 @@
 //! The main job on embedded defaults: no account, no server to install.
 
-mod kinesis;
+pub(crate) mod kinesis;
 mod swaps;
 
 use std::{fs, path::Path, process::Command};

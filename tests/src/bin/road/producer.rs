@@ -57,7 +57,7 @@ impl Producer {
 }
 
 /// Events by their partition keys.
-fn events(records: u64, seed: u64) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+pub(crate) fn events(records: u64, seed: u64) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let config = GeneratorConfig {
         records: Some(records),
         partitions: 1,
