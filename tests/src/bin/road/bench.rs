@@ -134,7 +134,8 @@ fn pipeline(folder: &Path, name: &str, source: &str, sink: &str) -> anyhow::Resu
          memory: 64MiB\n"
     );
     let file = folder.join(format!("{name}.yaml"));
-    fs::create_dir_all(folder.join(name)).context("make a folder")?;
+    // Compiled plugins are kept where there is a data directory.
+    fs::create_dir_all(folder.join(name).join("data")).context("make a folder")?;
     fs::write(&file, text).context("write a pipeline")?;
     Ok(with_credentials(Program::new(file)))
 }
