@@ -148,23 +148,17 @@ impl Road {
             Event::Swap => {
                 say("change a rule of the running pipeline");
                 let rules = self.rules()?.replace("above: 1000 }", "above: 500 }");
-                replace(&self.folder.join("categorize.yaml"), rules);
-                let receipt = self.program.data("reload", &[]);
-                ensure!(receipt["state"] == "serving", "the change was refused: {receipt}");
-                println!("  it serves: {}", short(&receipt["generation"]));
+                let swap = self.change(&rules)?;
+                ensure!(swap["state"] == "serving", "the change was refused: {swap}");
+                println!("  it serves: generation {}", short(&swap["generation"]));
                 self.done.swapped += 1;
             }
             Event::Refused => {
                 say("change a rule so that it makes no sense");
                 let rules = self.rules()?;
-                replace(
-                    &self.folder.join("categorize.yaml"),
-                    rules.replace("below: 100 ", "above: 100 "),
-                );
-                let printed = self.program.run("reload", &[]);
-                ensure!(printed.code == 4, "it was not refused: {}", printed.json);
-                let reason = printed.json["data"]["reason"].as_str().unwrap_or_default().to_owned();
-                println!("  refused, and the old one runs on: {reason}");
+                let swap = self.change(&rules.replace("below: 100 ", "above: 100 "))?;
+                ensure!(swap["state"] == "refused", "it was not refused: {swap}");
+                println!("  refused, and the old one runs on: {}", text(&swap["reason"]));
                 replace(&self.folder.join("categorize.yaml"), rules);
                 self.done.refused += 1;
             }
@@ -185,6 +179,25 @@ impl Road {
             }
         }
         Ok(())
+    }
+
+    /// Changes the rules under the running pipeline, and waits until it has decided on that.
+    fn change(&self, rules: &str) -> anyhow::Result<Value> {
+        let swaps = || -> Vec<Value> {
+            let generations = self.program.data("generations", &[]);
+            generations["swaps"].as_array().cloned().unwrap_or_default()
+        };
+        let (before, began) = (swaps().len(), Instant::now());
+        replace(&self.folder.join("categorize.yaml"), rules);
+        loop {
+            let decided = swaps().into_iter().nth(before);
+            let decided = decided.filter(|it| it["state"] == "serving" || it["state"] == "refused");
+            if let Some(swap) = decided {
+                return Ok(swap);
+            }
+            ensure!(began.elapsed() < PATIENCE, "nothing becomes of the change");
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     fn rules(&self) -> anyhow::Result<String> {
@@ -268,7 +281,11 @@ fn pause_p99(generations: &Value) -> u64 {
     pauses.get(place).copied().unwrap_or_default()
 }
 
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
 fn short(digest: &Value) -> &str {
-    let digest = digest.as_str().unwrap_or_default();
+    let digest = text(digest);
     digest.trim_start_matches("sha256:").get(..8).unwrap_or(digest)
 }
