@@ -58,6 +58,8 @@ pub enum Cut {
     Spool,
     /// It holds as many objects open as it may.
     OpenObjects,
+    /// There is no more memory for it, or others wait for what it has.
+    Memory,
     /// Another generation of plugins takes over: an object has one set of digests.
     Swap,
     /// The pipeline stops.
@@ -77,7 +79,7 @@ pub struct Situation {
     pub spooled_bytes: usize,
     /// Objects that are being written.
     pub open_objects: usize,
-    /// [`Cut::Swap`] or [`Cut::Stop`], where somebody asked for it.
+    /// [`Cut::Swap`], [`Cut::Memory`] or [`Cut::Stop`], where somebody asked for it.
     pub requested: Option<Cut>,
 }
 

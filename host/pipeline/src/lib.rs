@@ -17,6 +17,7 @@ pub mod error;
 pub mod failpoint;
 mod isolate;
 pub mod memory;
+mod memory_budget;
 mod owner;
 pub mod partition;
 pub mod plan;

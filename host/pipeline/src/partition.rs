@@ -13,13 +13,14 @@ use tidegate_core::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
     closer::{Closer, CutRange, RANGES_CLOSING_MAX},
     error::{Error, causes},
     failpoint::{ProtocolStep, Side},
+    memory_budget::OPEN_MIN,
     owner::Owner,
     plan::Plan,
     process::StageStatistics,
@@ -274,6 +275,10 @@ struct Reading<'a> {
     left: Vec<Weak<LeftStates>>,
     cut: mpsc::Sender<CutRange>,
     open: Option<OpenRange>,
+    /// Since when.
+    open_since: Instant,
+    /// The open range finds no more memory.
+    is_cramped: bool,
     /// What the next range is opened with.
     plan: Arc<Plan>,
     offers: watch::Receiver<Arc<Plan>>,
@@ -311,6 +316,8 @@ impl<'a> Reading<'a> {
             left: Vec::new(),
             cut,
             open: None,
+            open_since: Instant::now(),
+            is_cramped: false,
             plan,
             offers,
             swapping,
@@ -328,6 +335,7 @@ impl<'a> Reading<'a> {
                     self.reads.set_off().await;
                     let range = self.open.as_mut().expect("batches belong to an open range");
                     self.owner.process(range, &batch).await?;
+                    self.is_cramped = !range.finds_room(&self.owner.shared.memory);
                     // Other partitions of the same worker have their turn, and so has the closer.
                     tokio::task::yield_now().await;
                 }
@@ -359,9 +367,17 @@ impl<'a> Reading<'a> {
             open_objects: range.map_or(0, OpenRange::open_objects),
             requested: match self.owner.is_draining() {
                 true => Some(Cut::Stop),
-                false => swap.then_some(Cut::Swap),
+                false if swap => Some(Cut::Swap),
+                false => self.is_in_the_way().then_some(Cut::Memory),
             },
         }
+    }
+
+    /// Whether the open range finds no more memory, or holds what others wait for.
+    fn is_in_the_way(&self) -> bool {
+        let others_wait = self.owner.shared.memory.is_short();
+        self.open.is_some()
+            && (self.is_cramped || others_wait && self.open_since.elapsed() >= OPEN_MIN)
     }
 
     async fn open(&mut self, now: Timestamp) -> Result<(), Error> {
@@ -376,6 +392,7 @@ impl<'a> Reading<'a> {
             left: self.left.clone(),
         };
         self.open = Some(self.owner.open(Arc::clone(&self.plan), opening).await?);
+        (self.open_since, self.is_cramped) = (Instant::now(), false);
         self.batcher.open(now, None);
         self.swapped();
         Ok(())
@@ -406,12 +423,19 @@ impl<'a> Reading<'a> {
         }
         let age_left = self.batcher.age_left(now).filter(|left| !left.is_zero());
         let draining = self.owner.is_draining();
+        // One that is to be cut already waits for the end of a group.
+        let may_be_cut = self.open.is_some() && !self.is_in_the_way();
         let (comes_of_age, drain) = (sleep(age_left.unwrap_or_default()), self.owner.drain());
         let (reads, offers) = (&mut self.reads, &self.offers);
         // One that is known already waits for the end of a group. It is not marked as seen before
         // the open range is cut for it.
         let offer_waits = offers.has_changed().unwrap_or(true);
         let mut offers = offers.clone();
+        let (shared, may_be_cut_at) = (self.owner.shared.clone(), self.open_since + OPEN_MIN);
+        let others_wait = async {
+            sleep_until(may_be_cut_at).await;
+            shared.memory.until_short().await;
+        };
         let read =
             self.owner.insist(Seam::Source, async || reads.next().await.map_err(Error::Source));
         let read = tokio::select! {
@@ -420,6 +444,7 @@ impl<'a> Reading<'a> {
             () = comes_of_age, if age_left.is_some() => None,
             () = drain, if !draining => None,
             _ = offers.changed(), if !offer_waits => None,
+            () = others_wait, if may_be_cut => None,
         };
         match read {
             Some(ReadOutcome::Records(batch)) => self.batcher.push(batch),

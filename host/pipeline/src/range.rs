@@ -28,11 +28,11 @@ use tidegate_core::{
     source::{PartitionId, Resume},
     tracker::{InFlightLimit, Span, Ticket, Tracker},
 };
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     error::{Error, ForeignObject},
     failpoint::{ProtocolStep, Side},
+    memory_budget::{MemoryBudget, Room},
     owner::Owner,
     plan::Plan,
     process::{
@@ -59,7 +59,7 @@ pub(crate) struct OpenRange {
     last: Option<Position>,
     tracker: Tracker,
     tickets: Vec<Ticket>,
-    spool: OwnedSemaphorePermit,
+    room: Room,
 }
 
 /// A range that takes no more records, and is described by its manifest.
@@ -71,7 +71,7 @@ pub(crate) struct SealedRange {
     stages: Vec<StageStatistics>,
     tracker: Tracker,
     tickets: Vec<Ticket>,
-    _spool: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 /// A range of which everything is visible.
@@ -133,7 +133,7 @@ impl Owner {
         opening: Opening,
     ) -> Result<OpenRange, Error> {
         self.reach(ProtocolStep::Open, Side::Before).await;
-        let spool = self.set_spool_aside().await?;
+        let room = self.set_room_aside(opening.state_keys.is_some()).await?;
         let state_keys = opening.state_keys.unwrap_or_else(|| {
             let counts = self.state_counts();
             plan.keyed_stages().map(|stage| (stage.to_owned(), counts.of(stage))).collect()
@@ -162,25 +162,22 @@ impl Owner {
             last: None,
             tracker: Tracker::new(NO_LIMIT),
             tickets: Vec::new(),
-            spool,
+            room,
         })
     }
 
-    /// Whole ranges wait, not parts of them: a range that has begun never waits for memory that
-    /// another holds, so they can't block each other, and where a range is cut does not depend on
-    /// what other partitions do.
-    async fn set_spool_aside(&mut self) -> Result<OwnedSemaphorePermit, Error> {
-        let spools = self.shared.spools.clone();
-        let drain = self.drain();
-        let permit = self.alive(async {
+    /// Whole ranges wait, not parts of them: see [`crate::memory_budget`].
+    async fn set_room_aside(&mut self, is_replay: bool) -> Result<Room, Error> {
+        let (shared, drain) = (self.shared.clone(), self.drain());
+        let room = self.alive(async {
             tokio::select! {
                 biased;
-                permit = spools.acquire_owned() => permit.ok(),
+                room = shared.memory.set_aside(is_replay) => Some(room),
                 () = drain => None,
             }
         });
         let waiting_for = || "memory for the range's spool".to_owned();
-        permit.await?.ok_or_else(|| Error::Interrupted { waiting_for: waiting_for() })
+        room.await?.ok_or_else(|| Error::Interrupted { waiting_for: waiting_for() })
     }
 
     /// PROCESS: takes one micro-batch through the chain.
@@ -215,7 +212,7 @@ impl Owner {
         ending: Ending,
     ) -> Result<SealedRange, Error> {
         self.reach(ProtocolStep::Cut, Side::Before).await;
-        let OpenRange { plan, processor, context, read, tracker, tickets, spool, .. } = range;
+        let OpenRange { plan, processor, context, read, tracker, tickets, room, .. } = range;
         let output = processor.cut().map_err(Error::Process)?;
         // Invariant: read = filtered + dropped + delivered + dead-lettered, per partition and range,
         // each record in exactly one: the processor has seen to that. And what was read is what the
@@ -254,7 +251,7 @@ impl Owner {
         let states = Arc::new(LeftStates::new(states));
         self.state_counts().cut(manifest.range, &stages);
         self.reach(ProtocolStep::Cut, Side::After).await;
-        Ok(SealedRange { manifest, plan, objects, states, stages, tracker, tickets, _spool: spool })
+        Ok(SealedRange { manifest, plan, objects, states, stages, tracker, tickets, _room: room })
     }
 
     /// INTENT: nothing of the range is visible before it is stored what will be.
@@ -276,7 +273,7 @@ impl Owner {
     /// Invariant: at-least-once sinks are done before the first named object is visible. So a
     /// named object that is found after a crash says that they need not be written again.
     pub(crate) async fn publish(&mut self, range: SealedRange) -> Result<PublishedRange, Error> {
-        let SealedRange { manifest, plan, objects, states, stages, mut tracker, tickets, _spool } =
+        let SealedRange { manifest, plan, objects, states, stages, mut tracker, tickets, _room } =
             range;
         let mut by_destination = Vec::new();
         for chunk in objects.chunk_by(|a, b| a.destination == b.destination) {
@@ -436,6 +433,12 @@ impl Owner {
 }
 
 impl OpenRange {
+    /// Whether there is memory for what it holds by now, which is set aside for it if there is.
+    pub(crate) fn finds_room(&mut self, memory: &MemoryBudget) -> bool {
+        let spooled = self.spooled_bytes();
+        memory.has_room(&mut self.room, spooled)
+    }
+
     pub(crate) fn spooled_bytes(&self) -> usize {
         self.processor.spooled_bytes()
     }

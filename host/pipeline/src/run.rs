@@ -17,7 +17,7 @@ use tidegate_core::{
     time::Clock,
 };
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::mpsc,
     task::LocalSet,
     time::{sleep, timeout},
 };
@@ -25,6 +25,7 @@ use tokio::{
 use crate::{
     error::Error,
     failpoint::Failpoints,
+    memory_budget::MemoryBudget,
     partition::{self, Outcome, PartitionReport, add_stages},
     plan::Plan,
     process::StageStatistics,
@@ -44,8 +45,9 @@ pub struct Settings {
     pub range: RangeLimit,
     /// About how much one read asks for.
     pub read_bytes_max: usize,
-    /// Memory for ranges, over all partitions: as many ranges are open at once as their spools
-    /// and reads fit in, and at least one.
+    /// Memory for ranges, over all partitions: as many are open at once as fit in, with their reads
+    /// ahead, and at least one. Where the source ends, each has room for its spool; where it does
+    /// not, it takes what it needs, and is cut where there is no more.
     pub memory_bytes_max: usize,
     /// How many partitions each worker has open at a time: one that waits for I/O leaves its
     /// processor to another.
@@ -83,15 +85,6 @@ impl Default for Settings {
             discover_every: Duration::from_secs(5),
             drain_max: Duration::from_secs(30),
         }
-    }
-}
-
-impl Settings {
-    /// How many ranges may be open at once. A range holds its spool, the output of the batch that
-    /// fills it, and the reads ahead.
-    fn ranges_max(&self) -> usize {
-        let range = self.range.spooled_bytes_max.saturating_add(4 * self.read_bytes_max);
-        (self.memory_bytes_max / range.max(1)).max(1)
     }
 }
 
@@ -148,8 +141,8 @@ pub(crate) struct Shared {
     pub(crate) failpoints: Failpoints,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) progress: Arc<Progress>,
-    /// One for each range that may be open.
-    pub(crate) spools: Arc<Semaphore>,
+    /// What ranges hold.
+    pub(crate) memory: MemoryBudget,
 }
 
 impl Shared {
@@ -235,7 +228,7 @@ impl Pipeline {
         let sinks = sinks.collect::<Result<Vec<_>, _>>()?;
         let Environment { clock, seed, workers, failpoints, observer, generations } = environment;
         let progress = Arc::new(Progress::new(&plan.spec.pipeline));
-        let spools = Arc::new(Semaphore::new(settings.ranges_max()));
+        let memory = MemoryBudget::new(&settings, source.ends());
         let owner = OwnerId(format!("{seed:016x}"));
         let shared = Shared {
             serving,
@@ -250,7 +243,7 @@ impl Pipeline {
             failpoints,
             observer,
             progress,
-            spools,
+            memory,
         };
         Ok(Pipeline { shared: Arc::new(shared), workers })
     }

@@ -38,6 +38,8 @@ pub(crate) const AGE_OF_STREAMS: TimeSpan = TimeSpan::seconds(5);
 /// More files than these wait until others are finished. A task that waits for lines costs next to
 /// nothing, and nobody follows so many.
 const FOLLOWED_PER_WORKER: usize = 1024;
+/// About how much of a shard is read at once: some batches.
+const SHARD_READ_BYTES: usize = 128 << 10;
 /// Shards appear where others end, and then they are looked for at once. Otherwise they are listed
 /// so often, which no limit of an account minds.
 const LIST_SHARDS_EVERY: Duration = Duration::from_secs(30);
@@ -303,6 +305,8 @@ pub fn settings(config: &Config) -> Settings {
             open_objects_max: config.range.objects as usize,
             spooled_bytes_max: bytes(config.range.spool),
         },
+        // Many shards have a read each: what they fetch is in a budget of its own.
+        read_bytes_max: if shards { SHARD_READ_BYTES } else { defaults.read_bytes_max },
         memory_bytes_max: bytes(config.memory),
         retry: RetryPolicy {
             delay_first: retry.delay_first.0,

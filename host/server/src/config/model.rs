@@ -61,8 +61,10 @@ pub struct Config {
     #[serde(default)]
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<u32>,
-    /// Bytes of records and objects that all ranges together hold in memory. A record that is larger
-    /// than 1 MiB, and its dead letter, come on top of it.
+    /// Bytes of records and objects that all ranges together hold in memory. Of a source that ends, as
+    /// many ranges are open at once as have room for their `spool`; of one that does not, a range takes
+    /// what it needs, and ends where there is no more. A record that is larger than 1 MiB, and its
+    /// dead letter, come on top of it.
     #[serde(default = "memory")]
     pub memory: ByteSize,
     /// What is done when a source, a sink or a store is unavailable.

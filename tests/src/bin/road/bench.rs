@@ -18,7 +18,7 @@ use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
 use serde_json::{Value, json};
 use tidegate_tests::{
     kinesis::{Kinesis, REGION, put_all},
-    program::{Program, root},
+    program::Program,
     running::{start, stop},
     s3::{BUCKET, S3},
     server::with_credentials,
@@ -130,8 +130,7 @@ fn pipeline(folder: &Path, name: &str, source: &str, sink: &str) -> anyhow::Resu
     let stages = include_str!("stages.yaml");
     let text = format!(
         "pipeline: {name}\ndata_dir: {name}/data\nsource:\n  {source}\n{stages}sinks:\n  - name: \
-         processed\n    {sink}\ndead_letters: {{ directory: {name}/dead-letters }}\nworkers: 1\n\
-         memory: 64MiB\n"
+         processed\n    {sink}\ndead_letters: {{ directory: {name}/dead-letters }}\nworkers: 1\n"
     );
     let file = folder.join(format!("{name}.yaml"));
     // Compiled plugins are kept where there is a data directory.
