@@ -20,6 +20,7 @@ pub mod files;
 pub mod finding;
 pub mod golden;
 pub mod health;
+mod iam;
 mod letters;
 pub mod lineage;
 pub mod metrics;

@@ -5,6 +5,7 @@ mod check;
 mod dlq;
 mod generations;
 mod graph;
+mod iam;
 mod plugin;
 mod plugin_bench;
 mod plugin_dev;
@@ -64,6 +65,9 @@ enum Command {
     /// Look at dead letters, and try them again.
     #[command(subcommand)]
     Dlq(DlqCommand),
+    /// Say what a pipeline needs in AWS.
+    #[command(subcommand)]
+    Iam(IamCommand),
     /// Write plugins and look at them, and run one again that has failed.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -144,6 +148,12 @@ enum DlqCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum IamCommand {
+    /// Print the least policy that lets it run, and its dead letters be looked at.
+    Print(iam::PrintArgs),
+}
+
+#[derive(Debug, Subcommand)]
 enum PluginCommand {
     /// Make a project with its SDK, a test and golden cases, without a network.
     New(plugin_new::NewArgs),
@@ -181,6 +191,7 @@ pub fn main() -> ExitCode {
         Command::Dlq(DlqCommand::Show(args)) => ("dlq show", dlq::show(args)),
         Command::Dlq(DlqCommand::Capsule(args)) => ("dlq capsule", capsule::capsule(args)),
         Command::Dlq(DlqCommand::Redrive(args)) => ("dlq redrive", redrive::redrive(args)),
+        Command::Iam(IamCommand::Print(args)) => ("iam print", iam::print(args)),
         Command::Plugin(PluginCommand::New(args)) => ("plugin new", plugin_new::new(args)),
         Command::Plugin(PluginCommand::Build(args)) => ("plugin build", plugin_new::build(args)),
         Command::Plugin(PluginCommand::Inspect(args)) => ("plugin inspect", plugin::inspect(args)),
