@@ -1,6 +1,6 @@
 //! What all services of AWS have in common: where they are, who asks, and on which threads.
 
-#[cfg(any(feature = "firehose", feature = "s3"))]
+#[cfg(any(feature = "firehose", feature = "kinesis", feature = "s3", feature = "sqs"))]
 pub(crate) mod answer;
 
 use std::{

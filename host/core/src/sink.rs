@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
+    column::Binary,
     digest::{Digest, ObjectDigest},
     failure::Failure,
     source::PartitionId,
@@ -32,14 +33,16 @@ pub struct Object {
     pub digest: ObjectDigest,
     /// Where it comes from, for sinks that can keep that beside the content.
     pub provenance: Option<Arc<Provenance>>,
+    /// For each line of the content its partition key, where the plan gives the sink any.
+    pub keys: Option<Arc<Binary>>,
 }
 
 impl Object {
-    /// An object of which nobody asks where it comes from.
+    /// An object of which nobody asks where it comes from, without keys.
     pub fn new(key: impl Into<String>, content: impl Into<Bytes>) -> Self {
         let content = content.into();
         let digest = ObjectDigest::of(&content);
-        Object { key: key.into(), content, digest, provenance: None }
+        Object { key: key.into(), content, digest, provenance: None, keys: None }
     }
 }
 
@@ -108,6 +111,9 @@ pub enum SinkErrorKind {
         /// Their digest.
         found: ObjectDigest,
     },
+    /// Some of it was taken, nothing went wrong, and more is left than one call should do: what
+    /// [`SinkError::rest`] says is to be written at once. Of unnamed sinks.
+    Unfinished,
     /// It will not work without a person: no permission, no such place.
     Broken,
 }
@@ -154,6 +160,7 @@ impl SinkError {
     pub fn failure(&self) -> Failure {
         match self.kind {
             SinkErrorKind::Unavailable { after } => Failure::Retry { after },
+            SinkErrorKind::Unfinished => Failure::RETRY,
             SinkErrorKind::Occupied { .. } | SinkErrorKind::Broken => Failure::Fatal,
         }
     }

@@ -8,8 +8,8 @@ use tidegate_core::{
 
 use super::{Chain, columns::Ingredients, ledger::Fate, tabulate::Tables};
 use crate::{
-    dead_letter::{Letter, TOO_LARGE},
-    encode::Objects,
+    dead_letter::{KEY_MISSING, KEY_TOO_LONG, Letter, TOO_LARGE},
+    encode::{KeyProblem, Objects, partition_key},
     plan::{Plan, Unrouted},
     process::{ProcessError, RangeContext},
 };
@@ -54,6 +54,9 @@ impl Chain {
             for column in sink.table.iter().flat_map(|table| &table.columns) {
                 self.make(column.recipe, plan, context, batch);
             }
+            for recipe in sink.partition_key.iter().flat_map(|key| &key.recipes) {
+                self.make(*recipe, plan, context, batch);
+            }
             self.bury_conflicts(plan, context, batch);
         }
         if let Some(recipe) = plan.record_id {
@@ -67,6 +70,14 @@ impl Chain {
             .iter()
             .map(|sink| {
                 sink.tree.columns.iter().map(|it| columns.get(it.recipe, outputs)).collect()
+            })
+            .collect();
+        let keys: Vec<Vec<&Column>> = plan
+            .sinks
+            .iter()
+            .map(|sink| {
+                let recipes = sink.partition_key.iter().flat_map(|key| &key.recipes);
+                recipes.map(|recipe| columns.get(*recipe, outputs)).collect()
             })
             .collect();
         let mut tables = Tables::new(plan, columns, outputs, nulled);
@@ -108,6 +119,16 @@ impl Chain {
                     }
                     continue;
                 }
+                let key = sink.partition_key.as_ref();
+                let key = key.map(|key| partition_key(&keys[place], row, key.chars_max));
+                let key = match key.transpose() {
+                    Ok(key) => key,
+                    Err(problem) => {
+                        shares.dead_lettered += 1;
+                        ledger.dead_letter(|| key_letter(index, problem, place, plan), index);
+                        continue;
+                    }
+                };
                 let located = match &mut own_located[sink.layout] {
                     None => columns.projection.located(table.source(row)),
                     Some(own) => locate(plan, sink.layout, record, own),
@@ -122,13 +143,16 @@ impl Chain {
                             mend_line(rows, start);
                         }
                         rows.push(b'\n');
-                        let bytes = rows.len() - start;
+                        let bytes = rows.len() - start + key.as_ref().map_or(0, |key| key.len());
                         if bytes > sink.row_bytes_max {
                             rows.truncate(start);
                             shares.dead_lettered += 1;
                             ledger
                                 .dead_letter(|| too_large_letter(index, bytes, place, plan), index);
                             continue;
+                        }
+                        if let Some(key) = key {
+                            objects.push_key(leaf, key.as_bytes());
                         }
                         objects.appended(leaf, start)?;
                         shares.delivered += 1;
@@ -177,6 +201,26 @@ fn too_large_letter(record: usize, bytes: usize, place: usize, plan: &Plan) -> L
         message: format!("{bytes} bytes in sink `{sink}`, which takes at most {max}"),
         ..Letter::new(record as u32, &format!("sink:{sink}"), "permanent", TOO_LARGE)
     }
+}
+
+/// The sink would not know where to put it.
+fn key_letter(record: usize, problem: KeyProblem, place: usize, plan: &Plan) -> Letter {
+    let sink = &plan.destinations()[place].name;
+    let (code, message) = match (problem, &plan.spec.sinks[place].partition_key) {
+        (KeyProblem::TooLong(chars), Some(key)) => (
+            KEY_TOO_LONG,
+            format!(
+                "a partition key of {chars} characters for sink `{sink}`, which takes at most {}",
+                key.chars_max
+            ),
+        ),
+        (_, key) => {
+            let from = key.as_ref().map(|key| key.from.to_string()).unwrap_or_default();
+            (KEY_MISSING, format!("sink `{sink}` partitions by `{from}`, which has no value"))
+        }
+    };
+    let stage = format!("sink:{sink}");
+    Letter { message, ..Letter::new(record as u32, &stage, "permanent", code) }
 }
 
 fn unrouted_letter(record: usize) -> Letter {

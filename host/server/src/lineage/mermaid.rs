@@ -71,7 +71,7 @@ impl Lineage {
         }
         for (i, sink) in self.sinks.iter().enumerate() {
             let when = sink.when.iter().flat_map(|it| &it.reads);
-            let reads = when.chain(&sink.directory_reads).chain(&sink.column_reads);
+            let reads = when.chain(sink.reads());
             self.reads(&mut arrows, &format!("sink{i}"), reads, self.stages.len());
         }
         arrows

@@ -26,11 +26,14 @@ use tidegate_core::{
 use tokio::sync::OnceCell;
 
 use self::{
-    failure::failed,
+    failure::REFUSALS,
     meters::{Ended, Meters},
-    request::{Line, lines, rest_of},
+    request::sent,
 };
-use crate::aws::{self, AwsConfig, Io};
+use crate::{
+    aws::{self, AwsConfig, Io},
+    sinks::lines::{Line, lines, rest_of},
+};
 
 /// Four megabytes over a slow line take some seconds.
 const CALL_MAX: Duration = Duration::from_secs(30);
@@ -127,10 +130,10 @@ impl Sink for FirehoseSink {
 impl Stream {
     /// Sends all records, each once. What was not taken is in the error.
     async fn write(&self, objects: &[Object]) -> Result<(), SinkError> {
-        let lines = lines(objects, self.config.delimiter);
+        let lines = lines(objects);
         let mut left: Vec<Line> = Vec::new();
         let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-        for request in request::split(&lines) {
+        for request in request::split(&lines, objects, self.config.delimiter) {
             let behind = &lines[request.start..];
             let refused = match self.put(objects, &lines[request.clone()]).await {
                 Ok(refused) => refused,
@@ -168,14 +171,17 @@ impl Stream {
     /// Sends one request. Returns the records that were not taken.
     async fn put(&self, objects: &[Object], lines: &[Line]) -> Result<Vec<Refused>, SinkError> {
         let record = |line: &Line| {
-            let Range { start, end } = line.sent.clone();
+            let Range { start, end } = sent(line, objects, self.config.delimiter);
             let data = Blob::new(&objects[line.object].content[start..end]);
             Record::builder().data(data).build().expect("it has data")
         };
         let put = self.client().await.put_record_batch();
         let put = put.delivery_stream_name(&self.config.stream);
         let answer = put.set_records(Some(lines.iter().map(record).collect())).send().await;
-        let answer = answer.map_err(|error| failed(&self.config.stream, error));
+        let answer = answer.map_err(|error| {
+            let stream = &self.config.stream;
+            REFUSALS.failed(format!("failed to put records into Firehose stream `{stream}`"), error)
+        });
         let refused = answer.and_then(|answer| self.refused(&answer, lines.len()));
         let ended = match &refused {
             Err(_) => Ended::Failed,
