@@ -1,6 +1,6 @@
 //! Kinesis on this machine: a server in this process, behind the proxy.
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use aws_sdk_kinesis::{
     Client,
@@ -9,6 +9,10 @@ use aws_sdk_kinesis::{
     types::{PutRecordsRequestEntry, Shard},
 };
 use ferrokinesis::store::StoreOptions;
+use tidegate_connectors::{
+    aws::AwsConfig,
+    sinks::kinesis::{KinesisSink, KinesisSinkConfig},
+};
 use tidegate_tests::program::Program;
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -202,13 +206,52 @@ pub(crate) fn with_credentials(program: Program) -> Program {
 }
 
 impl Kinesis {
+    /// A sink that writes to the stream, by way of the proxy.
+    pub(crate) fn sink(&self) -> KinesisSink {
+        self.sink_of(KinesisSinkConfig::new("out", &self.stream))
+    }
+
+    /// The same, as a config has it.
+    pub(crate) fn sink_of(&self, config: KinesisSinkConfig) -> KinesisSink {
+        let aws = aws_config::defaults(aws_config::BehaviorVersion::latest())
+            .region(aws_config::Region::new(REGION))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"));
+        let aws = AwsConfig {
+            endpoint: Some(self.endpoint()),
+            given: Some(self.block_on(aws.load())),
+            ..AwsConfig::default()
+        };
+        self.block_on(async { KinesisSink::new(KinesisSinkConfig { aws, ..config }) })
+    }
+
+    /// The records of the stream, each key's in their order, read without the program. An aggregate
+    /// is one record.
+    pub(crate) fn by_key(&self) -> BTreeMap<String, Vec<String>> {
+        let mut by_key: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for records in self.records().into_values() {
+            for (key, data) in records {
+                let data = String::from_utf8_lossy(&data).into_owned();
+                by_key.entry(key).or_default().push(data);
+            }
+        }
+        by_key
+    }
+
     /// Everything that each shard holds, a line a record, read without the program.
-    pub(crate) fn contents(&self) -> std::collections::BTreeMap<String, Vec<u8>> {
+    pub(crate) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        let lines = |records: Vec<(String, Vec<u8>)>| {
+            records.into_iter().flat_map(|(_, data)| [data, b"\n".to_vec()]).flatten().collect()
+        };
+        self.records().into_iter().map(|(shard, records)| (shard, lines(records))).collect()
+    }
+
+    /// The keys and payloads that each shard holds.
+    fn records(&self) -> BTreeMap<String, Vec<(String, Vec<u8>)>> {
         let shards = self.shards();
         self.run(async |client, stream| {
-            let mut contents = std::collections::BTreeMap::new();
+            let mut contents = BTreeMap::new();
             for shard in &shards {
-                let mut bytes = Vec::new();
+                let mut records = Vec::new();
                 let begin = client.get_shard_iterator().stream_name(stream);
                 let begin = begin.shard_id(shard.shard_id());
                 let begin = begin.shard_iterator_type("TRIM_HORIZON".into()).send().await?;
@@ -217,13 +260,12 @@ impl Kinesis {
                 while let Some(at) = iterator.filter(|_| empty < 3) {
                     let answer = client.get_records().shard_iterator(at).send().await?;
                     empty = if answer.records().is_empty() { empty + 1 } else { 0 };
-                    for record in answer.records() {
-                        bytes.extend_from_slice(record.data().as_ref());
-                        bytes.push(b'\n');
-                    }
+                    records.extend(answer.records().iter().map(|record| {
+                        (record.partition_key().to_owned(), record.data().as_ref().to_vec())
+                    }));
                     iterator = answer.next_shard_iterator;
                 }
-                contents.insert(shard.shard_id().to_owned(), bytes);
+                contents.insert(shard.shard_id().to_owned(), records);
             }
             Ok(contents)
         })
