@@ -261,7 +261,8 @@ impl Kinesis {
                     let answer = client.get_records().shard_iterator(at).send().await?;
                     empty = if answer.records().is_empty() { empty + 1 } else { 0 };
                     records.extend(answer.records().iter().map(|record| {
-                        (record.partition_key().to_owned(), record.data().as_ref().to_vec())
+                        let key = record.partition_key().unwrap_or_default();
+                        (key.to_owned(), record.data().as_ref().to_vec())
                     }));
                     iterator = answer.next_shard_iterator;
                 }

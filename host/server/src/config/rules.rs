@@ -346,9 +346,14 @@ impl Rules<'_> {
         if let Some(firehose) = &sink.firehose {
             self.firehose(firehose, sink, pointer);
         }
-        if sink.name == crate::DEAD_LETTERS || sink.name == crate::DEAD_LETTER_COPIES {
-            let message = format!("`{}` is the name of the dead letters", sink.name);
-            self.find("duplicate-name", &step(pointer, "name"), message);
+        for (name, whose) in [
+            (crate::DEAD_LETTERS, "the dead letters"),
+            (crate::DEAD_LETTER_COPIES, "the copies of dead letters"),
+        ] {
+            if sink.name == name {
+                let message = format!("`{name}` is the name of {whose}");
+                self.find("duplicate-name", &step(pointer, "name"), message);
+            }
         }
     }
 
