@@ -48,6 +48,8 @@ impl Kinesis {
                 ..StoreOptions::default()
             };
             let (app, _store) = ferrokinesis::create_app(options);
+            // Five megabytes in base64, and what stands around them.
+            let app = app.layer(axum::extract::DefaultBodyLimit::max(8 << 20));
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             let address = listener.local_addr().expect("it is bound");
             tokio::spawn(async move { axum::serve(listener, app).await });

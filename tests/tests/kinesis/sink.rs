@@ -129,7 +129,7 @@ fn a_key_whose_record_was_not_taken_is_held_and_the_others_go_on() {
 fn no_key_loses_its_order_whatever_is_not_taken() {
     for (seed, aggregates) in [(1, false), (2, false), (3, true)] {
         let kinesis = Kinesis::start(4);
-        let all = lines("a", 700, 23, 200);
+        let all = lines("a", 700, 23, 2_000);
         kinesis.proxy.withhold(300, seed);
         kinesis.proxy.take_puts();
         let config = KinesisSinkConfig::new("out", &kinesis.stream);
@@ -146,7 +146,8 @@ fn no_key_loses_its_order_whatever_is_not_taken() {
                 }
             }
         }
-        assert!(attempts > 3 && kinesis.proxy.withheld() > 10, "{attempts}");
+        let withheld = kinesis.proxy.withheld();
+        assert!(attempts > 2 && withheld > 5, "{withheld} in {attempts} attempts");
         for request in kinesis.proxy.take_puts() {
             let mut keys: Vec<_> = request.iter().map(|(key, _)| key).collect();
             keys.sort_unstable();

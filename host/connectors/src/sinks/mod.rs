@@ -9,6 +9,8 @@ pub mod firehose;
 pub mod kinesis;
 #[cfg(any(feature = "firehose", feature = "kinesis", feature = "sqs"))]
 mod lines;
+#[cfg(any(feature = "firehose", feature = "kinesis", feature = "sqs"))]
+mod meters;
 #[cfg(feature = "s3")]
 pub mod s3;
 #[cfg(feature = "sqs")]

@@ -10,7 +10,6 @@
 //! ```
 
 mod failure;
-mod meters;
 mod request;
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
@@ -25,18 +24,23 @@ use tidegate_core::{
 };
 use tokio::sync::OnceCell;
 
-use self::{
-    failure::REFUSALS,
-    meters::{Ended, Meters},
-    request::sent,
-};
+use self::{failure::REFUSALS, request::sent};
 use crate::{
     aws::{self, AwsConfig, Io},
-    sinks::lines::{Line, lines, rest_of},
+    sinks::{
+        lines::{Line, lines, rest_of},
+        meters::{Names, RequestMeters, labels},
+    },
 };
 
 /// Four megabytes over a slow line take some seconds.
 const CALL_MAX: Duration = Duration::from_secs(30);
+
+const METERS: Names = Names {
+    requests: "tidegate_firehose_requests_total",
+    taken: "tidegate_firehose_records_total",
+    refused: "tidegate_firehose_refused_records_total",
+};
 
 /// A stream, and how records are sent to it.
 #[derive(Clone, Debug)]
@@ -89,7 +93,7 @@ pub struct FirehoseSink {
 /// A stream, and the client that it is written to by.
 struct Stream {
     config: FirehoseConfig,
-    meters: Meters,
+    meters: RequestMeters,
     client: OnceCell<Client>,
 }
 
@@ -97,7 +101,7 @@ impl FirehoseSink {
     /// A sink that has made no call yet. Calls are made where this is called.
     pub fn new(config: FirehoseConfig) -> Self {
         let name = config.name.clone();
-        let meters = Meters::new(&config.pipeline, &config.name);
+        let meters = RequestMeters::new(&METERS, labels(&config.pipeline, &config.name));
         let stream = Arc::new(Stream { config, meters, client: OnceCell::new() });
         FirehoseSink { name, stream, io: Io::here() }
     }
@@ -183,15 +187,7 @@ impl Stream {
             REFUSALS.failed(format!("failed to put records into Firehose stream `{stream}`"), error)
         });
         let refused = answer.and_then(|answer| self.refused(&answer, lines.len()));
-        let ended = match &refused {
-            Err(_) => Ended::Failed,
-            Ok(refused) if refused.is_empty() => Ended::Done,
-            Ok(_) => Ended::Partial,
-        };
-        self.meters.ended(ended);
-        if let Ok(refused) = &refused {
-            self.meters.answered(lines.len() - refused.len(), refused.len());
-        }
+        self.meters.ended(lines.len(), refused.as_ref().ok().map(Vec::len));
         refused
     }
 

@@ -11,7 +11,6 @@
 //! ```
 
 mod failure;
-mod meters;
 mod outbox;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -29,10 +28,12 @@ use tokio::sync::OnceCell;
 
 use self::{
     failure::REFUSALS,
-    meters::{Ended, Meters},
     outbox::{Entry, Outbox},
 };
-use crate::aws::{self, AwsConfig, Io};
+use crate::{
+    aws::{self, AwsConfig, Io},
+    sinks::meters::{Names, RequestMeters, labels},
+};
 
 /// Ten megabytes over a slow line take some seconds.
 const CALL_MAX: Duration = Duration::from_secs(30);
@@ -40,6 +41,12 @@ const CALL_MAX: Duration = Duration::from_secs(30);
 /// After so many requests the pipeline is told how far it has come. A range of few keys takes
 /// thousands, and an attempt that ran out of time would have to repeat them all.
 const REQUESTS_MAX: usize = 50;
+
+const METERS: Names = Names {
+    requests: "tidegate_kinesis_put_requests_total",
+    taken: "tidegate_kinesis_put_records_total",
+    refused: "tidegate_kinesis_refused_records_total",
+};
 
 /// A stream, and how records are put into it.
 #[derive(Clone, Debug)]
@@ -86,7 +93,7 @@ pub struct KinesisSink {
 /// A stream, and the client that it is written to by.
 struct Stream {
     config: KinesisSinkConfig,
-    meters: Meters,
+    meters: RequestMeters,
     client: OnceCell<Client>,
 }
 
@@ -94,7 +101,7 @@ impl KinesisSink {
     /// A sink that has made no call yet. Calls are made where this is called.
     pub fn new(config: KinesisSinkConfig) -> Self {
         let name = config.name.clone();
-        let meters = Meters::new(&config.pipeline, &config.name);
+        let meters = RequestMeters::new(&METERS, labels(&config.pipeline, &config.name));
         let stream = Arc::new(Stream { config, meters, client: OnceCell::new() });
         KinesisSink { name, stream, io: Io::here() }
     }
@@ -187,15 +194,7 @@ impl Stream {
             REFUSALS.failed(format!("failed to put records into Kinesis stream `{stream}`"), error)
         });
         let refused = answer.and_then(|answer| self.refused(&answer, request.len()));
-        let ended = match &refused {
-            Err(_) => Ended::Failed,
-            Ok(refused) if refused.is_empty() => Ended::Done,
-            Ok(_) => Ended::Partial,
-        };
-        self.meters.ended(ended);
-        if let Ok(refused) = &refused {
-            self.meters.answered(request.len() - refused.len(), refused.len());
-        }
+        self.meters.ended(request.len(), refused.as_ref().ok().map(BTreeMap::len));
         refused
     }
 

@@ -13,7 +13,6 @@
 
 mod failure;
 mod message;
-mod meters;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,6 +26,7 @@ use aws_sdk_sqs::{
     operation::send_message_batch::SendMessageBatchOutput,
     types::{MessageAttributeValue, SendMessageBatchRequestEntry},
 };
+use metrics::{Counter, Label};
 use tidegate_core::{
     Digest, ObjectDigest, Sink,
     sink::{Naming, Object, SinkError, SinkErrorKind},
@@ -36,15 +36,23 @@ use tokio::sync::OnceCell;
 use self::{
     failure::REFUSALS,
     message::{Message, split},
-    meters::{Ended, Meters},
 };
 use crate::{
     aws::{self, AwsConfig, Io},
-    sinks::lines::{lines, rest_of},
+    sinks::{
+        lines::{lines, rest_of},
+        meters::{Names, RequestMeters},
+    },
 };
 
 /// A megabyte over a slow line takes some seconds.
 const CALL_MAX: Duration = Duration::from_secs(30);
+
+const METERS: Names = Names {
+    requests: "tidegate_sqs_requests_total",
+    taken: "tidegate_sqs_messages_total",
+    refused: "tidegate_sqs_refused_messages_total",
+};
 
 /// A queue, and how letters are sent to it.
 #[derive(Clone)]
@@ -85,7 +93,8 @@ pub struct SqsSink {
 /// A queue, and the client that it is written to by.
 struct Queue {
     config: SqsConfig,
-    meters: Meters,
+    meters: RequestMeters,
+    offloaded: Counter,
     client: OnceCell<Client>,
 }
 
@@ -93,8 +102,10 @@ impl SqsSink {
     /// A sink that has made no call yet. Calls are made where this is called.
     pub fn new(config: SqsConfig) -> Self {
         let name = config.name.clone();
-        let meters = Meters::new(&config.pipeline);
-        let queue = Arc::new(Queue { config, meters, client: OnceCell::new() });
+        let labels = vec![Label::new("pipeline", config.pipeline.clone())];
+        let offloaded = metrics::counter!("tidegate_sqs_offloaded_letters_total", labels.iter());
+        let meters = RequestMeters::new(&METERS, labels);
+        let queue = Arc::new(Queue { config, meters, offloaded, client: OnceCell::new() });
         SqsSink { name, queue, io: Io::here() }
     }
 }
@@ -192,7 +203,7 @@ impl Queue {
         }
         if !offloaded.is_empty() {
             sink.write(&offloaded).await.map_err(|error| SinkError { rest: None, ..error })?;
-            self.meters.offloaded(offloaded.len());
+            self.offloaded.increment(offloaded.len() as u64);
         }
         Ok(messages)
     }
@@ -207,15 +218,7 @@ impl Queue {
             REFUSALS.failed(format!("failed to send dead letters to SQS queue `{queue}`"), error)
         });
         let refused = answer.map(|answer| refused(&answer, messages.len()));
-        let ended = match &refused {
-            Err(_) => Ended::Failed,
-            Ok(refused) if refused.is_empty() => Ended::Done,
-            Ok(_) => Ended::Partial,
-        };
-        self.meters.ended(ended);
-        if let Ok(refused) = &refused {
-            self.meters.answered(messages.len() - refused.len(), refused.len());
-        }
+        self.meters.ended(messages.len(), refused.as_ref().ok().map(Vec::len));
         refused
     }
 
