@@ -28,7 +28,7 @@ pub(crate) enum Fault {
     /// Messages at these places are not taken.
     Withheld(Vec<usize>),
     /// The message at this place is refused for what it is.
-    AtFault(usize, &'static str),
+    Blamed(usize, &'static str),
     /// The answer says nothing of the message at this place, which is not taken.
     PassedOver(usize),
     /// The connection is closed before the server hears of it.
@@ -150,7 +150,7 @@ impl Proxy {
         for (place, entry) in entries.iter().enumerate().filter(|(place, _)| withheld[*place]) {
             let (code, is_sender) = match &fault {
                 Some(Fault::PassedOver(it)) if *it == place => continue,
-                Some(Fault::AtFault(it, code)) if *it == place => (*code, true),
+                Some(Fault::Blamed(it, code)) if *it == place => (*code, true),
                 _ => ("InternalError", false),
             };
             let failed = json!({ "Id": entry["Id"], "Code": code, "SenderFault": is_sender,
@@ -176,7 +176,7 @@ impl Proxy {
             let by_chance = (*seed >> 33) % 1_000 < *per_mille;
             let by_name = match fault {
                 Some(Fault::Withheld(places)) => places.contains(&place),
-                Some(Fault::AtFault(it, _) | Fault::PassedOver(it)) => *it == place,
+                Some(Fault::Blamed(it, _) | Fault::PassedOver(it)) => *it == place,
                 _ => false,
             };
             chosen.push(by_chance || by_name);

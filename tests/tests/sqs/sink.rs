@@ -157,7 +157,7 @@ fn a_message_that_is_at_fault_needs_a_person_and_the_others_are_sent() {
     let Some(sqs) = Sqs::start(name) else { return };
     let queue = sqs.create("fault");
     let all = letters(15, 5);
-    sqs.proxy.fail_next([Fault::AtFault(4, "InvalidParameterValue")]);
+    sqs.proxy.fail_next([Fault::Blamed(4, "InvalidParameterValue")]);
     let error = sqs.block_on(sqs.sink(&queue).write(&[object("a.jsonl", &all)]));
     let error = error.expect_err("one is at fault");
     assert_eq!(error.kind, SinkErrorKind::Broken);
@@ -165,7 +165,7 @@ fn a_message_that_is_at_fault_needs_a_person_and_the_others_are_sent() {
     assert_eq!(rest(&error), [("a.jsonl".to_owned(), vec![all[4].clone()])]);
     assert_eq!(sqs.receive(&queue).len(), 14);
     // Some of what SQS blames on the sender passes by itself.
-    sqs.proxy.fail_next([Fault::AtFault(4, "RequestThrottled")]);
+    sqs.proxy.fail_next([Fault::Blamed(4, "RequestThrottled")]);
     let error = sqs.block_on(sqs.sink(&queue).write(&[object("a.jsonl", &all)]));
     assert_eq!(error.expect_err("one is throttled").kind, AWAY);
 }
