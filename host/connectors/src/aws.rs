@@ -2,6 +2,8 @@
 
 #[cfg(any(feature = "firehose", feature = "kinesis", feature = "s3", feature = "sqs"))]
 pub(crate) mod answer;
+#[cfg(any(feature = "firehose", feature = "kinesis", feature = "sqs"))]
+pub(crate) mod refusals;
 
 use std::{
     future::Future,

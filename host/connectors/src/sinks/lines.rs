@@ -23,6 +23,7 @@ impl Line {
     }
 
     /// Its partition key; empty where the object has none.
+    #[cfg(any(feature = "kinesis", test))]
     pub(super) fn key<'o>(&self, objects: &'o [Object]) -> &'o [u8] {
         objects[self.object].keys.as_ref().map_or(&[], |keys| keys.get(self.place))
     }

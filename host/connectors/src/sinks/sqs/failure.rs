@@ -1,6 +1,6 @@
 //! What SQS's refusals of a whole request mean.
 
-use crate::aws::answer::Refusals;
+use crate::aws::refusals::Refusals;
 
 pub(super) const REFUSALS: Refusals = Refusals {
     passing: &[
