@@ -1,7 +1,9 @@
 //! What all services of AWS have in common: where they are, who asks, and on which threads.
 
-#[cfg(any(feature = "firehose", feature = "s3"))]
+#[cfg(any(feature = "firehose", feature = "kinesis", feature = "s3", feature = "sqs"))]
 pub(crate) mod answer;
+#[cfg(any(feature = "firehose", feature = "kinesis", feature = "sqs"))]
+pub(crate) mod refusals;
 
 use std::{
     future::Future,

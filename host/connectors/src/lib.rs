@@ -1,13 +1,16 @@
 //! Tidegate's edges: where records come from, where they go, and where progress is kept.
 //!
 //! This crate owns the members of the seams that `tidegate-core` defines: sources (files, standard
-//! input, generated events), sinks (a directory tree, an S3 bucket, a Firehose stream, standard
-//! output, a blackhole), look-up tables and the embedded checkpoint store. A module each.
+//! input, Kinesis streams, generated events), sinks (a directory tree, an S3 bucket, a Firehose or
+//! Kinesis stream, standard output, a blackhole; an SQS queue for copies of dead letters), look-up
+//! tables and the embedded checkpoint store. A module each.
 //!
 //! Architecture invariant: an edge never retries, never backs off and never decides what a failure
 //! means for a record. It says what kind of failure it was, and the pipeline acts. No edge knows
 //! another, a plugin, or JSON beyond what its own format is made of.
 
+#[cfg(feature = "kinesis")]
+mod aggregate;
 #[cfg(feature = "aws")]
 pub mod aws;
 mod blocking;

@@ -1,11 +1,12 @@
 //! The seam to where records go.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
+    column::Binary,
     digest::{Digest, ObjectDigest},
     failure::Failure,
     source::PartitionId,
@@ -22,7 +23,7 @@ pub enum Naming {
 }
 
 /// What one range, or a part of it, is for one destination.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Object {
     /// Its name: relative, `/`-separated, percent-encoded where values of fields stand in it.
     pub key: String,
@@ -32,14 +33,27 @@ pub struct Object {
     pub digest: ObjectDigest,
     /// Where it comes from, for sinks that can keep that beside the content.
     pub provenance: Option<Arc<Provenance>>,
+    /// For each line of the content its partition key, where the plan gives the sink any.
+    pub keys: Option<Arc<Binary>>,
 }
 
 impl Object {
-    /// An object of which nobody asks where it comes from.
+    /// An object of which nobody asks where it comes from, without keys.
     pub fn new(key: impl Into<String>, content: impl Into<Bytes>) -> Self {
         let content = content.into();
         let digest = ObjectDigest::of(&content);
-        Object { key: key.into(), content, digest, provenance: None }
+        Object { key: key.into(), content, digest, provenance: None, keys: None }
+    }
+}
+
+/// Without its content and keys, which are somebody's records: errors hold objects.
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object")
+            .field("key", &self.key)
+            .field("bytes", &self.content.len())
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -108,6 +122,9 @@ pub enum SinkErrorKind {
         /// Their digest.
         found: ObjectDigest,
     },
+    /// Some of it was taken, nothing went wrong, and more is left than one call should do: what
+    /// [`SinkError::rest`] says is to be written at once. Of unnamed sinks.
+    Unfinished,
     /// It will not work without a person: no permission, no such place.
     Broken,
 }
@@ -154,6 +171,7 @@ impl SinkError {
     pub fn failure(&self) -> Failure {
         match self.kind {
             SinkErrorKind::Unavailable { after } => Failure::Retry { after },
+            SinkErrorKind::Unfinished => Failure::RETRY,
             SinkErrorKind::Occupied { .. } | SinkErrorKind::Broken => Failure::Fatal,
         }
     }

@@ -19,6 +19,11 @@ pub(crate) const RECORD_AGE: &str = "record-age";
 /// The code of records that are too large for the source's `record_bytes_max`, or for a sink.
 pub(crate) const TOO_LARGE: &str = "record-too-large";
 
+/// The codes of rows without a partition key for a sink that wants one, and with one that is longer
+/// than it takes.
+pub(crate) const KEY_MISSING: &str = "partition-key-missing";
+pub(crate) const KEY_TOO_LONG: &str = "partition-key-too-long";
+
 /// Longer messages are cut: they are the guest's words.
 const MESSAGE_CHARS_MAX: usize = 1000;
 

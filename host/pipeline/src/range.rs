@@ -17,7 +17,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tidegate_core::{
-    Digest, Position, RecordBatch, Sink, Timestamp,
+    Digest, Failure, Position, RecordBatch, Sink, Timestamp,
     batcher::Cut,
     checkpoint::{
         Exclusion, Lease, Manifest, ManifestObject, StateChange, StateKeys, StateRow, StoreError,
@@ -30,6 +30,7 @@ use tidegate_core::{
 };
 
 use crate::{
+    encode,
     error::{Error, ForeignObject},
     failpoint::{ProtocolStep, Side},
     memory_budget::{MemoryBudget, Room},
@@ -270,8 +271,9 @@ impl Owner {
 
     /// PUBLISH: each destination takes its objects and settles its share of the tickets.
     ///
-    /// Invariant: at-least-once sinks are done before the first named object is visible. So a
-    /// named object that is found after a crash says that they need not be written again.
+    /// Invariant: at-least-once sinks are done before the first named object is visible, and so are
+    /// the copies of dead letters. So a named object that is found after a crash says that they need
+    /// not be written again.
     pub(crate) async fn publish(&mut self, range: SealedRange) -> Result<PublishedRange, Error> {
         let SealedRange { manifest, plan, objects, states, stages, mut tracker, tickets, _room } =
             range;
@@ -279,6 +281,9 @@ impl Owner {
         for chunk in objects.chunk_by(|a, b| a.destination == b.destination) {
             let name = &plan.destinations()[chunk[0].destination].name;
             let objects = chunk.iter().map(|it| it.object.clone()).collect::<Vec<_>>();
+            if chunk[0].destination == plan.dead_letters() {
+                self.copy_letters(&plan, &objects).await?;
+            }
             by_destination.push((self.sink(name, &manifest)?, objects));
         }
         drop(objects);
@@ -411,25 +416,77 @@ impl Owner {
         .await
     }
 
+    /// Writes until all is taken. What was taken is not written again where the sink can tell; an
+    /// attempt that runs out of time can't.
     async fn write_unnamed(
         &mut self,
         sink: Arc<dyn Sink>,
         objects: Vec<Object>,
     ) -> Result<(), Error> {
+        let seam = Seam::Sink(sink.name().into());
         let mut left = objects;
-        self.insist(Seam::Sink(sink.name().into()), async || {
-            let written = sink.write(&left).await;
-            written.map_err(|mut source| {
-                // What was taken is not written again where the sink can tell. An attempt that
-                // runs out of time can't.
+        let mut waited: Option<Retry> = None;
+        loop {
+            let attempt = self.insist(seam.clone(), async || {
+                let Err(mut source) = sink.write(&left).await else { return Ok(Attempt::Done) };
+                let before = bytes_of(&left);
                 if let Some(rest) = source.rest.take() {
                     left = rest;
                 }
-                Error::Sink { sink: sink.name().to_owned(), source: source.into() }
-            })
-        })
-        .await
+                let goes_on = matches!(source.failure(), Failure::Retry { .. });
+                let is_less = bytes_of(&left) < before;
+                let is_unfinished = source.kind == SinkErrorKind::Unfinished;
+                let error = Error::Sink { sink: sink.name().to_owned(), source: source.into() };
+                match goes_on && is_less {
+                    true => Ok(Attempt::Partly((!is_unfinished).then_some(error))),
+                    false => Err(error),
+                }
+            });
+            let attempt = attempt.await?;
+            if let Some(retry) = waited.take() {
+                retry.succeeded();
+            }
+            match attempt {
+                Attempt::Done => return Ok(()),
+                Attempt::Partly(None) => {}
+                // A sink that takes a little at a time is waited for, but not ever longer.
+                Attempt::Partly(Some(error)) => {
+                    let mut retry = self.retry(seam.clone());
+                    self.back_off(&mut retry, &seam, error).await?;
+                    waited = Some(retry);
+                }
+            }
+        }
     }
+
+    /// Gives a range's dead letters to the sink that gets copies of them, if there is one.
+    async fn copy_letters(&mut self, plan: &Plan, letters: &[Object]) -> Result<(), Error> {
+        let Some(sink) = self.shared.letter_copies.clone() else { return Ok(()) };
+        let plain = |letters: &Object| {
+            let content = encode::plain(&letters.content, plan.spec.dead_letters.compression);
+            let content = content.map_err(|source| {
+                Error::Process(ProcessError::Encode { key: letters.key.clone(), source })
+            })?;
+            let provenance = letters.provenance.clone();
+            Ok(Object { provenance, ..Object::new(&letters.key, content) })
+        };
+        let letters = letters.iter().map(plain).collect::<Result<Vec<_>, Error>>()?;
+        self.reach(ProtocolStep::Emit, Side::Before).await;
+        self.write_unnamed(sink, letters).await?;
+        self.reach(ProtocolStep::Emit, Side::After).await;
+        Ok(())
+    }
+}
+
+/// What an attempt to write to an unnamed sink came to.
+enum Attempt {
+    Done,
+    /// A part was taken; the error, if there was one, is about what is left.
+    Partly(Option<Error>),
+}
+
+fn bytes_of(objects: &[Object]) -> usize {
+    objects.iter().map(|object| object.content.len()).sum()
 }
 
 impl OpenRange {

@@ -13,6 +13,7 @@ use tidegate_core::{
     CheckpointStore, Sink, Source,
     batcher::{BatchLimit, RangeLimit},
     checkpoint::{Counts, OwnerId},
+    sink::Naming,
     source::{Partition, PartitionId},
     time::Clock,
 };
@@ -133,6 +134,8 @@ pub(crate) struct Shared {
     pub(crate) source: Arc<dyn Source>,
     /// One for each of the plan's destinations.
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
+    /// Gets a copy of each dead letter.
+    pub(crate) letter_copies: Option<Arc<dyn Sink>>,
     pub(crate) store: Arc<dyn CheckpointStore>,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
@@ -190,7 +193,8 @@ impl Report {
 }
 
 impl Pipeline {
-    /// Puts the parts together. Each destination of the plan needs the sink of its name.
+    /// Puts the parts together. Each destination of the plan needs the sink of its name, and so does
+    /// what gets copies of dead letters.
     pub fn new(
         plan: Arc<Plan>,
         source: Arc<dyn Source>,
@@ -212,20 +216,21 @@ impl Pipeline {
         environment: Environment,
     ) -> Result<Self, Error> {
         let plan = serving.serving();
-        let sinks = plan.destinations().iter().map(|destination| {
-            let name = &destination.name;
+        let find = |name: &str, naming: Naming| {
             let sink = sinks.iter().find(|sink| sink.name() == name);
             let sink = sink.ok_or_else(|| Error::Sinks(format!("there is no sink `{name}`")))?;
-            match sink.naming() == destination.naming {
+            match sink.naming() == naming {
                 true => Ok(sink.clone()),
                 false => Err(Error::Sinks(format!(
-                    "sink `{name}` is {:?}, and the plan takes it for {:?}",
-                    sink.naming(),
-                    destination.naming
+                    "sink `{name}` is {:?}, and the plan takes it for {naming:?}",
+                    sink.naming()
                 ))),
             }
-        });
-        let sinks = sinks.collect::<Result<Vec<_>, _>>()?;
+        };
+        let copy_to = plan.spec.dead_letters.copy_to.as_deref();
+        let letter_copies = copy_to.map(|name| find(name, Naming::Unnamed)).transpose()?;
+        let found = plan.destinations().iter().map(|it| find(&it.name, it.naming));
+        let sinks = found.collect::<Result<Vec<_>, Error>>()?;
         let Environment { clock, seed, workers, failpoints, observer, generations } = environment;
         let progress = Arc::new(Progress::new(&plan.spec.pipeline));
         let memory = MemoryBudget::new(&settings, source.ends());
@@ -235,6 +240,7 @@ impl Pipeline {
             generations,
             source,
             sinks,
+            letter_copies,
             store,
             settings,
             clock,

@@ -1,6 +1,6 @@
 //! From a config to a pipeline's edges: its source, its sinks, its store.
 
-#[cfg(any(feature = "firehose", feature = "kinesis", feature = "s3"))]
+#[cfg(any(feature = "firehose", feature = "kinesis", feature = "s3", feature = "sqs"))]
 mod aws;
 #[cfg(feature = "firehose")]
 mod firehose;
@@ -10,6 +10,8 @@ mod formats;
 mod kinesis;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "sqs")]
+mod sqs;
 
 use std::{path::Path, sync::Arc};
 
@@ -245,7 +247,7 @@ pub(crate) fn input_compression(compression: InputCompression) -> Compression {
     }
 }
 
-/// The sinks and the dead letters, ready to be written to. Creates their directories, and asks
+/// The sinks, the dead letters and who gets copies of them, ready to be written to. Creates their directories, and asks
 /// whether their buckets are there.
 pub(crate) async fn sinks(config: &Config) -> anyhow::Result<Vec<Arc<dyn Sink>>> {
     let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
@@ -259,11 +261,23 @@ pub(crate) async fn sinks(config: &Config) -> anyhow::Result<Vec<Arc<dyn Sink>>>
     let dead = &config.dead_letters;
     let dead = named(config, DEAD_LETTERS, dead.directory.as_deref(), dead.s3.as_ref()).await?;
     sinks.push(dead.context("the config names no place for dead letters")?);
+    if let Some(config::CopyTo::Sqs(queue)) = &config.dead_letters.copy_to {
+        #[cfg(feature = "sqs")]
+        sinks.push(sqs::sink(config, queue).await?);
+        #[cfg(not(feature = "sqs"))]
+        anyhow::bail!("this program was built without the feature `sqs`: {}", queue.queue);
+    }
     Ok(sinks)
 }
 
 /// A sink whose objects have no names.
 fn unnamed(config: &Config, sink: &config::Sink) -> anyhow::Result<Arc<dyn Sink>> {
+    if let Some(stream) = &sink.kinesis {
+        #[cfg(feature = "kinesis")]
+        return Ok(kinesis::sink(config, &sink.name, stream));
+        #[cfg(not(feature = "kinesis"))]
+        anyhow::bail!("this program was built without the feature `kinesis`: {}", stream.stream);
+    }
     if let Some(stream) = &sink.firehose {
         #[cfg(feature = "firehose")]
         return Ok(firehose::sink(config, &sink.name, stream));

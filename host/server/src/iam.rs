@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config::{AwsRole, Config, Encryption, Firehose, Kinesis, S3};
+use crate::config::{AwsRole, Config, CopyTo, Encryption, Firehose, Kinesis, KinesisSink, S3, Sqs};
 
 /// Who needs what.
 #[derive(Debug, Serialize)]
@@ -42,9 +42,15 @@ pub(crate) fn policies(config: &Config, account: &str) -> Vec<Policy> {
         if let Some(firehose) = &sink.firehose {
             needs.firehose(firehose);
         }
+        if let Some(kinesis) = &sink.kinesis {
+            needs.kinesis_sink(kinesis);
+        }
     }
     if let Some(s3) = &config.dead_letters.s3 {
         needs.s3(s3);
+    }
+    if let Some(CopyTo::Sqs(sqs)) = &config.dead_letters.copy_to {
+        needs.sqs(sqs);
     }
     needs.of.into_iter().map(|(role, grants)| Policy { role, policy: document(grants) }).collect()
 }
@@ -84,10 +90,7 @@ impl Needs<'_> {
 
     fn kinesis(&mut self, kinesis: &Kinesis) {
         let Kinesis { stream, region, role, .. } = kinesis;
-        let stream = match stream.starts_with("arn:") {
-            true => stream.clone(),
-            false => self.arn("kinesis", region.as_deref(), &format!("stream/{stream}")),
-        };
+        let stream = self.stream(stream, region.as_deref());
         let actions = [
             "kinesis:DescribeStreamSummary",
             "kinesis:GetRecords",
@@ -95,6 +98,33 @@ impl Needs<'_> {
             "kinesis:ListShards",
         ];
         self.grant(role.as_ref(), "ReadStream", &actions, stream);
+    }
+
+    fn kinesis_sink(&mut self, kinesis: &KinesisSink) {
+        let KinesisSink { stream, region, role, .. } = kinesis;
+        let stream = self.stream(stream, region.as_deref());
+        self.grant(role.as_ref(), "WriteStream", &["kinesis:PutRecords"], stream);
+    }
+
+    /// The ARN of a stream, which the config may have instead of its name.
+    fn stream(&self, stream: &str, region: Option<&str>) -> String {
+        match stream.starts_with("arn:") {
+            true => stream.to_owned(),
+            false => self.arn("kinesis", region, &format!("stream/{stream}")),
+        }
+    }
+
+    fn sqs(&mut self, sqs: &Sqs) {
+        let Sqs { queue, region, role, offload, .. } = sqs;
+        // A queue's URL ends with its account and its name.
+        let mut parts = queue.rsplit('/');
+        let (name, account) = (parts.next().unwrap_or("*"), parts.next().unwrap_or("*"));
+        let (partition, region) = (partition(region.as_deref()), region.as_deref().unwrap_or("*"));
+        let queue = format!("arn:{partition}:sqs:{region}:{account}:{name}");
+        self.grant(role.as_ref(), "SendToQueue", &["sqs:SendMessage"], queue);
+        if let Some(s3) = offload {
+            self.s3(s3);
+        }
     }
 
     fn firehose(&mut self, firehose: &Firehose) {
@@ -216,7 +246,14 @@ sinks:
       stream: copies
       region: cn-north-1
       role: { arn: 'arn:aws-cn:iam::222222222222:role/copies' }
-dead_letters: { s3: { bucket: company, prefix: dead, region: eu-west-1 } }
+  - { name: next, kinesis: { stream: 'arn:aws:kinesis:eu-west-1:333333333333:stream/next' } }
+dead_letters:
+  s3: { bucket: company, prefix: dead, region: eu-west-1 }
+  copy_to:
+    sqs:
+      queue: 'https://sqs.eu-west-1.amazonaws.com/444444444444/dead'
+      region: eu-west-1
+      offload: { bucket: company, prefix: large, region: eu-west-1 }
 ";
 
     #[test]
@@ -244,11 +281,21 @@ dead_letters: { s3: { bucket: company, prefix: dead, region: eu-west-1 } }
                 ],
                 &["arn:aws:kinesis:eu-west-1:111111111111:stream/orders"],
             ),
+            allow(
+                "SendToQueue",
+                &["sqs:SendMessage"],
+                &["arn:aws:sqs:eu-west-1:444444444444:dead"],
+            ),
             allow("TagObjects", &["s3:PutObjectTagging"], &[&below("processed")]),
             allow(
                 "WriteObjects",
                 &["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
-                &[&below("dead"), &below("processed"), &below("raw")],
+                &[&below("dead"), &below("large"), &below("processed"), &below("raw")],
+            ),
+            allow(
+                "WriteStream",
+                &["kinesis:PutRecords"],
+                &["arn:aws:kinesis:eu-west-1:333333333333:stream/next"],
             ),
         ]);
         let of_role = json!([allow(

@@ -43,3 +43,6 @@ mod watch;
 
 /// The sink name of the dead letters.
 pub const DEAD_LETTERS: &str = "dead-letters";
+
+/// The name of the sink that gets copies of them.
+pub(crate) const DEAD_LETTER_COPIES: &str = "dead-letters-copy";

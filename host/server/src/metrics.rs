@@ -216,6 +216,23 @@ pub const METRICS: &[Metric] = &[
         "The stream's retention less the iterator's age: at 0, records are dropped unread.",
     ),
     counter(
+        "tidegate_kinesis_put_requests_total",
+        &["pipeline", "sink", "outcome"],
+        "Requests of a Kinesis sink, by how they ended: done, partial (some of the records were not \
+         taken) or failed.",
+    ),
+    counter(
+        "tidegate_kinesis_put_records_total",
+        &["pipeline", "sink"],
+        "Kinesis records that a stream has taken, as far as its answers say, an aggregate being one.",
+    ),
+    counter(
+        "tidegate_kinesis_refused_records_total",
+        &["pipeline", "sink"],
+        "Kinesis records that a stream did not take of requests that it answered, an aggregate being \
+         one. They are sent again.",
+    ),
+    counter(
         "tidegate_s3_requests_total",
         &["pipeline", "sink", "operation", "outcome"],
         "Requests to S3, by how they ended: done, refused (a conditional write found something under \
@@ -246,6 +263,28 @@ pub const METRICS: &[Metric] = &[
         "tidegate_firehose_refused_records_total",
         &["pipeline", "sink"],
         "Records that Firehose did not take of requests that it answered. They are sent again.",
+    ),
+    counter(
+        "tidegate_sqs_requests_total",
+        &["pipeline", "outcome"],
+        "Requests to the queue that gets copies of dead letters, by how they ended: done, partial \
+         (some of the messages were not taken) or failed.",
+    ),
+    counter(
+        "tidegate_sqs_messages_total",
+        &["pipeline"],
+        "Copies of dead letters that the queue has taken, as far as its answers say.",
+    ),
+    counter(
+        "tidegate_sqs_refused_messages_total",
+        &["pipeline"],
+        "Copies of dead letters that the queue did not take of requests that it answered. They are \
+         sent again.",
+    ),
+    counter(
+        "tidegate_sqs_offloaded_letters_total",
+        &["pipeline"],
+        "Dead letters that are larger than a message, and lie in the bucket for such.",
     ),
 ];
 

@@ -13,14 +13,14 @@ use tidegate_pipeline::{
     Plan, PlanSpec, Settings,
     encode::Tree,
     plan::{
-        self, ColumnSpec, DeadLetterSpec, Limits, SinkSpec, StageSpec, StateScope, StateSpec,
-        TableSpec,
+        self, ColumnSpec, DeadLetterSpec, Limits, PartitionKeySpec, SinkSpec, StageSpec,
+        StateScope, StateSpec, TableSpec,
     },
     retry::{self, RetryPolicy},
 };
 
 use crate::{
-    DEAD_LETTERS,
+    DEAD_LETTER_COPIES, DEAD_LETTERS,
     chain::LoadedStage,
     config::{
         self, Compression, Config, Format, Layout, Loaded, OnExhausted, OnPoison, OnReject, Scope,
@@ -95,6 +95,7 @@ fn spec(config: &Config, stages: &[LoadedStage]) -> PlanSpec {
         sinks: config.sinks.iter().map(sink).collect(),
         dead_letters: DeadLetterSpec {
             compression: compression(dead.compression, dead.compression_level),
+            copy_to: dead.copy_to.as_ref().map(|_| DEAD_LETTER_COPIES.to_owned()),
             ..DeadLetterSpec::new(DEAD_LETTERS)
         },
         unrouted: match config.unrouted {
@@ -169,13 +170,22 @@ fn sink(sink: &Sink) -> SinkSpec {
         part_records_max: sink.rotation.records.unwrap_or(u64::MAX),
         part_bytes_max: sink.rotation.bytes.0,
         row_bytes_max: row_bytes_max(sink),
+        partition_key: partition_key(sink),
         ..SinkSpec::new(&sink.name)
     }
 }
 
 /// How long a line may be for the sink's far side to take it.
 fn row_bytes_max(sink: &Sink) -> Option<usize> {
-    sink.firehose.as_ref().map(config::Firehose::row_bytes_max)
+    let kinesis = sink.kinesis.as_ref().map(config::KinesisSink::row_bytes_max);
+    kinesis.or(sink.firehose.as_ref().map(config::Firehose::row_bytes_max))
+}
+
+/// What the sink's far side partitions by.
+fn partition_key(sink: &Sink) -> Option<PartitionKeySpec> {
+    // The config's rules have refused what is nothing to partition by.
+    let from = sink.kinesis.as_ref()?.partition_key()?;
+    Some(PartitionKeySpec { from, chars_max: config::KinesisSink::KEY_CHARS_MAX })
 }
 
 fn format(sink: &Sink) -> plan::Format {
@@ -258,6 +268,9 @@ pub(crate) fn digest(config: &Config) -> Digest {
             }
             if let Some(bytes) = row_bytes_max(sink) {
                 decisive["row_bytes_max"] = json!(bytes);
+            }
+            if let Some(key) = partition_key(sink) {
+                decisive["partition_key"] = json!(key.from.to_string());
             }
             decisive
         })

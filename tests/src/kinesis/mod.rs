@@ -4,7 +4,7 @@
 
 pub mod proxy;
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use aws_sdk_kinesis::{
     Client,
@@ -13,6 +13,10 @@ use aws_sdk_kinesis::{
     types::{PutRecordsRequestEntry, Shard},
 };
 use ferrokinesis::store::StoreOptions;
+use tidegate_connectors::{
+    aws::AwsConfig,
+    sinks::kinesis::{KinesisSink, KinesisSinkConfig},
+};
 use tokio::{net::TcpListener, runtime::Runtime};
 
 use self::proxy::Proxy;
@@ -49,6 +53,8 @@ impl Kinesis {
                 ..StoreOptions::default()
             };
             let (app, _store) = ferrokinesis::create_app(options);
+            // Five megabytes in base64, and what stands around them.
+            let app = app.layer(axum::extract::DefaultBodyLimit::max(8 << 20));
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             let address = listener.local_addr().expect("it is bound");
             tokio::spawn(async move { axum::serve(listener, app).await });
@@ -202,13 +208,52 @@ pub async fn put_all(client: &Client, stream: &str, records: Vec<(String, Vec<u8
 }
 
 impl Kinesis {
+    /// A sink that writes to the stream, by way of the proxy.
+    pub fn sink(&self) -> KinesisSink {
+        self.sink_of(KinesisSinkConfig::new("out", &self.stream))
+    }
+
+    /// The same, as a config has it.
+    pub fn sink_of(&self, config: KinesisSinkConfig) -> KinesisSink {
+        let aws = aws_config::defaults(aws_config::BehaviorVersion::latest())
+            .region(aws_config::Region::new(REGION))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"));
+        let aws = AwsConfig {
+            endpoint: Some(self.endpoint()),
+            given: Some(self.block_on(aws.load())),
+            ..AwsConfig::default()
+        };
+        self.block_on(async { KinesisSink::new(KinesisSinkConfig { aws, ..config }) })
+    }
+
+    /// The records of the stream, each key's in their order, read without the program. An aggregate
+    /// is one record.
+    pub fn by_key(&self) -> BTreeMap<String, Vec<String>> {
+        let mut by_key: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for records in self.records().into_values() {
+            for (key, data) in records {
+                let data = String::from_utf8_lossy(&data).into_owned();
+                by_key.entry(key).or_default().push(data);
+            }
+        }
+        by_key
+    }
+
     /// Everything that each shard holds, a line a record, read without the program.
-    pub fn contents(&self) -> std::collections::BTreeMap<String, Vec<u8>> {
+    pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        let lines = |records: Vec<(String, Vec<u8>)>| {
+            records.into_iter().flat_map(|(_, data)| [data, b"\n".to_vec()]).flatten().collect()
+        };
+        self.records().into_iter().map(|(shard, records)| (shard, lines(records))).collect()
+    }
+
+    /// The keys and payloads that each shard holds.
+    fn records(&self) -> BTreeMap<String, Vec<(String, Vec<u8>)>> {
         let shards = self.shards();
         self.run(async |client, stream| {
-            let mut contents = std::collections::BTreeMap::new();
+            let mut contents = BTreeMap::new();
             for shard in &shards {
-                let mut bytes = Vec::new();
+                let mut records = Vec::new();
                 let begin = client.get_shard_iterator().stream_name(stream);
                 let begin = begin.shard_id(shard.shard_id());
                 let begin = begin.shard_iterator_type("TRIM_HORIZON".into()).send().await?;
@@ -217,13 +262,13 @@ impl Kinesis {
                 while let Some(at) = iterator.filter(|_| empty < 3) {
                     let answer = client.get_records().shard_iterator(at).send().await?;
                     empty = if answer.records().is_empty() { empty + 1 } else { 0 };
-                    for record in answer.records() {
-                        bytes.extend_from_slice(record.data().as_ref());
-                        bytes.push(b'\n');
-                    }
+                    records.extend(answer.records().iter().map(|record| {
+                        let key = record.partition_key().unwrap_or_default();
+                        (key.to_owned(), record.data().as_ref().to_vec())
+                    }));
                     iterator = answer.next_shard_iterator;
                 }
-                contents.insert(shard.shard_id().to_owned(), bytes);
+                contents.insert(shard.shard_id().to_owned(), records);
             }
             Ok(contents)
         })

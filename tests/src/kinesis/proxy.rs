@@ -1,19 +1,21 @@
 //! A proxy before a Kinesis server: it puts writes to a stream in order, and makes trouble.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
 
-use crate::proxy::forward;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
+use hyper::{Request, Response, StatusCode, body::Incoming, header, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+use crate::proxy::forward;
 
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,17 +30,31 @@ pub enum Fault {
     Reset,
     /// It is done, and the connection is closed before the answer.
     LostResponse,
+    /// It is done, and the answer is about fewer records.
+    ShortResponse,
+    /// It is refused with a code of one's own.
+    Refused(u16, &'static str),
 }
+
+/// A record that somebody asked to put: its key and its payload.
+pub type Put = (String, Vec<u8>);
 
 /// Trouble to come, and what was seen.
 #[derive(Debug, Default)]
 struct State {
-    /// For an operation, the faults of the next calls, in order.
-    faults: HashMap<String, Vec<Fault>>,
+    /// For an operation, the faults of the next calls, in order; none where a call goes well.
+    faults: HashMap<String, Vec<Option<Fault>>>,
     /// Records up to this sequence number are gone.
     trimmed: Option<String>,
     calls: HashMap<String, u64>,
     limits: Vec<u64>,
+    /// Which records the next PutRecords do not take.
+    withhold_next: VecDeque<Vec<usize>>,
+    /// How many of a thousand records they do not take, and where the randomness is.
+    withheld: (u64, u64),
+    withheld_records: usize,
+    /// What each PutRecords asked for, once somebody watches.
+    puts: Option<Vec<Vec<Put>>>,
 }
 
 /// The proxy. It lives as long as the runtime that it was started on.
@@ -86,12 +102,43 @@ impl Proxy {
     /// The next calls of an operation go wrong.
     pub fn fail_next(&self, operation: &str, faults: &[Fault]) {
         let mut state = self.state.lock().expect("nobody panics with it");
+        let faults = faults.iter().copied().map(Some);
+        state.faults.entry(operation.to_owned()).or_default().extend(faults);
+    }
+
+    /// The next calls of an operation go well, so many of them, and then one goes wrong.
+    pub fn fail_next_but(&self, operation: &str, well: usize, fault: Fault) {
+        let mut state = self.state.lock().expect("nobody panics with it");
+        let faults = std::iter::repeat_n(None, well).chain([Some(fault)]);
         state.faults.entry(operation.to_owned()).or_default().extend(faults);
     }
 
     /// The stream holds nothing up to a record any more.
     pub fn trim(&self, sequence: &str) {
         self.state.lock().expect("nobody panics with it").trimmed = Some(sequence.to_owned());
+    }
+
+    /// The next calls of PutRecords do not take the records at these places.
+    pub fn withhold_next(&self, places: impl IntoIterator<Item = Vec<usize>>) {
+        let mut state = self.state.lock().expect("nobody panics with it");
+        state.withhold_next.extend(places);
+    }
+
+    /// From now on PutRecords does not take so many of a thousand records, the same for the same
+    /// seed.
+    pub fn withhold(&self, per_mille: u64, seed: u64) {
+        self.state.lock().expect("nobody panics with it").withheld = (per_mille, seed);
+    }
+
+    /// How many records PutRecords did not take.
+    pub fn withheld(&self) -> usize {
+        self.state.lock().expect("nobody panics with it").withheld_records
+    }
+
+    /// What each PutRecords has asked for since this was last called, for the first time or again.
+    pub fn take_puts(&self) -> Vec<Vec<Put>> {
+        let mut state = self.state.lock().expect("nobody panics with it");
+        state.puts.replace(Vec::new()).unwrap_or_default()
     }
 
     /// How often an operation was called.
@@ -124,7 +171,7 @@ impl Proxy {
                 state.limits.push(limit);
             }
             let faults = state.faults.get_mut(&operation).filter(|faults| !faults.is_empty());
-            (faults.map(|faults| faults.remove(0)), state.trimmed.clone())
+            (faults.and_then(|faults| faults.remove(0)), state.trimmed.clone())
         };
         match fault {
             Some(Fault::Throttled) => {
@@ -132,8 +179,9 @@ impl Proxy {
             }
             Some(Fault::InvalidArgument) => return Ok(refusal(400, "InvalidArgumentException")),
             Some(Fault::Internal) => return Ok(refusal(500, "InternalFailure")),
+            Some(Fault::Refused(status, code)) => return Ok(refusal(status, code)),
             Some(Fault::Reset) => return Err(io::Error::other("reset")),
-            Some(Fault::LostResponse) | None => {}
+            Some(Fault::LostResponse | Fault::ShortResponse) | None => {}
         }
         let in_order = match WRITES.contains(&operation.as_str()) {
             true => {
@@ -148,6 +196,9 @@ impl Proxy {
             Some(lock) => Some(lock.lock().await),
             None => None,
         };
+        if operation == "PutRecords" {
+            return self.put_records(parts, asked, fault).await;
+        }
         let request = Request::from_parts(parts, Full::new(body));
         let (parts, answer) = forward(self.upstream, request).await?.into_parts();
         if fault == Some(Fault::LostResponse) {
@@ -167,10 +218,83 @@ impl Proxy {
     }
 }
 
+impl Proxy {
+    /// Withholds records from the server, and answers for them as Kinesis would.
+    async fn put_records(
+        &self,
+        mut parts: hyper::http::request::Parts,
+        mut asked: Value,
+        fault: Option<Fault>,
+    ) -> io::Result<Response<Full<Bytes>>> {
+        let records = asked["Records"].as_array().cloned().unwrap_or_default();
+        let withheld = self.choose(&records)?;
+        let passed = records.iter().zip(&withheld).filter(|(_, withheld)| !**withheld);
+        let passed: Vec<Value> = passed.map(|(record, _)| record.clone()).collect();
+        let mut answers = Vec::new().into_iter();
+        if !passed.is_empty() || records.is_empty() {
+            asked["Records"] = passed.into();
+            parts.headers.remove(header::CONTENT_LENGTH);
+            let body = Full::new(Bytes::from(asked.to_string()));
+            let answer = forward(self.upstream, Request::from_parts(parts, body)).await?;
+            let (status, answer) = (answer.status(), answer.into_body());
+            let answered: Value = serde_json::from_slice(&answer)?;
+            let Some(entries) = answered["Records"].as_array() else {
+                return Ok(response(status, answer));
+            };
+            answers = entries.clone().into_iter();
+        }
+        if fault == Some(Fault::LostResponse) {
+            return Err(io::Error::other("lost"));
+        }
+        let mut entries = Vec::new();
+        for (place, withheld) in withheld.iter().enumerate() {
+            let code = ["ProvisionedThroughputExceededException", "InternalFailure"][place % 2];
+            let refused = json!({ "ErrorCode": code, "ErrorMessage": "by order of the test" });
+            let entry = if *withheld { Some(refused) } else { answers.next() };
+            entries.push(entry.ok_or_else(|| io::Error::other("an answer for each record"))?);
+        }
+        if fault == Some(Fault::ShortResponse) {
+            entries.pop();
+        }
+        let failed = entries.iter().filter(|entry| entry.get("ErrorCode").is_some()).count();
+        let answer = json!({ "FailedRecordCount": failed, "Records": entries }).to_string();
+        Ok(response(StatusCode::OK, answer.into()))
+    }
+
+    /// Which records of a request are not taken.
+    fn choose(&self, records: &[Value]) -> io::Result<Vec<bool>> {
+        let mut state = self.state.lock().expect("nobody panics with it");
+        if let Some(puts) = &mut state.puts {
+            let put = |record: &Value| {
+                let text = |name: &str| record[name].as_str().unwrap_or_default();
+                let data = STANDARD.decode(text("Data")).map_err(io::Error::other)?;
+                Ok((text("PartitionKey").to_owned(), data))
+            };
+            puts.push(records.iter().map(put).collect::<io::Result<_>>()?);
+        }
+        let named = state.withhold_next.pop_front().unwrap_or_default();
+        let mut chosen = Vec::new();
+        for place in 0..records.len() {
+            let (per_mille, seed) = &mut state.withheld;
+            // A plain linear congruential generator, so that a seed gives the same again.
+            *seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            chosen.push((*seed >> 33) % 1_000 < *per_mille || named.contains(&place));
+        }
+        state.withheld_records += chosen.iter().filter(|withheld| **withheld).count();
+        Ok(chosen)
+    }
+}
+
 fn refusal(status: u16, code: &str) -> Response<Full<Bytes>> {
     let body = json!({ "__type": code, "message": "by order of the test" }).to_string();
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+    response(StatusCode::from_u16(status).expect("a status"), body.into())
+}
+
+fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
     let json = "application/x-amz-json-1.1".parse().expect("a header");
     response.headers_mut().insert("content-type", json);
     response

@@ -1,6 +1,9 @@
-//! The Kinesis source: alone, and in stories of the whole program, against real servers.
+//! The Kinesis source and the Kinesis sink: alone, and in stories of the whole program, against real
+//! servers.
 
 mod local;
+mod sink;
+mod sink_stories;
 mod source;
 mod stories;
 

@@ -1,11 +1,20 @@
-//! Where records go: a directory tree, an S3 bucket, a Firehose stream, standard output, nowhere.
+//! Where records go: a directory tree, an S3 bucket, a Firehose or Kinesis stream, standard output,
+//! nowhere; and where copies of dead letters go, an SQS queue.
 
 mod blackhole;
 mod directory;
 #[cfg(feature = "firehose")]
 pub mod firehose;
+#[cfg(feature = "kinesis")]
+pub mod kinesis;
+#[cfg(any(feature = "firehose", feature = "kinesis", feature = "sqs"))]
+mod lines;
+#[cfg(any(feature = "firehose", feature = "kinesis", feature = "sqs"))]
+mod meters;
 #[cfg(feature = "s3")]
 pub mod s3;
+#[cfg(feature = "sqs")]
+pub mod sqs;
 mod stdout;
 
 use tidegate_core::{

@@ -13,8 +13,8 @@ use super::{
     tabulate::Tables,
 };
 use crate::{
-    dead_letter::{Letter, TOO_LARGE},
-    encode::Objects,
+    dead_letter::{KEY_MISSING, KEY_TOO_LONG, Letter, TOO_LARGE},
+    encode::{KeyProblem, Objects, partition_key},
     plan::{Plan, SinkPlan, Unrouted, Zone},
     process::{ProcessError, RangeContext},
 };
@@ -48,6 +48,8 @@ struct Route<'a> {
     met: Option<Vec<bool>>,
     /// What its directories are named by.
     tree: Vec<&'a Column>,
+    /// What it partitions by, where it does.
+    key: Vec<&'a Column>,
 }
 
 impl Chain {
@@ -72,6 +74,9 @@ impl Chain {
             for column in sink.table.iter().flat_map(|table| &table.columns) {
                 self.make(column.recipe, plan, context, batch);
             }
+            for recipe in sink.partition_key.iter().flat_map(|key| &key.recipes) {
+                self.make(*recipe, plan, context, batch);
+            }
             self.bury_conflicts(plan, context, batch);
         }
         if let Some(recipe) = plan.record_id {
@@ -83,7 +88,9 @@ impl Chain {
         let sinks = plan.sinks.iter().enumerate().filter(of_zone).zip(met);
         let routes = sinks.map(|((place, sink), met)| {
             let tree = sink.tree.columns.iter().map(|it| columns.get(it.recipe, outputs));
-            Route { place, sink, met, tree: tree.collect() }
+            let key = sink.partition_key.iter().flat_map(|key| &key.recipes);
+            let key = key.map(|recipe| columns.get(*recipe, outputs));
+            Route { place, sink, met, tree: tree.collect(), key: key.collect() }
         });
         let routes: Vec<Route<'_>> = routes.collect();
         let mut tables = Tables::new(zone, plan, columns, outputs, nulled);
@@ -108,7 +115,7 @@ impl Chain {
             };
             let stamp = Stamp { record_id, processed: context.opened_at };
             let mut routed = false;
-            for Route { place, sink, met, tree } in &routes {
+            for Route { place, sink, met, tree, key: key_columns } in &routes {
                 let place = *place;
                 if met.as_ref().is_some_and(|met| !met[row]) {
                     continue;
@@ -130,6 +137,16 @@ impl Chain {
                     }
                     continue;
                 }
+                let key = sink.partition_key.as_ref();
+                let key = key.map(|key| partition_key(key_columns, row, key.chars_max));
+                let key = match key.transpose() {
+                    Ok(key) => key,
+                    Err(problem) => {
+                        shares.dead_lettered += 1;
+                        ledger.dead_letter(|| key_letter(index, problem, place, plan), index);
+                        continue;
+                    }
+                };
                 let located = match &mut own_located[sink.layout] {
                     None => columns.projection.located(table.source(row)),
                     Some(own) => locate(plan, sink.layout, record, own),
@@ -144,13 +161,16 @@ impl Chain {
                             mend_line(rows, start);
                         }
                         rows.push(b'\n');
-                        let bytes = rows.len() - start;
+                        let bytes = rows.len() - start + key.as_ref().map_or(0, |key| key.len());
                         if bytes > sink.row_bytes_max {
                             rows.truncate(start);
                             shares.dead_lettered += 1;
                             ledger
                                 .dead_letter(|| too_large_letter(index, bytes, place, plan), index);
                             continue;
+                        }
+                        if let Some(key) = key {
+                            objects.push_key(leaf, key.as_bytes());
                         }
                         objects.appended(leaf, start)?;
                         shares.delivered += 1;
@@ -199,6 +219,26 @@ fn too_large_letter(record: usize, bytes: usize, place: usize, plan: &Plan) -> L
         message: format!("{bytes} bytes in sink `{sink}`, which takes at most {max}"),
         ..Letter::new(record as u32, &format!("sink:{sink}"), "permanent", TOO_LARGE)
     }
+}
+
+/// The sink would not know where to put it.
+fn key_letter(record: usize, problem: KeyProblem, place: usize, plan: &Plan) -> Letter {
+    let sink = &plan.destinations()[place].name;
+    let (code, message) = match (problem, &plan.spec.sinks[place].partition_key) {
+        (KeyProblem::TooLong(chars), Some(key)) => (
+            KEY_TOO_LONG,
+            format!(
+                "a partition key of {chars} characters for sink `{sink}`, which takes at most {}",
+                key.chars_max
+            ),
+        ),
+        (_, key) => {
+            let from = key.as_ref().map(|key| key.from.to_string()).unwrap_or_default();
+            (KEY_MISSING, format!("sink `{sink}` partitions by `{from}`, which has no value"))
+        }
+    };
+    let stage = format!("sink:{sink}");
+    Letter { message, ..Letter::new(record as u32, &stage, "permanent", code) }
 }
 
 fn unrouted_letter(record: usize) -> Letter {

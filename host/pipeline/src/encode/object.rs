@@ -7,9 +7,10 @@
 
 use std::{io::Write, sync::Arc};
 
+use bytes::Bytes;
 use hashbrown::HashTable;
 use tidegate_core::{
-    Column, ObjectDigest,
+    Binary, Column, ObjectDigest,
     parquet::{self, Room},
     sink::{Object, Provenance},
 };
@@ -64,6 +65,8 @@ pub(crate) struct Leaf {
     records: u64,
     /// The open object's rows.
     rows: Rows,
+    /// The partition keys of its rows, where the destination wants them.
+    keys: Binary,
     /// The open object, where it is a file of columns.
     table: Option<Box<parquet::Writer>>,
 }
@@ -113,8 +116,9 @@ impl Objects {
             // Found by its directory again, as rare as it is, rather than by a second fingerprint.
             return place;
         }
-        let rows = Rows::default();
-        self.leaves.push(Leaf { fingerprint, directory, part: 0, records: 0, rows, table: None });
+        let (rows, keys) = (Rows::default(), Binary::default());
+        let leaf = Leaf { fingerprint, directory, part: 0, records: 0, rows, keys, table: None };
+        self.leaves.push(leaf);
         let leaves = &self.leaves;
         self.by_fingerprint.insert_unique(hash, place, |leaf| {
             xxhash_rust::xxh3::xxh3_64(&leaves[*leaf].fingerprint)
@@ -127,6 +131,12 @@ impl Objects {
         &mut self.leaves[leaf].rows.last
     }
 
+    /// Notes the partition key of the row that is about to be counted.
+    pub(crate) fn push_key(&mut self, leaf: usize, key: &[u8]) {
+        self.leaves[leaf].keys.push(key);
+        self.bytes += key.len() + size_of::<u32>();
+    }
+
     /// Counts a row that was appended to a leaf and began at `start`, and closes the leaf's object
     /// if that filled it.
     pub(crate) fn appended(&mut self, leaf: usize, start: usize) -> Result<(), ProcessError> {
@@ -136,7 +146,7 @@ impl Objects {
         let Naming { destination, buffers, .. } = &self.naming;
         open.rows.settle(|| buffers.take(*destination));
         if open.records >= self.naming.part_records_max
-            || open.rows.len() as u64 >= self.naming.part_bytes_max
+            || (open.rows.len() + open.keys.bytes.len()) as u64 >= self.naming.part_bytes_max
         {
             self.close(leaf)?;
         }
@@ -221,13 +231,14 @@ impl Objects {
     }
 
     fn push_closed(&mut self, leaf: usize, key: String, content: Content, digest: ObjectDigest) {
-        let Leaf { records, part, .. } = &mut self.leaves[leaf];
+        let Leaf { records, part, keys, .. } = &mut self.leaves[leaf];
         self.bytes += content.as_ref().len();
+        let keys = (!keys.is_empty()).then(|| Arc::new(std::mem::take(keys)));
         let records = std::mem::take(records);
         *part += 1;
         let provenance = Some(self.naming.provenance.clone());
         let content = self.naming.buffers.lend(content);
-        let object = Object { key, content, digest, provenance };
+        let object = Object { key, content, digest, provenance, keys };
         self.closed.push(RangeObject { destination: self.naming.destination, records, object });
     }
 
@@ -274,9 +285,21 @@ fn compress(rows: &[u8], compression: Compression) -> std::io::Result<Vec<u8>> {
     }
 }
 
+/// What [`compress`] was given, once more.
+pub(crate) fn plain(content: &Bytes, compression: Compression) -> std::io::Result<Bytes> {
+    let mut rows = Vec::new();
+    match compression {
+        Compression::None => return Ok(content.clone()),
+        Compression::Gzip { .. } => {
+            std::io::copy(&mut flate2::read::GzDecoder::new(&content[..]), &mut rows)?;
+        }
+        Compression::Zstd { .. } => zstd::stream::copy_decode(&content[..], &mut rows)?,
+    }
+    Ok(rows.into())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
 
     use tidegate_core::{Digest, source::PartitionId};
 
@@ -306,6 +329,23 @@ mod tests {
 
     fn slug_of_test() -> String {
         "events".to_owned()
+    }
+
+    #[test]
+    fn keys_go_with_their_rows_and_are_held_like_them() {
+        let mut objects = objects(Compression::None, 2);
+        for (row, key) in [("a\n", "k1"), ("b\n", "k2"), ("c\n", "k1")] {
+            let leaf = objects.only_leaf();
+            let start = objects.rows(leaf).len();
+            objects.rows(leaf).extend_from_slice(row.as_bytes());
+            objects.push_key(leaf, key.as_bytes());
+            objects.appended(leaf, start).expect("memory does not fail");
+        }
+        assert_eq!(objects.bytes(), 3 * (2 + 2 + 4));
+        let made = objects.finish().expect("memory does not fail");
+        let keys: Vec<_> = made.into_iter().map(|made| made.object.keys).collect();
+        let binary = |keys: &[&str]| Some(Arc::new(keys.iter().collect::<Binary>()));
+        assert_eq!(keys, [binary(&["k1", "k2"]), binary(&["k1"])]);
     }
 
     fn append(objects: &mut Objects, row: &str) {
@@ -350,19 +390,10 @@ mod tests {
             let (one, other) = (make(), make());
             assert_eq!(one.content, other.content);
             assert_eq!(one.digest, ObjectDigest::of(&one.content));
-            let mut plain = String::new();
-            match compression {
-                Compression::Gzip { .. } => {
-                    assert_eq!(one.content[4..8], [0; 4], "a time in the header");
-                    flate2::read::GzDecoder::new(&one.content[..]).read_to_string(&mut plain)
-                }
-                _ => {
-                    plain = String::from_utf8(zstd::decode_all(&one.content[..]).expect("zstd"))
-                        .expect("text");
-                    Ok(0)
-                }
+            if let Compression::Gzip { .. } = compression {
+                assert_eq!(one.content[4..8], [0; 4], "a time in the header");
             }
-            .expect("it can be read");
+            let plain = plain(&one.content, compression).expect("it can be read");
             assert_eq!(plain, (0..1000).map(|i| format!("row {i}\n")).collect::<String>());
         }
     }

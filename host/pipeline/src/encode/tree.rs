@@ -16,7 +16,7 @@
 //! A text that begins with `__` has its first `_` encoded, and one that would be longer than
 //! [`VALUE_BYTES_MAX`] is cut and ends in `~` and a hash, so that no two values share a directory.
 
-use std::{fmt::Write as _, str::FromStr};
+use std::{borrow::Cow, fmt::Write as _, str::FromStr};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tidegate_core::{
@@ -237,10 +237,9 @@ fn push_value(column: &Column, row: usize, part: Option<TimePart>, out: &mut Str
         _ if presence != Presence::Value as u8 => out.push_str("__missing__"),
         (Values::Timestamp(times), Some(part)) => push_time(times[row], part, out),
         (Values::Utf8(texts), _) => push_text(texts.get(row), out),
-        (Values::Json(texts), _) => match texts.get(row) {
-            [b'[' | b'{', ..] => out.push_str("__other__"),
-            [b'"', ..] => push_json_string(texts.get(row), out),
-            plain => push_text(plain, out),
+        (Values::Json(texts), _) => match text_of(texts.get(row)) {
+            Some(text) => push_text(&text, out),
+            None => out.push_str("__other__"),
         },
         _ => out.push_str("__other__"),
     }
@@ -260,26 +259,28 @@ fn push_time(micros: i64, part: TimePart, out: &mut String) {
     };
 }
 
-/// A JSON string as the text that it stands for; one that stands for none as it is written.
-fn push_json_string(text: &[u8], out: &mut String) {
-    if !text.contains(&b'\\') {
-        return push_text(&text[1..text.len() - 1], out);
+/// A scalar of JSON as a text: a string as the one that it stands for, or as it is written where
+/// it stands for none. Nothing of an array or object.
+pub(super) fn text_of(json: &[u8]) -> Option<Cow<'_, [u8]>> {
+    match json {
+        [b'[' | b'{', ..] => None,
+        [b'"', text @ .., b'"'] if !text.contains(&b'\\') => Some(Cow::Borrowed(text)),
+        [b'"', ..] => Some(unescaped(json).map_or(Cow::Borrowed(json), Cow::Owned)),
+        plain => Some(Cow::Borrowed(plain)),
     }
+}
+
+fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     let reads = [(Path::keys(["v"]), Kind::Utf8)];
-    let unescaped = Projector::new(&reads, &[], json::Layout::Flat).ok().and_then(|projector| {
-        let mut projection = projector.projection();
-        let record = [b"{\"v\":", text, b"}"].concat();
-        projector.project(&record, &mut projection).ok()?;
-        match &projection.columns[0] {
-            Column { values: Values::Utf8(texts), presence } if presence.is_empty() => {
-                Some(texts.get(0).to_vec())
-            }
-            _ => None,
+    let projector = Projector::new(&reads, &[], json::Layout::Flat).ok()?;
+    let mut projection = projector.projection();
+    let record = [b"{\"v\":", text, b"}"].concat();
+    projector.project(&record, &mut projection).ok()?;
+    match &projection.columns[0] {
+        Column { values: Values::Utf8(texts), presence } if presence.is_empty() => {
+            Some(texts.get(0).to_vec())
         }
-    });
-    match unescaped {
-        Some(unescaped) => push_text(&unescaped, out),
-        None => push_text(text, out),
+        _ => None,
     }
 }
 

@@ -33,8 +33,8 @@ pub(crate) use resolve::{
 };
 pub use spec::{
     Breaker, ColumnSpec, Compression, DeadLetterSpec, Format, Layout, Limits, OnMismatch, OnPoison,
-    OnReject, PlanSpec, Purity, SinkSpec, StageSpec, StateScope, StateSpec, TableSpec, Unrouted,
-    Zone,
+    OnReject, PartitionKeySpec, PlanSpec, Purity, SinkSpec, StageSpec, StateScope, StateSpec,
+    TableSpec, Unrouted, Zone,
 };
 
 use crate::{
@@ -136,8 +136,17 @@ pub(crate) struct SinkPlan {
     pub(crate) layout: usize,
     /// The columns of its files, where they are no lines.
     pub(crate) table: Option<TablePlan>,
-    /// A line that has more bytes is a dead letter.
+    /// A line that has more bytes, with its key, is a dead letter.
     pub(crate) row_bytes_max: usize,
+    pub(crate) partition_key: Option<PartitionKeyPlan>,
+}
+
+/// What a sink partitions by, resolved.
+#[derive(Debug)]
+pub(crate) struct PartitionKeyPlan {
+    /// How to come by it: by the first of these that has a value.
+    pub(crate) recipes: Vec<RecipeId>,
+    pub(crate) chars_max: usize,
 }
 
 impl Plan {
@@ -179,8 +188,18 @@ impl Plan {
                 layouts.len() - 1
             });
             let row_bytes_max = sink.row_bytes_max.unwrap_or(usize::MAX);
+            let partition_key = sink.partition_key.as_ref().map(|key| {
+                let recipes = match &key.from {
+                    Origin::Host(HostValue::PartitionKey) => resolver.own_keys(),
+                    from @ Origin::Host(_) => {
+                        vec![resolver.read(behind, from, &Kind::Utf8, &pointer)]
+                    }
+                    from => vec![resolver.read(behind, from, &Kind::Json, &pointer)],
+                };
+                PartitionKeyPlan { recipes, chars_max: key.chars_max }
+            });
             let zone = sink.zone;
-            sinks.push(SinkPlan { zone, when, tree, layout, table, row_bytes_max });
+            sinks.push(SinkPlan { zone, when, tree, layout, table, row_bytes_max, partition_key });
         }
         let names_records = layouts.iter().any(json::Layout::is_envelope);
         let record_id = names_records.then(|| {

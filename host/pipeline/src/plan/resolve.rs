@@ -299,6 +299,17 @@ impl Resolver {
         }
     }
 
+    /// How to come by the keys that records came with: the source hands them over, or they are a
+    /// field as the source had it.
+    pub(super) fn own_keys(&mut self) -> Vec<RecipeId> {
+        let mut recipes = vec![self.recipe(Recipe::Host { value: HostValue::PartitionKey })];
+        if let Some(path) = self.partition_key.clone() {
+            let column = self.source(&path, &Kind::Json);
+            recipes.push(self.recipe(Recipe::Source { column }));
+        }
+        recipes
+    }
+
     fn materialized(&mut self, stage: usize, path: &Path, kind: &Kind) -> Recipe {
         let materialization =
             self.materialized.iter().position(|(before, _)| *before == stage).unwrap_or_else(

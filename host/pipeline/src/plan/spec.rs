@@ -248,8 +248,11 @@ pub struct SinkSpec {
     pub part_records_max: u64,
     /// An object is closed once it has this many bytes before compression.
     pub part_bytes_max: u64,
-    /// A row that has more bytes, its line break among them, is a dead letter. Of lines only.
+    /// A row that has more bytes, its line break and its partition key among them, is a dead
+    /// letter. Of lines only.
     pub row_bytes_max: Option<usize>,
+    /// What the sink partitions by, where it does. Of lines only.
+    pub partition_key: Option<PartitionKeySpec>,
 }
 
 impl SinkSpec {
@@ -267,6 +270,7 @@ impl SinkSpec {
             part_records_max: u64::MAX,
             part_bytes_max: 128 << 20,
             row_bytes_max: None,
+            partition_key: None,
         }
     }
 }
@@ -280,6 +284,15 @@ pub enum Zone {
     /// The records as they came, before the first stage and behind the filter, whatever becomes of
     /// them. What becomes of a record is not decided here.
     Raw,
+}
+
+/// What a sink partitions by. A row without a key, or with one that is too long, is a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionKeySpec {
+    /// A field: its text, a number or a boolean; or what the host knows.
+    pub from: Origin,
+    /// How many characters a key may have.
+    pub chars_max: usize,
 }
 
 /// What an object is.
@@ -381,6 +394,8 @@ pub struct DeadLetterSpec {
     pub compression: Compression,
     /// An object is closed once it has this many bytes before compression.
     pub part_bytes_max: u64,
+    /// The unnamed sink that gets each letter too, between INTENT and the first named object.
+    pub copy_to: Option<String>,
 }
 
 impl DeadLetterSpec {
@@ -391,6 +406,7 @@ impl DeadLetterSpec {
             naming: Naming::Named,
             compression: Compression::None,
             part_bytes_max: 128 << 20,
+            copy_to: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use tidegate_core::{
 };
 use tidegate_pipeline::{
     RangeContext,
-    plan::{OnReject, SinkSpec},
+    plan::{OnReject, PartitionKeySpec, SinkSpec},
     states::NoStates,
 };
 
@@ -202,6 +202,76 @@ fn a_row_that_is_too_large_for_its_sink_is_taken_off_again_and_is_a_dead_letter(
     assert_eq!(counted, [4, 2, 2]);
     let shares = output.destinations.iter().map(|it| (it.shares, it.delivered, it.dead_lettered));
     assert_eq!(shares.collect::<Vec<_>>()[..2], [(4, 4, 0), (4, 2, 2)]);
+}
+
+/// A sink that partitions gets a key with each row, and a row without one has no place in it.
+#[test]
+fn rows_go_with_their_partition_keys_or_are_dead_letters() {
+    let keyed = |name: &str, from: Origin, row_bytes_max| SinkSpec {
+        partition_key: Some(PartitionKeySpec { from, chars_max: 4 }),
+        row_bytes_max,
+        ..SinkSpec::new(name)
+    };
+    let mut spec = spec(&[]);
+    let field = "user.id".parse().map(Origin::Field).expect("a path");
+    spec.sinks = vec![
+        keyed("by-field", field, Some("{\"user\":{\"id\":\"abcd\"}}\n".len() + 4)),
+        keyed("by-own", Origin::Host(HostValue::PartitionKey), None),
+    ];
+    let records = [
+        "{\"user\":{\"id\":\"a\"}}",
+        "{\"user\":{\"id\":17}}",
+        "{\"user\":{}}",
+        "{\"user\":{\"id\":\"abcde\"}}",
+        "{\"user\":{\"id\":\"abcd\"}}",
+        "{\"user\":{\"id\":\"ab\"},\"x\":1}",
+    ];
+    let mut input = batch(0, &records);
+    input.keys = Binary::from_iter(["k0", "k1", "k2", "k3", "k4", "k5"]);
+    let output = run(&plan(spec), &[input]);
+    let keys = |sink: usize| {
+        let objects = output.objects.iter().filter(|it| it.destination == sink);
+        let keys = objects.flat_map(|it| {
+            let keys = it.object.keys.as_ref().expect("the sink wants keys");
+            (0..keys.len()).map(|i| String::from_utf8_lossy(keys.get(i)).into_owned())
+        });
+        keys.collect::<Vec<_>>()
+    };
+    assert_eq!(lines(&output, 0), [records[0], records[1], records[4]]);
+    assert_eq!(keys(0), ["a", "17", "abcd"]);
+    assert_eq!(lines(&output, 1), records);
+    assert_eq!(keys(1), ["k0", "k1", "k2", "k3", "k4", "k5"]);
+    let codes: Vec<_> =
+        reasons(&output).into_iter().map(|(stage, code, _)| (stage, code)).collect();
+    let reason = |code: &str| ("sink:by-field".to_owned(), code.to_owned());
+    let expected = ["partition-key-missing", "partition-key-too-long", "record-too-large"];
+    assert_eq!(codes, expected.map(reason), "the key counts");
+    let message = |i: usize| letters(&output)[i]["etl"]["errorMessage"].clone();
+    assert_eq!(message(0), "sink `by-field` partitions by `user.id`, which has no value");
+    let long = "a partition key of 5 characters for sink `by-field`, which takes at most 4";
+    assert_eq!(message(1), long);
+}
+
+/// A source that hands over no keys has a field for one, as it was before any stage.
+#[test]
+fn a_record_has_the_key_that_it_came_with_whatever_stages_make_of_it() {
+    let overwrite = description(&[], &[("user", Kind::Utf8)]);
+    let plugin = Scripted::new("anonymize", overwrite, |batch, _| {
+        let column = crate::plugins::texts((0..batch.rows).map(|_| "nobody"));
+        Ok(Reply { columns: vec![column], ..Reply::default() })
+    });
+    let mut spec = spec(&[Arc::new(plugin)]);
+    spec.partition_key = Some("user".parse().expect("a path"));
+    let keyed = |name: &str, from: Origin| SinkSpec {
+        partition_key: Some(PartitionKeySpec { from, chars_max: 256 }),
+        ..SinkSpec::new(name)
+    };
+    let field = "user".parse().map(Origin::Field).expect("a path");
+    spec.sinks = vec![keyed("own", Origin::Host(HostValue::PartitionKey)), keyed("written", field)];
+    let output = run(&plan(spec), &[batch(0, &["{\"user\":7}", "{\"user\":\"b\"}"])]);
+    let keys: Vec<_> = output.objects.iter().map(|it| it.object.keys.clone()).collect();
+    let binary = |keys: &[&str]| Some(Arc::new(keys.iter().collect::<Binary>()));
+    assert_eq!(keys, [binary(&["7", "b"]), binary(&["nobody", "nobody"])]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! All on one thread with a paused clock: the same seed gives the same trace.
 
 mod blocked;
+mod copies;
 mod counting;
 mod crash;
 mod outage;

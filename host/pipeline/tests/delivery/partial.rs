@@ -1,8 +1,23 @@
 //! A sink that takes a part of what it is given, and says what is left.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use tidegate_pipeline::memory::{MemorySink, Storm};
+use async_trait::async_trait;
+use tidegate_core::{
+    ObjectDigest, Sink,
+    sink::{Naming, Object, SinkError, SinkErrorKind},
+};
+use tidegate_pipeline::{
+    Shutdown, Workers,
+    failpoint::Failpoints,
+    memory::{MemorySink, Storm},
+    retry::{OnExhausted, RetryPolicy},
+};
+use tokio::time::Instant;
 
 use crate::world::{ARCHIVE, World, expected, expected_letters, lines};
 
@@ -74,4 +89,63 @@ async fn where_an_answer_is_lost_a_line_may_come_twice_and_none_is_missing() {
         twice += u32::from(written > taken.len());
     }
     assert!(twice > 10, "{twice} of 100: no answer was lost");
+}
+
+/// A sink that takes the first line of what it is given, and says what is left.
+struct Sipping {
+    says: SinkErrorKind,
+    taken: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Sink for Sipping {
+    fn name(&self) -> &str {
+        ARCHIVE
+    }
+
+    fn naming(&self) -> Naming {
+        Naming::Unnamed
+    }
+
+    async fn write(&self, objects: &[Object]) -> Result<(), SinkError> {
+        let (first, others) = objects.split_first().expect("something is written");
+        let end = first.content.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
+        let line = String::from_utf8(first.content[..end - 1].to_vec()).expect("text");
+        self.taken.lock().expect("nobody panics with it").push(line);
+        let rest = Object::new(&first.key, first.content.slice(end..));
+        let rest: Vec<_> = [rest].into_iter().chain(others.iter().cloned()).collect();
+        let rest: Vec<_> = rest.into_iter().filter(|object| !object.content.is_empty()).collect();
+        match rest.is_empty() {
+            true => Ok(()),
+            false => Err(SinkError::plain(self.says.clone(), "a sip").with_rest(rest)),
+        }
+    }
+
+    async fn find(&self, _: &str) -> Result<Option<ObjectDigest>, SinkError> {
+        Ok(None)
+    }
+}
+
+/// A sink that goes on taking a little is neither given up nor waited for ever longer; one that has
+/// only more to do than it does at once is not waited for at all.
+#[tokio::test(start_paused = true)]
+async fn as_long_as_something_is_taken_patience_begins_anew() {
+    let first = RetryPolicy::default().delay_first;
+    for says in [SinkErrorKind::Unavailable { after: None }, SinkErrorKind::Unfinished] {
+        let mut world = picky(0);
+        world.settings.range.records_max = RECORDS as u64;
+        world.settings.retry.attempts = 3;
+        world.settings.retry.on_exhausted = OnExhausted::Stop;
+        let sink = Arc::new(Sipping { says: says.clone(), taken: Mutex::default() });
+        let started = Instant::now();
+        let pipeline = world.pipeline_to(sink.clone(), Failpoints::default(), Workers::Here);
+        let report = pipeline.run(Shutdown::never()).await.expect("the source can be listed");
+        assert!(report.is_complete(), "{report:?}");
+        assert_eq!(*sink.taken.lock().expect("it is over"), expected("p", RECORDS));
+        let waited = started.elapsed();
+        let has_waited = says != SinkErrorKind::Unfinished;
+        assert_eq!(world.saw("Waiting"), has_waited);
+        let most = if has_waited { first * RECORDS as u32 } else { Duration::from_millis(20) };
+        assert!(waited <= most, "{says:?}: {waited:?}");
+    }
 }

@@ -23,7 +23,7 @@ use tidegate_pipeline::{
     Workers,
     failpoint::{Failpoint, Failpoints},
     memory::{MemoryRecord, MemorySink, MemorySource, MemoryStore, StoreWrite},
-    plan::{DeadLetterSpec, SinkSpec, StageSpec, StateScope, StateSpec},
+    plan::{Compression, DeadLetterSpec, SinkSpec, StageSpec, StateScope, StateSpec},
     process::ProcessError,
     retry::RetryPolicy,
 };
@@ -42,6 +42,9 @@ pub(crate) struct World {
     pub(crate) source: MemorySource,
     pub(crate) archive: MemorySink,
     pub(crate) letters: MemorySink,
+    /// Who gets copies of dead letters.
+    pub(crate) copies: Option<MemorySink>,
+    pub(crate) compression: Compression,
     pub(crate) store: MemoryStore,
     pub(crate) settings: Settings,
     pub(crate) plugin: Arc<CountingFactory>,
@@ -101,6 +104,8 @@ impl World {
             source: MemorySource::new(),
             archive: MemorySink::named(ARCHIVE),
             letters: MemorySink::named(LETTERS),
+            copies: None,
+            compression: Compression::None,
             store: MemoryStore::new(),
             settings: small(),
             plugin: Arc::new(CountingFactory::new()),
@@ -165,7 +170,11 @@ impl World {
                 ..StageSpec::new("count", self.plugin.clone())
             }],
             sinks: vec![SinkSpec { naming, ..SinkSpec::new(ARCHIVE) }],
-            dead_letters: DeadLetterSpec::new(LETTERS),
+            dead_letters: DeadLetterSpec {
+                compression: self.compression,
+                copy_to: self.copies.as_ref().map(|copies| copies.name().to_owned()),
+                ..DeadLetterSpec::new(LETTERS)
+            },
             ..PlanSpec::new("delivery", "memory")
         };
         Plan::build(spec).expect("the plan is sound")
@@ -218,7 +227,8 @@ impl World {
             ..Environment::new(clock, 1_000 + run)
         };
         let source = Arc::new(self.source.clone());
-        let sinks: Vec<Arc<dyn Sink>> = vec![Arc::new(self.letters.clone()), archive];
+        let mut sinks: Vec<Arc<dyn Sink>> = vec![Arc::new(self.letters.clone()), archive];
+        sinks.extend(self.copies.iter().map(|copies| Arc::new(copies.clone()) as Arc<dyn Sink>));
         let store = Arc::new(self.store.clone());
         Pipeline::new(self.plan(), source, sinks, store, self.settings, environment)
     }

@@ -183,7 +183,7 @@ fn graph_text(lineage: &Lineage) -> String {
         if !sink.directory.is_empty() {
             let _ = writeln!(text, "  directories {}", sink.directory);
         }
-        for read in sink.directory_reads.iter().chain(&sink.column_reads) {
+        for read in sink.reads() {
             read_text(&mut text, "reads ", read);
         }
     }

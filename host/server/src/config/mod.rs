@@ -16,6 +16,8 @@ mod firehose_rules;
 mod format;
 mod interpolate;
 mod kinesis;
+mod kinesis_rules;
+mod kinesis_sink;
 mod model;
 mod policy;
 pub mod reference;
@@ -26,6 +28,8 @@ mod schemas;
 mod shape;
 mod sink;
 mod source;
+mod sqs;
+mod sqs_rules;
 mod table;
 mod table_rules;
 mod tests;
@@ -47,6 +51,7 @@ pub use interpolate::Variables;
 pub use kinesis::{
     Kinesis, KinesisStart, OnExplicitHash, OnTrimmed, OutOfRange, PayloadCompression,
 };
+pub use kinesis_sink::KinesisSink;
 pub use model::{
     Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, OnReject, PluginLimits,
     Purity, Range, Reload, Retry, Scope, Stage, State,
@@ -62,6 +67,7 @@ pub use source::{
     Ndjson, NotFinite, Nulls, OnLost, Parquet, Protobuf, ProtobufDefaults, ProtobufFraming,
     ProtobufInt64, ProtobufNames, Source, Stdin, Text, Weights, WholeFile,
 };
+pub use sqs::{CopyTo, Sqs};
 pub use table::{OnDuplicate, Table, TableCsv, TableFormat, TableKind, TableParquet};
 pub use tests::{
     Expected, ExpectedLetter, ExpectedVerdict, LoadedTests, TestCase, TestFile, load_tests,

@@ -38,7 +38,7 @@ pub(super) fn check(config: &Config, node: &Node, file: &SourceFile) -> Vec<Find
         rules.find("empty", "/sinks", "a pipeline has at least one sink");
     }
     for (i, sink) in config.sinks.iter().enumerate() {
-        rules.sink(sink, &step("/sinks", i));
+        rules.sink(sink, &config.source, &step("/sinks", i));
     }
     let dead = &config.dead_letters;
     rules.level(dead.compression, dead.compression_level, "/dead_letters/compression_level");
@@ -193,19 +193,7 @@ impl Rules<'_> {
             let message = "this program was built without the feature `kinesis`";
             self.find("one-of", "/source/kinesis", message);
         }
-        let stream = kinesis.stream.as_str();
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        let is_name = (1..=128).contains(&stream.len()) && stream.chars().all(plain);
-        let is_arn = stream.starts_with("arn:") && stream.contains(":stream/");
-        if stream.is_empty() {
-            self.find("missing-key", "/source/kinesis", "`stream` names the stream");
-        } else if !is_name && !is_arn {
-            let message = format!(
-                "`{stream}` is neither a stream's name (letters, digits, `_`, `-` and `.`, at most \
-                 128) nor its ARN (`arn:aws:kinesis:…:stream/…`)"
-            );
-            self.find("invalid-value", "/source/kinesis/stream", message);
-        }
+        self.kinesis_stream(&kinesis.stream, "/source/kinesis");
         if let KinesisStart::AtTimestamp(time) = &kinesis.start
             && tidegate_core::Timestamp::parse(time).is_none()
         {
@@ -308,12 +296,13 @@ impl Rules<'_> {
         }
     }
 
-    fn sink(&mut self, sink: &Sink, pointer: &str) {
+    fn sink(&mut self, sink: &Sink, source: &Source, pointer: &str) {
         self.exactly_one(
             pointer,
             &[
                 ("directory", sink.directory.is_some()),
                 ("s3", sink.s3.is_some()),
+                ("kinesis", sink.kinesis.is_some()),
                 ("firehose", sink.firehose.is_some()),
                 ("stdout", sink.stdout.is_some()),
                 ("blackhole", sink.blackhole.is_some()),
@@ -333,6 +322,9 @@ impl Rules<'_> {
                 if sink.stdout.is_some() {
                     self.find("one-of", pointer, "standard output takes lines, and no files");
                 }
+                if sink.kinesis.is_some() {
+                    self.find("one-of", pointer, "Kinesis takes lines, and no files");
+                }
                 if sink.firehose.is_some() {
                     self.find("one-of", pointer, "Firehose takes lines, and no files");
                 }
@@ -348,12 +340,20 @@ impl Rules<'_> {
         if let Some(s3) = &sink.s3 {
             self.s3(s3, &step(pointer, "s3"));
         }
+        if let Some(kinesis) = &sink.kinesis {
+            self.kinesis_sink(kinesis, sink, source, pointer);
+        }
         if let Some(firehose) = &sink.firehose {
             self.firehose(firehose, sink, pointer);
         }
-        if sink.name == crate::DEAD_LETTERS {
-            let message = format!("`{}` is the name of the dead letters", sink.name);
-            self.find("duplicate-name", &step(pointer, "name"), message);
+        for (name, whose) in [
+            (crate::DEAD_LETTERS, "the dead letters"),
+            (crate::DEAD_LETTER_COPIES, "the copies of dead letters"),
+        ] {
+            if sink.name == name {
+                let message = format!("`{name}` is the name of {whose}");
+                self.find("duplicate-name", &step(pointer, "name"), message);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What must hold for places in buckets, and for all services of AWS.
 
-use super::{Config, S3, aws::Aws, rules::Rules, tree::step, units::ByteSize};
+use super::{Config, CopyTo, S3, aws::Aws, rules::Rules, tree::step, units::ByteSize};
 
 /// The most tags that an object may have.
 const TAGS_MAX: usize = 10;
@@ -113,7 +113,10 @@ impl Rules<'_> {
         let sinks = config.sinks.iter().enumerate();
         let sinks = sinks.filter_map(|(i, it)| Some((format!("/sinks/{i}/s3"), it.s3.as_ref()?)));
         let dead = config.dead_letters.s3.iter().map(|it| ("/dead_letters/s3".to_owned(), it));
-        let all: Vec<_> = sinks.chain(dead).collect();
+        let offload = config.dead_letters.copy_to.iter().filter_map(|CopyTo::Sqs(sqs)| {
+            Some(("/dead_letters/copy_to/sqs/offload".to_owned(), sqs.offload.as_ref()?))
+        });
+        let all: Vec<_> = sinks.chain(dead).chain(offload).collect();
         for (i, (pointer, s3)) in all.iter().enumerate() {
             for (other, before) in &all[..i] {
                 let (here, there) = (s3.below(), before.below());
@@ -132,6 +135,9 @@ impl Rules<'_> {
         let dead = &config.dead_letters;
         let given = [("directory", dead.directory.is_some()), ("s3", dead.s3.is_some())];
         self.exactly_one("/dead_letters", &given);
+        if let Some(copy_to) = &dead.copy_to {
+            self.copy_to(copy_to, "/dead_letters/copy_to");
+        }
         let Some(s3) = &dead.s3 else { return };
         self.s3(s3, "/dead_letters/s3");
         if !s3.tree.is_empty() {

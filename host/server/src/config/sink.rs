@@ -6,9 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::Condition;
 
-use super::{firehose::Firehose, format::Format, s3::S3, units::ByteSize};
+use super::{
+    firehose::Firehose, format::Format, kinesis_sink::KinesisSink, s3::S3, sqs::CopyTo,
+    units::ByteSize,
+};
 
-/// Where records go: exactly one of `directory`, `s3`, `firehose`, `stdout` and
+/// Where records go: exactly one of `directory`, `s3`, `kinesis`, `firehose`, `stdout` and
 /// `blackhole`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +32,10 @@ pub struct Sink {
     /// Objects in a bucket.
     #[serde(default)]
     pub s3: Option<S3>,
+    /// Records of a Kinesis stream. They can't be looked up afterwards: a record may come twice when
+    /// a run is killed, or when an answer is lost.
+    #[serde(default)]
+    pub kinesis: Option<KinesisSink>,
     /// Records of a Firehose stream. They can't be looked up afterwards: a record may come twice when
     /// a run is killed, or when an answer is lost.
     #[serde(default)]
@@ -233,6 +240,10 @@ pub struct DeadLetters {
     /// A place in a bucket. It has no `tree`.
     #[serde(default)]
     pub s3: Option<S3>,
+    /// Who gets a copy of each, for alarms and for people. What lies in the directory or the bucket
+    /// stays what is looked at, redriven and verified.
+    #[serde(default)]
+    pub copy_to: Option<CopyTo>,
     /// How its files are compressed.
     #[serde(default)]
     pub compression: Compression,

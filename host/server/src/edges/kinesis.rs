@@ -1,13 +1,16 @@
-//! A Kinesis stream as the pipeline's source.
+//! A Kinesis stream as the pipeline's source, and as a sink.
 
 use std::sync::Arc;
 
 use anyhow::Context;
-use tidegate_connectors::sources::kinesis::{
-    KinesisConfig, KinesisSource, KinesisStart, OnExplicitHash, OnTrimmed, OutOfRange,
-    PayloadCompression,
+use tidegate_connectors::{
+    sinks::kinesis::{KinesisSink, KinesisSinkConfig},
+    sources::kinesis::{
+        KinesisConfig, KinesisSource, KinesisStart, OnExplicitHash, OnTrimmed, OutOfRange,
+        PayloadCompression,
+    },
 };
-use tidegate_core::{Source, Timestamp};
+use tidegate_core::{Sink, Source, Timestamp};
 
 use super::{aws::aws, known};
 use crate::config::{self, Config};
@@ -56,4 +59,15 @@ pub(super) fn source(
         known: known(config).context("failed to look up which shards have been read")?,
         ..defaults
     })))
+}
+
+/// A sink. Makes no call yet.
+pub(super) fn sink(config: &Config, name: &str, written: &config::KinesisSink) -> Arc<dyn Sink> {
+    Arc::new(KinesisSink::new(KinesisSinkConfig {
+        pipeline: config.pipeline.clone(),
+        aws: aws(written.aws()),
+        request_bytes_max: usize::try_from(written.request_size.0).unwrap_or(usize::MAX),
+        aggregates: written.aggregate,
+        ..KinesisSinkConfig::new(name, &written.stream)
+    }))
 }

@@ -80,13 +80,8 @@ impl Lineage {
         }
         for (i, sink) in self.sinks.iter().enumerate() {
             let when = sink.when.iter().flat_map(|it| &it.reads);
-            let reads = when.chain(&sink.directory_reads).chain(&sink.column_reads);
-            self.reads(
-                &mut arrows,
-                &format!("sink{i}"),
-                reads,
-                behind(sink.zone, self.stages.len()),
-            );
+            let (to, position) = (format!("sink{i}"), behind(sink.zone, self.stages.len()));
+            self.reads(&mut arrows, &to, when.chain(sink.reads()), position);
         }
         arrows
     }

@@ -20,7 +20,7 @@ use tidegate_core::{
 pub use impact::{Change, Impact, Notice, Step};
 use tidegate_pipeline::plan::declared_columns;
 
-use crate::config::{Config, Format, Layout, Sink, TreeLevel, Zone};
+use crate::config::{Config, Format, KinesisSink, Layout, Sink, TreeLevel, Zone};
 
 /// A pipeline, and who reads and writes what in it.
 #[derive(Clone, Debug, Serialize)]
@@ -155,6 +155,16 @@ pub struct SinkNode {
     /// What the columns of its files read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub column_reads: Vec<ReadNode>,
+    /// What its records are partitioned by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition_key: Option<ReadNode>,
+}
+
+impl SinkNode {
+    /// What it reads besides its condition.
+    pub(crate) fn reads(&self) -> impl Iterator<Item = &ReadNode> {
+        self.directory_reads.iter().chain(&self.column_reads).chain(&self.partition_key)
+    }
 }
 
 /// A field and all who name it, or something above or below it.
@@ -187,7 +197,7 @@ pub enum User {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "role", content = "of", rename_all = "kebab-case")]
 pub enum Role {
-    /// The source partitions by it.
+    /// The source, or a sink, partitions by it.
     PartitionKey,
     /// A filter, a `when` or a route asks for it.
     Condition,
@@ -258,6 +268,9 @@ impl Lineage {
             }
             for read in &node.directory_reads {
                 uses.push(&user, Role::Directory, before.len(), read.field.clone(), false);
+            }
+            if let Some(read) = &node.partition_key {
+                uses.push(&user, Role::PartitionKey, before.len(), read.field.clone(), true);
             }
             sinks.push(node);
         }
@@ -490,6 +503,7 @@ fn sink_node(sink: &Sink, plugins: &[&Plugin], stages: &[StageNode]) -> SinkNode
     let column_reads =
         columns.into_iter().map(|it| read_node(it.from, it.kind, it.required, stages));
     let levels = sink.tree().into_iter().flatten();
+    let partition_key = sink.kinesis.as_ref().and_then(KinesisSink::partition_key);
     SinkNode {
         name: sink.name.clone(),
         zone: sink.zone,
@@ -498,6 +512,13 @@ fn sink_node(sink: &Sink, plugins: &[&Plugin], stages: &[StageNode]) -> SinkNode
         directory: sink.template().unwrap_or_default(),
         directory_reads: levels.filter_map(|level| level_read(level, stages)).collect(),
         column_reads: column_reads.collect(),
+        partition_key: partition_key.map(|field| {
+            let kind = match &field {
+                Origin::Host(value) => value.kind(),
+                _ => Kind::Json,
+            };
+            read_node(field, kind, true, stages)
+        }),
     }
 }
 

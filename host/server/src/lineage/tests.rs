@@ -281,4 +281,10 @@ fn who_loses_a_field_is_found() {
         (reader.to_string().as_str(), writer),
         ("the `tree` of sink `all` reads `kind`", "measure")
     );
+    // And so is what a sink partitions by.
+    let keyed = PIPELINE.replace("blackhole: {}", "kinesis: { stream: s, partition_key: score }");
+    let before = Lineage::of(&config(&keyed), &plugins());
+    let hot = before.sinks[0].partition_key.as_ref().expect("it partitions");
+    assert_eq!((hot.field.to_string().as_str(), hot.from[0].as_str()), ("score", "score"));
+    assert_eq!(noticed(&before.impact(&field("score"))).last().unwrap(), "hot partition-key score");
 }

@@ -1,46 +1,20 @@
 //! What Firehose's refusals of a whole request mean.
 
-use std::error::Error;
+use crate::aws::refusals::Refusals;
 
-use aws_sdk_firehose::error::{ProvideErrorMetadata, SdkError};
-use tidegate_core::sink::{SinkError, SinkErrorKind};
-
-use crate::aws::answer::{Said, after, not_answered};
-
-/// What passes by itself, although some of it is answered as if the request were wrong.
-const PASSING: [&str; 9] = [
-    "ServiceUnavailableException",
-    "InternalFailure",
-    // The stream's quota, or the account's.
-    "LimitExceededException",
-    "ThrottlingException",
-    "Throttling",
-    "RequestLimitExceeded",
-    // New credentials are got for the next request.
-    "ExpiredTokenException",
-    "ExpiredToken",
-    "RequestExpired",
-];
-
-/// What a request that failed as a whole means for the sink.
-pub(super) fn failed<E>(stream: &str, error: SdkError<E>) -> SinkError
-where
-    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
-{
-    let what = format!("failed to put records into Firehose stream `{stream}`");
-    let SdkError::ServiceError(refused) = &error else { return not_answered(what, error) };
-    let said = Said::new(refused.raw(), error.meta());
-    if said.status >= 500 || said.status == 429 || PASSING.contains(&said.code.as_str()) {
-        let kind = SinkErrorKind::Unavailable { after: after(refused.raw()) };
-        return SinkError::new(kind, what, said);
-    }
-    let message = format!("{what}{}", advice(&said));
-    SinkError::new(SinkErrorKind::Broken, message, said)
-}
+pub(super) const REFUSALS: Refusals = Refusals {
+    passing: &[
+        "ServiceUnavailableException",
+        // The stream's quota, or the account's.
+        "LimitExceededException",
+    ],
+    permission: "`firehose:PutRecordBatch` on the stream",
+    advice,
+};
 
 /// What a person has to do.
-fn advice(said: &Said) -> String {
-    let advice = match said.code.as_str() {
+fn advice(code: &str) -> Option<&'static str> {
+    Some(match code {
         "ResourceNotFoundException" => {
             "there is none of this name in this account and region: create it, or correct `stream` \
              and `region`"
@@ -52,22 +26,8 @@ fn advice(said: &Said) -> String {
             "the key of KMS that it is encrypted with can't be used: it must be enabled, and \
              Firehose must be allowed to use it"
         }
-        "UnrecognizedClientException"
-        | "InvalidClientTokenId"
-        | "InvalidSignatureException"
-        | "IncompleteSignatureException" => {
-            "AWS does not know the credentials, their secret is another, or this machine's clock \
-             is wrong: correct them"
-        }
-        "AccessDeniedException" => {
-            "the credentials may not do it: they need `firehose:PutRecordBatch` on the stream"
-        }
-        _ if said.status == 403 => {
-            "the credentials may not do it: they need `firehose:PutRecordBatch` on the stream"
-        }
-        _ => return String::new(),
-    };
-    format!(": {advice}")
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -75,10 +35,12 @@ mod tests {
     use std::time::Duration;
 
     use aws_sdk_firehose::{
-        config::http::HttpResponse, error::ErrorMetadata,
+        config::http::HttpResponse,
+        error::{ErrorMetadata, SdkError},
         operation::put_record_batch::PutRecordBatchError,
     };
     use aws_smithy_types::body::SdkBody;
+    use tidegate_core::sink::{SinkError, SinkErrorKind};
 
     use super::*;
 
@@ -89,7 +51,8 @@ mod tests {
             response.headers_mut().insert(*name, *value);
         }
         let meta = ErrorMetadata::builder().code(code).message("as Firehose puts it").build();
-        failed("s", SdkError::service_error(PutRecordBatchError::generic(meta), response))
+        let error = SdkError::service_error(PutRecordBatchError::generic(meta), response);
+        REFUSALS.failed("it failed".to_owned(), error)
     }
 
     #[test]

@@ -10,7 +10,6 @@
 //! ```
 
 mod failure;
-mod meters;
 mod request;
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
@@ -25,15 +24,23 @@ use tidegate_core::{
 };
 use tokio::sync::OnceCell;
 
-use self::{
-    failure::failed,
-    meters::{Ended, Meters},
-    request::{Line, lines, rest_of},
+use self::{failure::REFUSALS, request::sent};
+use crate::{
+    aws::{self, AwsConfig, Io},
+    sinks::{
+        lines::{Line, lines, rest_of},
+        meters::{Names, RequestMeters, labels},
+    },
 };
-use crate::aws::{self, AwsConfig, Io};
 
 /// Four megabytes over a slow line take some seconds.
 const CALL_MAX: Duration = Duration::from_secs(30);
+
+const METERS: Names = Names {
+    requests: "tidegate_firehose_requests_total",
+    taken: "tidegate_firehose_records_total",
+    refused: "tidegate_firehose_refused_records_total",
+};
 
 /// A stream, and how records are sent to it.
 #[derive(Clone, Debug)]
@@ -86,7 +93,7 @@ pub struct FirehoseSink {
 /// A stream, and the client that it is written to by.
 struct Stream {
     config: FirehoseConfig,
-    meters: Meters,
+    meters: RequestMeters,
     client: OnceCell<Client>,
 }
 
@@ -94,7 +101,7 @@ impl FirehoseSink {
     /// A sink that has made no call yet. Calls are made where this is called.
     pub fn new(config: FirehoseConfig) -> Self {
         let name = config.name.clone();
-        let meters = Meters::new(&config.pipeline, &config.name);
+        let meters = RequestMeters::new(&METERS, labels(&config.pipeline, &config.name));
         let stream = Arc::new(Stream { config, meters, client: OnceCell::new() });
         FirehoseSink { name, stream, io: Io::here() }
     }
@@ -127,10 +134,10 @@ impl Sink for FirehoseSink {
 impl Stream {
     /// Sends all records, each once. What was not taken is in the error.
     async fn write(&self, objects: &[Object]) -> Result<(), SinkError> {
-        let lines = lines(objects, self.config.delimiter);
+        let lines = lines(objects);
         let mut left: Vec<Line> = Vec::new();
         let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-        for request in request::split(&lines) {
+        for request in request::split(&lines, objects, self.config.delimiter) {
             let behind = &lines[request.start..];
             let refused = match self.put(objects, &lines[request.clone()]).await {
                 Ok(refused) => refused,
@@ -168,24 +175,19 @@ impl Stream {
     /// Sends one request. Returns the records that were not taken.
     async fn put(&self, objects: &[Object], lines: &[Line]) -> Result<Vec<Refused>, SinkError> {
         let record = |line: &Line| {
-            let Range { start, end } = line.sent.clone();
+            let Range { start, end } = sent(line, objects, self.config.delimiter);
             let data = Blob::new(&objects[line.object].content[start..end]);
             Record::builder().data(data).build().expect("it has data")
         };
         let put = self.client().await.put_record_batch();
         let put = put.delivery_stream_name(&self.config.stream);
         let answer = put.set_records(Some(lines.iter().map(record).collect())).send().await;
-        let answer = answer.map_err(|error| failed(&self.config.stream, error));
+        let answer = answer.map_err(|error| {
+            let stream = &self.config.stream;
+            REFUSALS.failed(format!("failed to put records into Firehose stream `{stream}`"), error)
+        });
         let refused = answer.and_then(|answer| self.refused(&answer, lines.len()));
-        let ended = match &refused {
-            Err(_) => Ended::Failed,
-            Ok(refused) if refused.is_empty() => Ended::Done,
-            Ok(_) => Ended::Partial,
-        };
-        self.meters.ended(ended);
-        if let Ok(refused) = &refused {
-            self.meters.answered(lines.len() - refused.len(), refused.len());
-        }
+        self.meters.ended(lines.len(), refused.as_ref().ok().map(Vec::len));
         refused
     }
 

@@ -14,10 +14,10 @@ use tidegate_core::{
 };
 
 use super::{
-    aggregate::{Aggregate, UserRecord, hash_key},
     payload::{PayloadCompression, Unpacked, unpack},
     position::SequenceNumber,
 };
+use crate::aggregate::{Aggregate, UserRecord, hash_key};
 
 /// What becomes of a user record of an aggregate whose hash lies outside of its shard's range: its
 /// aggregate was made for another shard, before a reshard, or Kinesis itself distributes records.
@@ -321,7 +321,8 @@ fn fill(data: &Bytes, rules: &Rules, bytes: &mut Vec<u8>) -> Option<(&'static st
 
 #[cfg(test)]
 mod tests {
-    use super::{super::aggregate::tests::aggregate, *};
+    use super::*;
+    use crate::aggregate::tests::aggregate;
 
     const LIMIT: ReadLimit = ReadLimit { records_max: usize::MAX, bytes_max: 1 << 20, until: None };
 

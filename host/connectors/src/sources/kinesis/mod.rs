@@ -12,7 +12,6 @@
 //! What can be lost without a word elsewhere is said here: what the stream no longer holds behind a
 //! checkpoint, and a closed shard that expired before it was read to its end. See [`OnTrimmed`].
 
-mod aggregate;
 mod budget;
 mod client;
 mod decode;

@@ -17,14 +17,13 @@ use tidegate_core::{
 
 use super::{
     KinesisConfig, KinesisStart,
-    aggregate::hash_key,
     budget::Budget,
     client::Caller,
     notes::{Beginning, Note, Notes, Quiet},
     reader::{KinesisReader, Token},
     shards::{self, Stream},
 };
-use crate::blocking::off_task;
+use crate::{aggregate::hash_key, blocking::off_task};
 
 /// What shards are called; a data directory may hold other partitions, of another source.
 const SHARD_PREFIX: &str = "shardId-";

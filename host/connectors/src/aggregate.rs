@@ -42,27 +42,27 @@ struct Entry {
 
 /// The user records of an aggregate.
 #[derive(Debug)]
-pub(super) struct Aggregate {
+pub(crate) struct Aggregate {
     /// What their producers partition by, each once.
-    pub(super) keys: Vec<Arc<str>>,
+    pub(crate) keys: Vec<Arc<str>>,
     /// In order: a record's index is its sub-sequence number.
-    pub(super) records: Vec<UserRecord>,
+    pub(crate) records: Vec<UserRecord>,
 }
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct UserRecord {
+pub(crate) struct UserRecord {
     /// Which key.
-    pub(super) key: usize,
+    pub(crate) key: usize,
     /// The hash that its producer chose instead of that of the key.
-    pub(super) explicit_hash: Option<u128>,
+    pub(crate) explicit_hash: Option<u128>,
     /// Its payload.
-    pub(super) data: Bytes,
+    pub(crate) data: Bytes,
 }
 
 /// Why a record that begins as an aggregate is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Malformed {
+pub(crate) enum Malformed {
     #[error("it begins as an aggregate and ends before its checksum")]
     Short,
     #[error("it begins as an aggregate, and the checksum does not fit: it was changed or cut off")]
@@ -82,7 +82,7 @@ pub(super) enum Malformed {
 impl Aggregate {
     /// Takes a Kinesis record apart; none where it is a plain one. All user records are sound, or
     /// none is given.
-    pub(super) fn parse(record: &Bytes) -> Result<Option<Aggregate>, Malformed> {
+    pub(crate) fn parse(record: &Bytes) -> Result<Option<Aggregate>, Malformed> {
         let Some(rest) = record.strip_prefix(&MAGIC[..]) else { return Ok(None) };
         let (message, checksum) =
             rest.split_last_chunk::<CHECKSUM_BYTES>().ok_or(Malformed::Short)?;
@@ -120,19 +120,47 @@ impl Aggregate {
     }
 }
 
+/// How many bytes an aggregate of one key has at most before its first record, and how many more than
+/// its payload each record adds.
+pub(crate) fn bytes_before(key: &str) -> usize {
+    MAGIC.len() + CHECKSUM_BYTES + key.len() + 8
+}
+pub(crate) const RECORD_BYTES_MORE: usize = 16;
+
+/// Makes an aggregate of records that have one key. So its own hash is that of each of its records:
+/// whatever a reshard does, no reader finds one of them outside of its shard's range.
+pub(crate) fn seal(key: &str, records: impl Iterator<Item = Bytes>) -> Vec<u8> {
+    let entry = |data| Entry {
+        partition_key_index: Some(0),
+        explicit_hash_key_index: None,
+        data: Some(data),
+    };
+    let message = AggregatedRecord {
+        partition_key_table: vec![key.to_owned()],
+        explicit_hash_key_table: Vec::new(),
+        records: records.map(entry).collect(),
+    };
+    sealed(&message.encode_to_vec())
+}
+
+fn sealed(message: &[u8]) -> Vec<u8> {
+    let checksum = Md5::digest(message);
+    [&MAGIC[..], message, &checksum[..]].concat()
+}
+
 /// The hash by which Kinesis chooses a shard for a key.
-pub(super) fn hash_key(key: &[u8]) -> u128 {
+pub(crate) fn hash_key(key: &[u8]) -> u128 {
     u128::from_be_bytes(Md5::digest(key).into())
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
     /// An aggregate as a producer makes it.
-    pub(in super::super) fn aggregate(records: &[(&str, Option<u128>, &[u8])]) -> Bytes {
+    pub(crate) fn aggregate(records: &[(&str, Option<u128>, &[u8])]) -> Bytes {
         let mut message = AggregatedRecord::default();
         for (key, hash, data) in records {
             let place = |table: &mut Vec<String>, text: String| {
@@ -152,8 +180,7 @@ pub(super) mod tests {
     }
 
     fn sealed(message: &[u8]) -> Bytes {
-        let checksum = Md5::digest(message);
-        [&MAGIC[..], message, &checksum[..]].concat().into()
+        super::sealed(message).into()
     }
 
     fn fault(record: &Bytes) -> Malformed {
@@ -175,6 +202,22 @@ pub(super) mod tests {
             .map(|it| (&*parsed.keys[it.key], it.explicit_hash, &it.data[..]))
             .collect();
         assert_eq!(found, records);
+    }
+
+    #[test]
+    fn what_is_sealed_comes_out_again_and_is_as_large_as_was_said() {
+        for key in ["k", &"é".repeat(256)] {
+            for length in [0, 1, 127, 128, 20_000] {
+                let records: Vec<Bytes> = (0..40).map(|i| vec![i; length].into()).collect();
+                let record = Bytes::from(seal(key, records.iter().cloned()));
+                let most = bytes_before(key) + records.len() * (length + RECORD_BYTES_MORE);
+                assert!(record.len() <= most, "{} of {most}", record.len());
+                let parsed = Aggregate::parse(&record).expect("sound").expect("an aggregate");
+                assert_eq!(parsed.keys, [key.into()]);
+                let found: Vec<_> = parsed.records.into_iter().map(|it| it.data).collect();
+                assert!(found == records);
+            }
+        }
     }
 
     #[test]
