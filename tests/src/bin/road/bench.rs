@@ -146,7 +146,7 @@ fn through_the_program(
     s3: &S3,
 ) -> anyhow::Result<Taken> {
     let source = format!(
-        "kinesis: {{ stream: {}, region: {REGION}, endpoint: \"{}\", fetch_memory: \"${{BENCH_FETCH:-64MiB}}\" }}",
+        "kinesis: {{ stream: {}, region: {REGION}, endpoint: \"{}\" }}",
         kinesis.stream,
         kinesis.endpoint()
     );
