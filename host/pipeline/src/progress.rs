@@ -84,6 +84,16 @@ pub enum Event {
         /// Behind which position; none from its start.
         after: Option<Position>,
     },
+    /// Somebody else has moved a checkpoint: up to there it is their word that counts, and exactly
+    /// once ends there.
+    CheckpointMoved {
+        /// Of which partition.
+        partition: PartitionId,
+        /// Where it was left; none where nothing was done.
+        from: Option<Position>,
+        /// Where the partition goes on; none at its beginning.
+        to: Option<Position>,
+    },
     /// A pending range of an earlier run is finished.
     Recovered {
         /// Of which partition.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tidegate_core::Position;
 use tidegate_pipeline::{Event, Progress, progress::Snapshot};
 use tokio::time::{Instant, interval};
 
@@ -105,6 +106,16 @@ pub(super) fn log_event(event: &Event) {
         Event::Listed { .. } => {}
         Event::Opened { partition, after } => {
             tracing::debug!(%partition, after = after.map(|it| it.to_string()), "opened");
+        }
+        Event::CheckpointMoved { partition, from, to } => {
+            let place =
+                |it: &Option<Position>| it.map_or("its beginning".to_owned(), |it| it.to_string());
+            let (from, to) = (place(from), place(to));
+            tracing::warn!(
+                %partition, from, to,
+                "somebody else has moved the checkpoint: what lies in between was delivered by their \
+                 word, and exactly once ends there"
+            );
         }
         Event::Recovered { partition, range, how } => {
             tracing::info!(%partition, range, ?how, "finished a range of an earlier run");

@@ -19,7 +19,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
 use tidegate_connectors::store::{Generation, SqliteStore, SwapCause, SwapState};
 use tidegate_core::{
-    Digest, Timestamp,
+    CheckpointStore, Digest, Timestamp,
     checkpoint::StoreError,
     sink::Naming,
     time::{Clock, FixedClock},
@@ -199,11 +199,27 @@ fn build(
     let clock = Arc::clone(&environment.clock);
     let states_follow = started.candidate.plan.states_follow();
     let run = format!("{:016x}", environment.seed);
-    let source = edges::source(&started.candidate.loaded, &run, states_follow)
-        .map_err(Failed::environment)?;
+    let progress: Arc<dyn CheckpointStore> = Arc::new(started.store.clone());
+    #[cfg(feature = "dynamodb")]
+    let (progress, environment, leases) = match &config.leases {
+        None => (progress, environment, None),
+        Some(leases) => {
+            let store = edges::lease_store(config, leases, leases.create_table);
+            let store = Handle::current().block_on(store).map_err(Failed::environment)?;
+            let (owner, coordinator) = (edges::owner(&run), Arc::new(store.clone()));
+            let environment = Environment { owner, coordinator, ..environment };
+            (Arc::new(store.clone()) as Arc<dyn CheckpointStore>, environment, Some(store))
+        }
+    };
+    let reading = edges::Reading {
+        run: &run,
+        states_follow,
+        #[cfg(feature = "dynamodb")]
+        leases,
+    };
+    let source = edges::source(&started.candidate.loaded, &reading).map_err(Failed::environment)?;
     let sinks = Handle::current().block_on(edges::sinks(config)).map_err(Failed::environment)?;
     let settings = plan::settings(config);
-    let progress = Arc::new(started.store.clone());
     let plan = Arc::clone(&started.candidate.plan);
     let pipeline = Pipeline::new(plan, source, sinks, progress, settings, environment)
         .map_err(Failed::runtime)?;

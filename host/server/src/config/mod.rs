@@ -16,6 +16,7 @@ mod firehose_rules;
 mod format;
 mod interpolate;
 mod kinesis;
+mod leases;
 mod model;
 mod policy;
 pub mod reference;
@@ -47,6 +48,7 @@ pub use interpolate::Variables;
 pub use kinesis::{
     Kinesis, KinesisStart, OnExplicitHash, OnTrimmed, OutOfRange, PayloadCompression,
 };
+pub use leases::{Leases, OnStateGap};
 pub use model::{
     Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, OnReject, PluginLimits,
     Purity, Range, Reload, Retry, Scope, Stage, State,
@@ -285,6 +287,7 @@ fn resolve_paths(config: &mut Config, base: &Path) {
     let resolve = |path: &mut PathBuf| *path = base.join(&*path);
     resolve(&mut config.data_dir);
     config.dead_letters.directory.iter_mut().for_each(resolve);
+    config.leases.iter_mut().filter_map(|it| it.directory.as_mut()).for_each(resolve);
     config.tables.iter_mut().for_each(|table| resolve(&mut table.path));
     if let Some(avro) = &mut config.source.avro {
         avro.reader_schema.iter_mut().for_each(resolve);

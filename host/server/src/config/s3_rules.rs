@@ -113,7 +113,9 @@ impl Rules<'_> {
         let sinks = config.sinks.iter().enumerate();
         let sinks = sinks.filter_map(|(i, it)| Some((format!("/sinks/{i}/s3"), it.s3.as_ref()?)));
         let dead = config.dead_letters.s3.iter().map(|it| ("/dead_letters/s3".to_owned(), it));
-        let all: Vec<_> = sinks.chain(dead).collect();
+        let leases = config.leases.iter().filter_map(|it| it.s3.as_ref());
+        let leases = leases.map(|it| ("/leases/s3".to_owned(), it));
+        let all: Vec<_> = sinks.chain(dead).chain(leases).collect();
         for (i, (pointer, s3)) in all.iter().enumerate() {
             for (other, before) in &all[..i] {
                 let (here, there) = (s3.below(), before.below());
