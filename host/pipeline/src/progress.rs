@@ -77,6 +77,11 @@ pub enum Event {
         /// How many there are to be read, finished ones included.
         partitions: u64,
     },
+    /// The host has been told for the first time which partitions are its own.
+    Joined {
+        /// How many of them it is to take.
+        partitions: u64,
+    },
     /// A partition is being read.
     Opened {
         /// Which.

@@ -280,6 +280,7 @@ impl Pipeline {
             shared: self.shared,
             coordinator: self.coordinator,
             share: None,
+            joined: false,
             look_at: Instant::now(),
             discover_at: Instant::now(),
             shutdown,
@@ -303,6 +304,8 @@ struct Run {
     coordinator: Arc<dyn Coordinator>,
     /// What is this host's; none where everything is.
     share: Option<Share>,
+    /// It has been told so once.
+    joined: bool,
     /// When the coordinator is asked next, and the source.
     look_at: Instant,
     discover_at: Instant,
@@ -389,6 +392,7 @@ impl Run {
                 continue;
             }
             let (shutdown, wake_at) = (self.shutdown.clone(), self.wake_at());
+            let draining = shutdown.is_draining();
             tokio::select! {
                 biased;
                 () = shutdown.forced() => break,
@@ -401,7 +405,7 @@ impl Run {
                         self.discover().await?;
                     }
                 }
-                () = sleep_until(wake_at) => {
+                () = sleep_until(wake_at), if !draining => {
                     if Instant::now() >= self.discover_at && !self.shutdown.is_draining() {
                         self.discover().await?;
                     }
@@ -467,6 +471,11 @@ impl Run {
         self.waiting.retain(|id, _| !share.finished.contains(id));
         if share.lists_more {
             self.discover_at = Instant::now();
+        }
+        if !self.joined {
+            self.joined = true;
+            let partitions = share.take.len() as u64;
+            self.shared.observer.observe(&Event::Joined { partitions });
         }
         self.share = Some(share);
     }

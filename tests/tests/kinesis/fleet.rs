@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::PathBuf,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -113,6 +114,11 @@ range: {{ age: 200ms, records: 500 }}
     }
 }
 
+/// So many tenths of the records may be written by now.
+fn allow(writers: &Writers, tenths: u64) {
+    writers.allowed.store(writers.records * tenths / 10, Ordering::Relaxed);
+}
+
 /// Each of some owners has this many.
 fn even(count: usize, each: usize) -> impl Fn(&BTreeMap<String, usize>) -> bool {
     move |owners| {
@@ -131,31 +137,29 @@ fn three_hosts_share_a_stream_and_a_killed_and_a_stopped_one_are_not_missed() {
     hosts.push(Some(fleet.host("b")));
     hosts.push(Some(fleet.host("c")));
     let spread = fleet.until("six leases on three hosts", even(3, 2));
-    writers.write(&fleet.kinesis, |progress| {
-        let until = |part: u64| {
-            while progress().is_some_and(|written| written < writers.total() * part / 10) {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        };
-        until(2);
-        // `kill -9`.
+    allow(&writers, 2);
+    writers.write(&fleet.kinesis, |_| {
+        std::thread::sleep(Duration::from_millis(400));
+        // `kill -9`, with records on their way before it and behind it.
         drop(hosts[0].take());
+        allow(&writers, 4);
         let failover = fleet.until("a killed host's leases are taken over", even(2, 3));
-        until(4);
         let open = fleet.kinesis.open_shards();
         fleet.kinesis.split(&open[0]);
         fleet.kinesis.merge(&open[2], &open[3]);
-        until(6);
+        allow(&writers, 7);
+        fleet.until("the children are read", even(2, 3));
         // Stopped in order: what it read is committed, and the other goes on at once.
         hosts[1].take().expect("it runs").terminate();
         let handed = fleet.until("a stopped host's leases are taken", |owners| {
             owners.len() == 1 && !owners.contains_key("")
         });
-        until(8);
+        allow(&writers, 9);
         hosts.push(Some(fleet.host("a")));
         println!("spread {spread:?}, failed over {failover:?}, handed over {handed:?}");
         assert!(failover < Duration::from_secs(15), "{failover:?}");
         assert!(handed < Duration::from_secs(2), "{handed:?}");
+        allow(&writers, 10);
     });
     wait_for(&fleet.out(), writers.total());
     for host in hosts.into_iter().flatten() {
@@ -171,22 +175,17 @@ fn leases_are_stolen_back_and_forth_without_a_duplicate() {
     let writers = Writers::new(4, 8, 200);
     let first = fleet.host("a");
     fleet.until("one host has everything", even(1, 4));
-    writers.write(&fleet.kinesis, |progress| {
-        let mut round = 0;
-        while let Some(written) = progress().filter(|_| round < 3) {
-            if written < writers.total() * round / 4 {
-                std::thread::sleep(Duration::from_millis(5));
-                continue;
-            }
+    writers.write(&fleet.kinesis, |_| {
+        for round in 0..3 {
+            allow(&writers, 3 * (round + 1));
             let other = fleet.host(&format!("b{round}"));
             fleet.until("two each", even(2, 2));
             match round % 2 {
                 0 => other.terminate(),
                 _ => drop(other),
             }
-            round += 1;
         }
-        assert_eq!(round, 3, "the writers were too fast");
+        allow(&writers, 10);
     });
     wait_for(&fleet.out(), writers.total());
     first.terminate();

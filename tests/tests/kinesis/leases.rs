@@ -458,4 +458,13 @@ async fn children_wait_for_their_parents_on_whatever_host() {
     let share = b.turn(&listed).await;
     assert_eq!(share.finished.len(), 2);
     assert_eq!(b.leases.keys().collect::<Vec<_>>(), [&listed[2].id]);
+
+    // The stream has dropped the parents. Their rows go when the child has begun.
+    let rows = async || b.store.leases().await.expect("leases").len();
+    let child = b.leases[&listed[2].id].clone();
+    a.turn(&listed[2..]).await;
+    assert_eq!(rows().await, 3, "the child may still ask for their states");
+    pass(&b.store, &child, 0, &[]).await;
+    a.turn(&listed[2..]).await;
+    assert_eq!(rows().await, 1);
 }

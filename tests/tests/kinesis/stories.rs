@@ -105,9 +105,9 @@ pub(super) struct Writers {
     count: u64,
     keys: u64,
     /// Records of each key.
-    records: u64,
+    pub(super) records: u64,
     /// How many of them may be written by now.
-    allowed: AtomicU64,
+    pub(super) allowed: AtomicU64,
 }
 
 impl Writers {

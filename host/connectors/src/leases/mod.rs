@@ -161,7 +161,7 @@ impl LeaseStore {
 
     /// All leases, by partition.
     pub async fn leases(&self) -> Result<Vec<LeaseRecord>, StoreError> {
-        let rows = self.shared.table.scan().await?;
+        let rows = self.shared.table.scan(true).await?;
         let records = rows.into_iter().map(|row| {
             let resume = match row.done()? {
                 Done::Ours(resume) | Done::Moved(resume) => resume,
@@ -575,7 +575,7 @@ impl Shared {
 
     /// The partitions that come after one. Their rows are there before its own says that it ends.
     async fn children(&self, parent: &PartitionId) -> Result<Vec<String>, StoreError> {
-        let rows = self.table.scan().await?;
+        let rows = self.table.scan(true).await?;
         let children = rows.into_iter().filter(|row| row.parents.contains(parent));
         Ok(children.map(|row| row.partition.to_string()).collect())
     }

@@ -17,7 +17,7 @@ use tidegate_core::{
 };
 use tokio::{sync::OnceCell, time::sleep};
 
-use super::row::{Item, Row};
+use super::row::{Item, Row, SHARD_END};
 use crate::aws::{self, AwsConfig, Io, NotTls};
 
 /// Well below any time after which a lease expires: a call that hangs must not cost the lease.
@@ -142,11 +142,13 @@ impl Table {
         }
     }
 
-    /// All leases, as of a moment ago. What is no lease is not among them.
-    pub(super) async fn scan(&self) -> Result<Vec<Row>, StoreError> {
+    /// All leases; as they are now, or, for half the price, as they were a moment ago. What is no lease is
+    /// not among them.
+    pub(super) async fn scan(&self, now: bool) -> Result<Vec<Row>, StoreError> {
         let (client, name) = (self.client().await, self.name.clone());
         self.run(async move {
-            let mut pages = client.scan().table_name(&name).into_paginator().send();
+            let mut pages =
+                client.scan().table_name(&name).consistent_read(now).into_paginator().send();
             let mut rows = Vec::new();
             while let Some(page) = pages.next().await {
                 let page =
@@ -156,6 +158,26 @@ impl Table {
                 }
             }
             Ok(rows)
+        })
+        .await
+    }
+
+    /// Deletes the row of a partition that is finished. One that is gone, or is not finished, is left.
+    pub(super) async fn delete_finished(&self, partition: &PartitionId) -> Result<(), StoreError> {
+        let delete = self.client().await.delete_item().table_name(&self.name);
+        let delete = delete
+            .key("leaseKey", AttributeValue::S(partition.to_string()))
+            .condition_expression("#checkpoint = :end")
+            .expression_attribute_names("#checkpoint", "checkpoint")
+            .expression_attribute_values(":end", AttributeValue::S(SHARD_END.to_owned()));
+        let partition = partition.clone();
+        self.run(async move {
+            match delete.send().await {
+                Err(error) if !is(&error, "ConditionalCheckFailedException") => {
+                    Err(failed(|| format!("delete the lease of `{partition}`"), error))
+                }
+                _ => Ok(()),
+            }
         })
         .await
     }
@@ -345,7 +367,7 @@ where
         }
         "AccessDeniedException" => {
             ": the credentials may not do it: leases need `dynamodb:GetItem`, `dynamodb:UpdateItem`, \
-             `dynamodb:Scan` and `dynamodb:DescribeTable`, and `dynamodb:CreateTable` to create the \
+             `dynamodb:DeleteItem`, `dynamodb:Scan` and `dynamodb:DescribeTable`, and `dynamodb:CreateTable` to create the \
              table"
         }
         _ => "",

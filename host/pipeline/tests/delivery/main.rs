@@ -6,6 +6,7 @@
 mod blocked;
 mod counting;
 mod crash;
+mod fleet;
 mod outage;
 mod partial;
 mod recovery;

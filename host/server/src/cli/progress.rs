@@ -104,6 +104,9 @@ fn line(now: &Snapshot, elapsed: Duration) -> String {
 pub(super) fn log_event(event: &Event) {
     match event {
         Event::Listed { .. } => {}
+        Event::Joined { partitions } => {
+            tracing::info!(partitions, "shares the source with other hosts");
+        }
         Event::Opened { partition, after } => {
             tracing::debug!(%partition, after = after.map(|it| it.to_string()), "opened");
         }

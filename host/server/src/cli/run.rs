@@ -227,9 +227,15 @@ fn build(
 }
 
 /// Whether something that happened shows that the pipeline works: a partition is being read, which
-/// begins when its pending range is finished, or there is none to be read.
+/// begins when its pending range is finished, or there is none to be read, or other hosts read them.
 fn works(event: &Event) -> bool {
-    matches!(event, Event::Opened { .. } | Event::Ended { .. } | Event::Listed { partitions: 0 })
+    matches!(
+        event,
+        Event::Opened { .. }
+            | Event::Ended { .. }
+            | Event::Listed { partitions: 0 }
+            | Event::Joined { partitions: 0 }
+    )
 }
 
 /// A generation that is to serve, and what it takes to make others.
