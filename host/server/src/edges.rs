@@ -35,7 +35,9 @@ use tidegate_core::source::Partition;
 use tidegate_core::{Sink, Source, Timestamp, checkpoint::StoreError, parquet::RowFormat};
 
 #[cfg(feature = "dynamodb")]
-pub(crate) use self::leases::{owner, store as lease_store};
+pub(crate) use self::leases::{
+    owner, store as lease_store, store_when_there as lease_store_when_there,
+};
 #[cfg(feature = "s3")]
 pub(crate) use self::s3::s3;
 use crate::{
@@ -50,6 +52,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) run: &'a str,
     /// A stage keeps states that are not a partition's own.
     pub(crate) states_follow: bool,
+    /// Its partitions are listed, and nothing is read.
+    pub(crate) lists_only: bool,
     /// What hosts share who share the source.
     #[cfg(feature = "dynamodb")]
     pub(crate) leases: Option<LeaseStore>,
@@ -147,7 +151,8 @@ pub(crate) fn source(loaded: &Loaded, reading: &Reading<'_>) -> anyhow::Result<A
 pub(crate) async fn shards(config: &Config) -> anyhow::Result<Vec<Partition>> {
     let written = config.source.kinesis.as_ref();
     let written = written.context("the source is no stream: it has no shards")?;
-    let source = kinesis::source(config, written, &Reading::default())?;
+    let reading = Reading { lists_only: true, ..Reading::default() };
+    let source = kinesis::source(config, written, &reading)?;
     source.shards().await.context("failed to list the shards")
 }
 

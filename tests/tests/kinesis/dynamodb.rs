@@ -59,6 +59,8 @@ impl DynamoDb {
                 .endpoint_url(format!("http://{}", server.address))
                 .build(),
         );
+        // Its first answer takes some seconds.
+        client.list_tables().send().await.expect("the server answers");
         let objects = tempfile::tempdir().expect("a temporary folder");
         Some(DynamoDb { proxy, client, table: test.to_owned(), objects, _server: server })
     }

@@ -204,7 +204,7 @@ fn build(
     let (progress, environment, leases) = match &config.leases {
         None => (progress, environment, None),
         Some(leases) => {
-            let store = edges::lease_store(config, leases, leases.create_table);
+            let store = edges::lease_store_when_there(config, leases);
             let store = Handle::current().block_on(store).map_err(Failed::environment)?;
             let (owner, coordinator) = (edges::owner(&run), Arc::new(store.clone()));
             let environment = Environment { owner, coordinator, ..environment };
@@ -214,6 +214,7 @@ fn build(
     let reading = edges::Reading {
         run: &run,
         states_follow,
+        lists_only: false,
         #[cfg(feature = "dynamodb")]
         leases,
     };

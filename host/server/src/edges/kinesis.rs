@@ -29,9 +29,9 @@ pub(super) fn source(
         .clone()
         .map(|store| KinesisNotes::Shared(Arc::new(super::leases::LeaseNotes(store))));
     // What is known of a fleet's shards stands where it is noted.
-    let known = match config.leases {
-        Some(_) => Vec::new(),
-        None => known(config).context("failed to look up which shards have been read")?,
+    let known = match config.leases.is_some() || reading.lists_only {
+        true => Vec::new(),
+        false => known(config).context("failed to look up which shards have been read")?,
     };
     Ok(KinesisSource::new(KinesisConfig {
         pipeline: config.pipeline.clone(),

@@ -5,6 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -17,12 +18,20 @@ use tidegate_connectors::{
     sources::kinesis::{NotedShard, ShardNotes},
 };
 use tidegate_core::{
-    checkpoint::{OwnerId, StoreError},
+    checkpoint::{OwnerId, StoreError, StoreErrorKind},
     source::{Partition, PartitionId},
 };
 
+use tokio::time::{Instant, sleep};
+
 use super::aws::aws;
 use crate::config::{self, Config};
+
+/// Whoever starts a program wants to know soon that what it needs is not there.
+const AWAY_MAX: Duration = Duration::from_secs(30);
+
+/// How often it is looked for.
+const AWAY_EVERY: Duration = Duration::from_secs(1);
 
 /// The store. Creates its table, where that is asked for and it is not there.
 pub(crate) async fn store(
@@ -45,6 +54,29 @@ pub(crate) async fn store(
     };
     let store = LeaseStore::open(leases, objects).await;
     store.with_context(|| format!("failed to open the table of leases `{}`", written.table))
+}
+
+/// The same, at the start of a run: a service that is away may be back in a moment, and a host that
+/// is restarted with all the others must not be the one that is missing.
+pub(crate) async fn store_when_there(
+    config: &Config,
+    written: &config::Leases,
+) -> anyhow::Result<LeaseStore> {
+    let started = Instant::now();
+    loop {
+        let error = match store(config, written, written.create_table).await {
+            Ok(store) => return Ok(store),
+            Err(error) => error,
+        };
+        let passes = error
+            .downcast_ref::<StoreError>()
+            .is_some_and(|it| it.kind == StoreErrorKind::Unavailable);
+        if !passes || started.elapsed() >= AWAY_MAX {
+            return Err(error);
+        }
+        tracing::warn!("waiting for the leases: {error:#}");
+        sleep(AWAY_EVERY).await;
+    }
 }
 
 /// Where manifests and states lie.
