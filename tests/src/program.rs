@@ -138,11 +138,13 @@ pub fn tree(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// The lines of all files of a tree, in the order of the files' names.
+/// The lines of all files of a tree, in the order of the files' names. What a killed host of a fleet has
+/// left under a temporary name is no file of it.
 pub fn lines(directory: &Path) -> Vec<Vec<u8>> {
     let lines = |(name, content): (String, Vec<u8>)| {
         assert!(name.ends_with(".jsonl"), "{name} is not plain");
         content.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>()
     };
-    tree(directory).into_iter().flat_map(lines).collect()
+    let files = tree(directory).into_iter().filter(|(name, _)| !name.starts_with(".tmp-"));
+    files.flat_map(lines).collect()
 }

@@ -6,6 +6,7 @@
 mod authors;
 mod bench;
 mod demo;
+mod dynamodb_local;
 mod guests;
 mod kinesis_local;
 mod languages;

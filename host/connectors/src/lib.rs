@@ -3,7 +3,7 @@
 //! This crate owns the members of the seams that `tidegate-core` defines: sources (files, standard
 //! input, Kinesis streams, generated events), sinks (a directory tree, an S3 bucket, a Firehose or
 //! Kinesis stream, standard output, a blackhole; an SQS queue for copies of dead letters), look-up
-//! tables and the embedded checkpoint store. A module each.
+//! tables and the checkpoint stores, the embedded one and the leases of a fleet. A module each.
 //!
 //! Architecture invariant: an edge never retries, never backs off and never decides what a failure
 //! means for a record. It says what kind of failure it was, and the pipeline acts. No edge knows
@@ -16,8 +16,14 @@ pub mod aws;
 mod blocking;
 pub mod files;
 pub mod generator;
+#[cfg(feature = "dynamodb")]
+pub mod leases;
+#[cfg(feature = "dynamodb")]
+pub mod objects;
 pub mod sinks;
 pub mod sources;
+#[cfg(any(feature = "dynamodb", feature = "sqlite"))]
+mod states;
 #[cfg(feature = "sqlite")]
 pub mod store;
 pub mod tables;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     digest::{Digest, ObjectDigest},
     failure::Failure,
+    position::Position,
     source::{PartitionId, Resume},
     time::Timestamp,
 };
@@ -256,6 +257,18 @@ pub struct Acquired {
     pub pending: Option<Manifest>,
     /// How many states are current.
     pub state_keys: StateKeys,
+    /// Somebody else has moved the checkpoint since it was left.
+    pub moved: Option<MovedCheckpoint>,
+}
+
+/// A checkpoint that somebody who keeps no intents has moved. What was delivered in between, and
+/// whether it was so once, only they know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MovedCheckpoint {
+    /// Where it was left; none where nothing was done.
+    pub from: Option<Position>,
+    /// Where it is now; none where the partition begins anew.
+    pub to: Option<Position>,
 }
 
 /// Keeps progress. Every write is atomic, durable on return, and fenced by its lease.

@@ -13,6 +13,7 @@ pub mod column;
 pub mod condition;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod coordinator;
 pub mod description;
 pub mod digest;
 pub mod failure;
@@ -31,6 +32,7 @@ pub mod transform;
 pub use checkpoint::CheckpointStore;
 pub use column::{Binary, Column, Presence, Values, Write};
 pub use condition::Condition;
+pub use coordinator::Coordinator;
 pub use description::{About, Description, Kind, Origin, Read, Rule};
 pub use digest::{Digest, ObjectDigest};
 pub use failure::Failure;

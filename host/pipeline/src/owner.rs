@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tidegate_core::{
     Digest,
-    checkpoint::{Acquired, Lease, StateKeys, StoreErrorKind, WriteId},
+    checkpoint::{Acquired, Lease, MovedCheckpoint, StateKeys, StoreErrorKind, WriteId},
     source::{Partition, PartitionId},
 };
 use tokio::{
@@ -138,6 +138,9 @@ impl Owner {
             })
             .await?;
         self.lease = Some(acquired.lease.clone());
+        if let Some(MovedCheckpoint { from, to }) = acquired.moved {
+            self.tell(Event::CheckpointMoved { partition: id.clone(), from, to });
+        }
         self.states_are(acquired.checkpoint.next_range, acquired.state_keys.clone());
         self.renew_at = Instant::now() + shared.settings.renew_every;
         if acquired.checkpoint.next_range == 0

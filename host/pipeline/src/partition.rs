@@ -91,6 +91,22 @@ impl PartitionReport {
         }
     }
 
+    /// Both together: the partition was worked on before, and was somebody else's in between.
+    pub(crate) fn follows(self, before: PartitionReport) -> Self {
+        let mut stages = before.stages;
+        add_stages(&mut stages, &self.stages);
+        PartitionReport {
+            counts: self.counts.plus(&before.counts),
+            ranges: self.ranges + before.ranges,
+            recovered: self.recovered + before.recovered,
+            objects: self.objects + before.objects,
+            object_bytes: self.object_bytes + before.object_bytes,
+            checkpoint: self.checkpoint.or(before.checkpoint),
+            stages,
+            ..self
+        }
+    }
+
     pub(crate) fn count(&mut self, range: PublishedRange) {
         let PublishedRange { manifest, stages, .. } = range;
         add_stages(&mut self.stages, &stages);

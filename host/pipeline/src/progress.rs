@@ -77,12 +77,27 @@ pub enum Event {
         /// How many there are to be read, finished ones included.
         partitions: u64,
     },
+    /// The host has been told for the first time which partitions are its own.
+    Joined {
+        /// How many of them it is to take.
+        partitions: u64,
+    },
     /// A partition is being read.
     Opened {
         /// Which.
         partition: PartitionId,
         /// Behind which position; none from its start.
         after: Option<Position>,
+    },
+    /// Somebody else has moved a checkpoint: up to there it is their word that counts, and exactly
+    /// once ends there.
+    CheckpointMoved {
+        /// Of which partition.
+        partition: PartitionId,
+        /// Where it was left; none where nothing was done.
+        from: Option<Position>,
+        /// Where the partition goes on; none at its beginning.
+        to: Option<Position>,
     },
     /// A pending range of an earlier run is finished.
     Recovered {

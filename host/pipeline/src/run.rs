@@ -10,9 +10,10 @@ use std::{
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tidegate_core::{
-    CheckpointStore, Sink, Source,
+    CheckpointStore, Failure, Sink, Source,
     batcher::{BatchLimit, RangeLimit},
     checkpoint::{Counts, OwnerId},
+    coordinator::{Alone, Coordinator, HostSituation, Share},
     sink::Naming,
     source::{Partition, PartitionId},
     time::Clock,
@@ -20,11 +21,11 @@ use tidegate_core::{
 use tokio::{
     sync::mpsc,
     task::LocalSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
-    error::Error,
+    error::{Error, causes},
     failpoint::Failpoints,
     memory_budget::MemoryBudget,
     partition::{self, Outcome, PartitionReport, add_stages},
@@ -32,7 +33,7 @@ use crate::{
     process::StageStatistics,
     progress::{Event, Observer, Progress, Seam, Unobserved},
     retry::{Retry, RetryPolicy},
-    shutdown::Shutdown,
+    shutdown::{Shutdown, StopHandle},
     swap::{Generations, SwapHandle},
     worker::{Crew, Job, Workers},
 };
@@ -105,10 +106,14 @@ pub struct Environment {
     pub observer: Arc<dyn Observer>,
     /// Where plans of earlier generations are found, if anywhere.
     pub generations: Option<Arc<dyn Generations>>,
+    /// Which partitions are this host's.
+    pub coordinator: Arc<dyn Coordinator>,
+    /// Who the host is for those that it shares a source with. Different for each run of a host.
+    pub owner: OwnerId,
 }
 
 impl Environment {
-    /// A worker for each processor, nobody listens, nobody dies, one generation.
+    /// A worker for each processor, nobody listens, nobody dies, one generation, no other host.
     pub fn new(clock: Arc<dyn Clock>, seed: u64) -> Self {
         Environment {
             clock,
@@ -117,6 +122,8 @@ impl Environment {
             failpoints: Failpoints::default(),
             observer: Arc::new(Unobserved),
             generations: None,
+            coordinator: Arc::new(Alone),
+            owner: OwnerId(format!("{seed:016x}")),
         }
     }
 }
@@ -124,6 +131,7 @@ impl Environment {
 /// A pipeline that is built and not yet running.
 pub struct Pipeline {
     shared: Arc<Shared>,
+    coordinator: Arc<dyn Coordinator>,
     workers: Workers,
 }
 
@@ -231,10 +239,18 @@ impl Pipeline {
         let letter_copies = copy_to.map(|name| find(name, Naming::Unnamed)).transpose()?;
         let found = plan.destinations().iter().map(|it| find(&it.name, it.naming));
         let sinks = found.collect::<Result<Vec<_>, Error>>()?;
-        let Environment { clock, seed, workers, failpoints, observer, generations } = environment;
+        let Environment {
+            clock,
+            seed,
+            workers,
+            failpoints,
+            observer,
+            generations,
+            coordinator,
+            owner,
+        } = environment;
         let progress = Arc::new(Progress::new(&plan.spec.pipeline));
         let memory = MemoryBudget::new(&settings, source.ends());
-        let owner = OwnerId(format!("{seed:016x}"));
         let shared = Shared {
             serving,
             generations,
@@ -251,7 +267,7 @@ impl Pipeline {
             progress,
             memory,
         };
-        Ok(Pipeline { shared: Arc::new(shared), workers })
+        Ok(Pipeline { shared: Arc::new(shared), coordinator, workers })
     }
 
     /// The counters of the run, to look at while it runs.
@@ -275,13 +291,19 @@ impl Pipeline {
         let (ended, ends) = mpsc::channel(slots.iter().sum());
         let run = Run {
             shared: self.shared,
+            coordinator: self.coordinator,
+            share: None,
+            joined: false,
+            look_at: Instant::now(),
+            discover_at: Instant::now(),
             shutdown,
             crew,
             slots,
             ends,
             tells: ended,
+            listed: Vec::new(),
             waiting: BTreeMap::new(),
-            running: BTreeSet::new(),
+            running: BTreeMap::new(),
             ended: BTreeMap::new(),
         };
         // Tasks of `Workers::Here` live in this set; with threads it is empty.
@@ -292,16 +314,33 @@ impl Pipeline {
 /// A run that is under way.
 struct Run {
     shared: Arc<Shared>,
+    coordinator: Arc<dyn Coordinator>,
+    /// What is this host's; none where everything is.
+    share: Option<Share>,
+    /// It has been told so once.
+    joined: bool,
+    /// When the coordinator is asked next, and the source.
+    look_at: Instant,
+    discover_at: Instant,
     shutdown: Shutdown,
     crew: Crew,
     /// How many more partitions each worker may take.
     slots: Vec<usize>,
     ends: mpsc::Receiver<End>,
     tells: mpsc::Sender<End>,
+    /// The source's partitions, as they were last listed.
+    listed: Vec<Partition>,
     /// Partitions that are not started.
     waiting: BTreeMap<PartitionId, Waiting>,
-    running: BTreeSet<PartitionId>,
+    running: BTreeMap<PartitionId, Running>,
+    /// What was done for partitions. One that was handed over may be waiting again.
     ended: BTreeMap<PartitionId, PartitionReport>,
+}
+
+/// A partition that is worked on.
+struct Running {
+    partition: Waiting,
+    stop: StopHandle,
 }
 
 /// A partition that is not started.
@@ -343,26 +382,30 @@ impl Run {
     async fn work(&mut self) -> Result<(), Error> {
         self.discover().await?;
         loop {
+            self.look().await?;
             self.start_ready().await;
             if self.running.is_empty() {
                 // One last look: partitions may have appeared while others ended.
                 if self.shutdown.is_draining() {
                     break;
                 }
-                if !self.discover().await? {
-                    if self.shared.source.ends() {
+                let alone = self.share.is_none();
+                let due = alone || Instant::now() >= self.discover_at;
+                if !due || !self.discover().await? {
+                    if self.shared.source.ends() && (alone || self.waiting.is_empty()) {
                         break;
                     }
                     let shutdown = self.shutdown.clone();
                     tokio::select! {
                         biased;
                         () = shutdown.drain() => {}
-                        () = sleep(self.shared.settings.discover_every) => {}
+                        () = sleep_until(self.wake_at()) => {}
                     }
                 }
                 continue;
             }
-            let shutdown = self.shutdown.clone();
+            let (shutdown, wake_at) = (self.shutdown.clone(), self.wake_at());
+            let draining = shutdown.is_draining();
             tokio::select! {
                 biased;
                 () = shutdown.forced() => break,
@@ -375,8 +418,8 @@ impl Run {
                         self.discover().await?;
                     }
                 }
-                () = sleep(self.shared.settings.discover_every) => {
-                    if !self.shutdown.is_draining() {
+                () = sleep_until(wake_at), if !draining => {
+                    if Instant::now() >= self.discover_at && !self.shutdown.is_draining() {
                         self.discover().await?;
                     }
                 }
@@ -385,21 +428,99 @@ impl Run {
         Ok(())
     }
 
+    /// When there is something to be looked at again.
+    fn wake_at(&self) -> Instant {
+        match self.coordinator.look_every() {
+            Some(_) => self.discover_at.min(self.look_at),
+            None => self.discover_at,
+        }
+    }
+
+    /// Asks which partitions are this host's, where it is not alone and it is time to.
+    async fn look(&mut self) -> Result<(), Error> {
+        let Some(every) = self.coordinator.look_every() else { return Ok(()) };
+        let now = Instant::now();
+        if now < self.look_at || self.shutdown.is_draining() {
+            return Ok(());
+        }
+        self.look_at = now + every;
+        let (running, stopped) = (self.running.keys().cloned().collect(), self.stopped());
+        let owner = &self.shared.owner;
+        let (listed, running, stopped) = (&self.listed, &running, &stopped);
+        let looking = self.coordinator.look(HostSituation { owner, listed, running, stopped });
+        let shutdown = self.shutdown.clone();
+        let share = tokio::select! {
+            biased;
+            () = shutdown.drain() => return Ok(()),
+            share = looking => share,
+        };
+        match share {
+            Ok(share) => self.take(share),
+            Err(error) if error.failure() == Failure::Fatal => return Err(Error::Store(error)),
+            Err(error) => {
+                // Nothing is taken and nothing given up for it: leases are renewed by those who have
+                // them.
+                self.share.get_or_insert_default().take.clear();
+                self.shared.progress.retry(&Seam::Store);
+                self.shared.observer.observe(&Event::Waiting {
+                    partition: None,
+                    seam: Seam::Store,
+                    attempts: 1,
+                    delay: every,
+                    message: causes(&Error::Store(error)),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, share: Share) {
+        for id in &share.give_up {
+            if let Some(running) = self.running.get(id) {
+                running.stop.drain();
+            }
+        }
+        // What others have finished is not this host's to be read.
+        self.waiting.retain(|id, _| !share.finished.contains(id));
+        if share.lists_more {
+            self.discover_at = Instant::now();
+        }
+        if !self.joined {
+            self.joined = true;
+            let partitions = share.take.len() as u64;
+            self.shared.observer.observe(&Event::Joined { partitions });
+        }
+        self.share = Some(share);
+    }
+
+    /// Partitions that a person must look at, before they are worked on here again.
+    fn stopped(&self) -> BTreeSet<PartitionId> {
+        let ended = self.ended.iter().filter(|(_, it)| it.outcome == Outcome::Stopped);
+        ended.map(|(id, _)| id.clone()).collect()
+    }
+
     /// Asks the source for its partitions. Says whether one may be started now.
     async fn discover(&mut self) -> Result<bool, Error> {
         let listed = self.list().await?;
         let Some(listed) = listed else { return Ok(false) };
+        self.discover_at = Instant::now() + self.shared.settings.discover_every;
         let names = listed.iter().map(|it| it.id.clone()).collect::<BTreeSet<_>>();
-        for partition in listed {
+        for partition in &listed {
             let id = &partition.id;
-            if !self.running.contains(id) && !self.ended.contains_key(id) {
-                let parents = partition.parents.clone();
+            let known = self.running.contains_key(id) || self.ended.contains_key(id);
+            let finished = self.share.as_ref().is_some_and(|it| it.finished.contains(id));
+            if !known && !finished {
+                let (partition, parents) = (partition.clone(), partition.parents.clone());
                 self.waiting.entry(id.clone()).or_insert(Waiting { partition, parents });
             }
         }
+        self.listed = listed;
         // A parent that the source no longer lists counts as finished.
         self.waiting.values_mut().for_each(|it| it.parents.retain(|it| names.contains(it)));
-        let known = self.waiting.len() + self.running.len() + self.ended.len();
+        let again = self.ended.keys();
+        let again =
+            again.filter(|id| self.waiting.contains_key(*id) || self.running.contains_key(*id));
+        let known = self.waiting.len() + self.running.len() + self.ended.len() - again.count();
         self.shared.progress.listed(known as u64);
         self.shared.observer.observe(&Event::Listed { partitions: known as u64 });
         Ok(self.ready().is_some())
@@ -445,15 +566,15 @@ impl Run {
             let room = self.slots.iter().enumerate();
             let most = room.max_by_key(|(worker, slots)| (**slots, usize::MAX - worker));
             let Some((worker, _)) = most.filter(|(_, slots)| **slots > 0) else { return };
-            let Some(Waiting { partition, .. }) =
-                self.ready().and_then(|id| self.waiting.remove(&id))
-            else {
+            let Some(waiting) = self.ready().and_then(|id| self.waiting.remove(&id)) else {
                 return;
             };
             self.slots[worker] -= 1;
             self.shared.progress.opened();
-            self.running.insert(partition.id.clone());
-            let job = self.job(worker, partition);
+            let (stop, shutdown) = self.shutdown.part();
+            let partition = waiting.partition.clone();
+            self.running.insert(partition.id.clone(), Running { partition: waiting, stop });
+            let job = self.job(worker, partition, shutdown);
             self.crew.spawn(worker, job).await;
         }
     }
@@ -468,13 +589,20 @@ impl Run {
         let finished = |parent: &PartitionId| {
             let done = [Outcome::Finished, Outcome::AlreadyFinished];
             self.ended.get(parent).is_some_and(|report| done.contains(&report.outcome))
+                || self.share.as_ref().is_some_and(|share| share.finished.contains(parent))
+        };
+        let ours = |id: &PartitionId| match &self.share {
+            Some(share) => share.take.contains(id),
+            None => self.coordinator.look_every().is_none(),
         };
         let mut waiting = self.waiting.iter();
-        waiting.find(|(_, it)| it.parents.iter().all(finished)).map(|(id, _)| id.clone())
+        waiting
+            .find(|(id, it)| ours(id) && it.parents.iter().all(finished))
+            .map(|(id, _)| id.clone())
     }
 
-    fn job(&self, worker: usize, partition: Partition) -> Job {
-        let (shared, shutdown) = (self.shared.clone(), self.shutdown.clone());
+    fn job(&self, worker: usize, partition: Partition, shutdown: Shutdown) -> Job {
+        let shared = self.shared.clone();
         let mut ending =
             Ending { worker, partition: Some(partition.id.clone()), ended: self.tells.clone() };
         Box::new(move || {
@@ -488,8 +616,22 @@ impl Run {
     fn end(&mut self, worker: usize, report: PartitionReport) {
         self.slots[worker] += 1;
         self.shared.progress.ended();
-        self.running.remove(&report.partition);
-        self.ended.insert(report.partition.clone(), report);
+        let id = report.partition.clone();
+        let was_running = self.running.remove(&id);
+        let report = match self.ended.remove(&id) {
+            Some(before) => report.follows(before),
+            None => report,
+        };
+        if let Some(share) = &mut self.share {
+            // Whether it is this host's is asked anew.
+            share.take.remove(&id);
+            self.look_at = Instant::now();
+            let elsewhere = matches!(report.outcome, Outcome::Lost | Outcome::Drained);
+            if let Some(running) = was_running.filter(|_| elsewhere) {
+                self.waiting.insert(id.clone(), running.partition);
+            }
+        }
+        self.ended.insert(id, report);
     }
 
     async fn report(self) -> Report {
@@ -501,10 +643,13 @@ impl Run {
         // Without a stop only children of partitions that could not be finished are left.
         let left = if report.interrupted { Outcome::Drained } else { Outcome::Stopped };
         let waiting = self.waiting.into_keys().map(|it| PartitionReport::new(it, left));
-        let running = self.running.into_iter();
+        let running = self.running.into_keys();
         let running = running.map(|it| PartitionReport::new(it, Outcome::Drained));
         let mut ended = self.ended;
-        ended.extend(waiting.chain(running).map(|it| (it.partition.clone(), it)));
+        for rest in waiting.chain(running) {
+            // One that was handed over, or lost, has been reported.
+            ended.entry(rest.partition.clone()).or_insert(rest);
+        }
         for partition in ended.into_values() {
             report.counts = report.counts.plus(&partition.counts);
             add_stages(&mut report.stages, &partition.stages);

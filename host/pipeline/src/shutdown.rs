@@ -19,18 +19,30 @@ enum Stop {
 #[derive(Clone, Debug)]
 pub struct StopHandle(watch::Sender<Stop>);
 
-/// How a pipeline hears that it is to stop.
+/// How a pipeline hears that it is to stop, or a part of it.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
+    whole: Heard,
+    /// A part also stops alone.
+    part: Option<Heard>,
+}
+
+/// One end of a channel, and the other, which keeps it open when the handle is gone.
+#[derive(Clone, Debug)]
+struct Heard {
     stop: watch::Receiver<Stop>,
-    /// Keeps the channel open when the handle is gone.
     open: watch::Sender<Stop>,
 }
 
 /// A handle to stop by, and what listens to it.
 pub fn shutdown() -> (StopHandle, Shutdown) {
+    let (handle, whole) = heard();
+    (handle, Shutdown { whole, part: None })
+}
+
+fn heard() -> (StopHandle, Heard) {
     let (sender, stop) = watch::channel(Stop::No);
-    (StopHandle(sender.clone()), Shutdown { stop, open: sender })
+    (StopHandle(sender.clone()), Heard { stop, open: sender })
 }
 
 impl StopHandle {
@@ -55,7 +67,13 @@ impl StopHandle {
 impl Shutdown {
     /// Begins to drain, from within: the pipeline itself can't go on.
     pub(crate) fn begin(&self) {
-        StopHandle(self.open.clone()).drain();
+        StopHandle(self.whole.open.clone()).drain();
+    }
+
+    /// What a part of the pipeline listens to: it stops when the whole does, or alone.
+    pub(crate) fn part(&self) -> (StopHandle, Shutdown) {
+        let (handle, part) = heard();
+        (handle, Shutdown { whole: self.whole.clone(), part: Some(part) })
     }
 
     /// One that never comes.
@@ -65,7 +83,7 @@ impl Shutdown {
 
     /// Whether the pipeline is to stop.
     pub fn is_draining(&self) -> bool {
-        *self.stop.borrow() != Stop::No
+        self.stop() != Stop::No
     }
 
     /// Returns when the pipeline is to stop.
@@ -81,15 +99,58 @@ impl Shutdown {
     /// Returns when the pipeline was told to stop and has had time enough.
     pub(crate) async fn out_of_patience(&self, patience: Duration) {
         self.drain().await;
-        let stop = *self.stop.borrow();
-        if let Stop::Drain { since } = stop {
+        if let Stop::Drain { since } = self.stop() {
             sleep_until(since + patience).await;
         }
     }
 
+    /// How much is asked for: the most, and since it was first.
+    fn stop(&self) -> Stop {
+        let whole = *self.whole.stop.borrow();
+        let part = self.part.as_ref().map_or(Stop::No, |it| *it.stop.borrow());
+        match (whole, part) {
+            (Stop::Force, _) | (_, Stop::Force) => Stop::Force,
+            (Stop::Drain { since }, Stop::Drain { since: other }) => {
+                Stop::Drain { since: since.min(other) }
+            }
+            (Stop::No, stop) | (stop, Stop::No) => stop,
+        }
+    }
+
     async fn wait_for(&self, reached: impl Fn(Stop) -> bool) {
-        let mut stop = self.stop.clone();
-        // The sender lives as long as `self`.
-        let _ = stop.wait_for(|stop| reached(*stop)).await;
+        let mut whole = self.whole.stop.clone();
+        // The senders live as long as `self`.
+        let Some(part) = &self.part else {
+            let _ = whole.wait_for(|stop| reached(*stop)).await;
+            return;
+        };
+        let mut part = part.stop.clone();
+        tokio::select! {
+            _ = whole.wait_for(|stop| reached(*stop)) => {}
+            _ = part.wait_for(|stop| reached(*stop)) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_stops_alone_and_with_the_whole() {
+        let (whole, shutdown) = shutdown();
+        let (one, alone) = shutdown.part();
+        let (_, with) = shutdown.part();
+        one.drain();
+        alone.drain().await;
+        assert!(alone.is_draining() && !with.is_draining() && !shutdown.is_draining());
+        let since = Instant::now();
+        tokio::time::advance(Duration::from_secs(3)).await;
+        whole.drain();
+        with.drain().await;
+        alone.out_of_patience(Duration::from_secs(5)).await;
+        assert_eq!(since.elapsed().as_secs(), 5, "since it was first asked for");
+        whole.force();
+        tokio::join!(alone.forced(), with.forced(), shutdown.forced());
     }
 }

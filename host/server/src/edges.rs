@@ -1,6 +1,12 @@
 //! From a config to a pipeline's edges: its source, its sinks, its store.
 
-#[cfg(any(feature = "firehose", feature = "kinesis", feature = "s3", feature = "sqs"))]
+#[cfg(any(
+    feature = "dynamodb",
+    feature = "firehose",
+    feature = "kinesis",
+    feature = "s3",
+    feature = "sqs"
+))]
 mod aws;
 #[cfg(feature = "firehose")]
 mod firehose;
@@ -8,6 +14,8 @@ mod firehose;
 mod formats;
 #[cfg(feature = "kinesis")]
 mod kinesis;
+#[cfg(feature = "dynamodb")]
+mod leases;
 #[cfg(feature = "s3")]
 mod s3;
 #[cfg(feature = "sqs")]
@@ -16,6 +24,8 @@ mod sqs;
 use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
+#[cfg(feature = "dynamodb")]
+use tidegate_connectors::leases::LeaseStore;
 use tidegate_connectors::{
     files::RealFiles,
     generator::{GeneratorConfig, GeneratorSource, Weights},
@@ -28,8 +38,14 @@ use tidegate_connectors::{
     },
     store::StoreInspector,
 };
+#[cfg(feature = "kinesis")]
+use tidegate_core::source::Partition;
 use tidegate_core::{Sink, Source, Timestamp, checkpoint::StoreError, parquet::RowFormat};
 
+#[cfg(feature = "dynamodb")]
+pub(crate) use self::leases::{
+    owner, store as lease_store, store_when_there as lease_store_when_there,
+};
 #[cfg(feature = "s3")]
 pub(crate) use self::s3::s3;
 use crate::{
@@ -37,14 +53,23 @@ use crate::{
     config::{self, Config, InputCompression, Loaded},
 };
 
+/// Who reads a source, and for what.
+#[derive(Default)]
+pub(crate) struct Reading<'a> {
+    /// Tells this run from others.
+    pub(crate) run: &'a str,
+    /// A stage keeps states that are not a partition's own.
+    pub(crate) states_follow: bool,
+    /// Its partitions are listed, and nothing is read.
+    pub(crate) lists_only: bool,
+    /// What hosts share who share the source.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) leases: Option<LeaseStore>,
+}
+
 /// The source. Touches no file of its yet; where files are followed, or shards, it asks the store
-/// what is known of them. `run` tells this run from others; `states_follow` says that a stage keeps
-/// states that are not a partition's own.
-pub(crate) fn source(
-    loaded: &Loaded,
-    run: &str,
-    states_follow: bool,
-) -> anyhow::Result<Arc<dyn Source>> {
+/// what is known of them.
+pub(crate) fn source(loaded: &Loaded, reading: &Reading<'_>) -> anyhow::Result<Arc<dyn Source>> {
     let written = &loaded.config.source;
     let name = written.name.clone();
     let limits = LineLimits {
@@ -113,13 +138,13 @@ pub(crate) fn source(
     }
     if let Some(stdin) = &written.stdin {
         let compression = input_compression(stdin.compression);
-        let run = run.to_owned();
+        let run = reading.run.to_owned();
         let config = StandardInputConfig { name, run, compression, limits };
         return Ok(Arc::new(StandardInput::new(config)));
     }
     if let Some(written) = &written.kinesis {
         #[cfg(feature = "kinesis")]
-        return kinesis::source(&loaded.config, written, states_follow);
+        return Ok(Arc::new(kinesis::source(&loaded.config, written, reading)?));
         #[cfg(not(feature = "kinesis"))]
         anyhow::bail!("this program was built without the feature `kinesis`");
     }
@@ -127,6 +152,16 @@ pub(crate) fn source(
         anyhow::bail!("the config names no source");
     };
     Ok(Arc::new(GeneratorSource::new(name, generator_config(generator)?)?))
+}
+
+/// The shards of the stream that is read.
+#[cfg(feature = "kinesis")]
+pub(crate) async fn shards(config: &Config) -> anyhow::Result<Vec<Partition>> {
+    let written = config.source.kinesis.as_ref();
+    let written = written.context("the source is no stream: it has no shards")?;
+    let reading = Reading { lists_only: true, ..Reading::default() };
+    let source = kinesis::source(config, written, &reading)?;
+    source.shards().await.context("failed to list the shards")
 }
 
 /// How files are followed, where they are, and how far they have been read.
@@ -302,8 +337,16 @@ async fn named(
     bucket: Option<&config::S3>,
 ) -> anyhow::Result<Option<Arc<dyn Sink>>> {
     if let Some(path) = directory {
-        let sink = DirectorySink::open(name, path, Arc::new(RealFiles))
-            .with_context(|| format!("failed to open the directory of sink `{name}`"))?;
+        let files = Arc::new(RealFiles);
+        let sink = match config.leases {
+            #[cfg(feature = "dynamodb")]
+            Some(_) => {
+                DirectorySink::open_shared(name, path, &leases::host(&config.data_dir), files)
+            }
+            _ => DirectorySink::open(name, path, files),
+        };
+        let sink =
+            sink.with_context(|| format!("failed to open the directory of sink `{name}`"))?;
         return Ok(Some(Arc::new(sink)));
     }
     let Some(bucket) = bucket else { return Ok(None) };

@@ -35,6 +35,9 @@ pub(crate) fn policies(config: &Config, account: &str) -> Vec<Policy> {
     if let Some(kinesis) = &config.source.kinesis {
         needs.kinesis(kinesis);
     }
+    if let Some(leases) = &config.leases {
+        needs.leases(leases);
+    }
     for sink in &config.sinks {
         if let Some(s3) = &sink.s3 {
             needs.s3(s3);
@@ -98,6 +101,25 @@ impl Needs<'_> {
             "kinesis:ListShards",
         ];
         self.grant(role.as_ref(), "ReadStream", &actions, stream);
+    }
+
+    fn leases(&mut self, leases: &Leases) {
+        let Leases { table, region, role, create_table, s3, .. } = leases;
+        let table = self.arn("dynamodb", region.as_deref(), &format!("table/{table}"));
+        let actions = [
+            "dynamodb:DeleteItem",
+            "dynamodb:DescribeTable",
+            "dynamodb:GetItem",
+            "dynamodb:Scan",
+            "dynamodb:UpdateItem",
+        ];
+        self.grant(role.as_ref(), "ShareLeases", &actions, table.clone());
+        if *create_table {
+            self.grant(role.as_ref(), "CreateTable", &["dynamodb:CreateTable"], table);
+        }
+        if let Some(s3) = s3 {
+            self.s3(s3);
+        }
     }
 
     fn kinesis_sink(&mut self, kinesis: &KinesisSink) {

@@ -73,6 +73,28 @@ pub const METRICS: &[Metric] = &[
         &["pipeline", "seam"],
         "Failed attempts that were repeated, by who failed: source, store, chain or sink:<name>.",
     ),
+    gauge("tidegate_leases_held", "Leases that this host has."),
+    counter(
+        "tidegate_lease_steals_total",
+        &["pipeline"],
+        "Leases that another host with more of them was asked for.",
+    ),
+    counter(
+        "tidegate_lease_failovers_total",
+        &["pipeline"],
+        "Leases that showed no sign of life, and were to be taken over.",
+    ),
+    counter("tidegate_lease_hand_overs_total", &["pipeline"], "Leases that this host gave up."),
+    counter(
+        "tidegate_leases_lost_total",
+        &["pipeline"],
+        "Leases that were found to be another host's: it took this one for dead.",
+    ),
+    counter(
+        "tidegate_lease_renewals_failed_total",
+        &["pipeline"],
+        "Renewals of leases that were not confirmed.",
+    ),
     counter(
         "tidegate_stage_rows_total",
         &["pipeline", "stage"],

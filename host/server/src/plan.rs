@@ -342,6 +342,11 @@ pub fn settings(config: &Config) -> Settings {
             (false, true) => LIST_SHARDS_EVERY,
             (false, false) => defaults.discover_every,
         },
+        // So often that two renewals may fail.
+        renew_every: match &config.leases {
+            Some(leases) => leases.failover.0 / 3,
+            None => defaults.renew_every,
+        },
         ..defaults
     }
 }

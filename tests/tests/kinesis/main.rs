@@ -1,6 +1,9 @@
 //! The Kinesis source and the Kinesis sink: alone, and in stories of the whole program, against real
-//! servers.
+//! servers; and the leases by which a fleet shares a stream.
 
+mod dynamodb;
+mod fleet;
+mod leases;
 mod local;
 mod sink;
 mod sink_stories;

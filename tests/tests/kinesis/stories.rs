@@ -23,10 +23,10 @@ use super::{
 };
 
 /// Longer than anything here takes, even on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A run that does not outlive the test, however that ends.
-struct Run(Child);
+pub(super) struct Run(pub(super) Child);
 
 impl Drop for Run {
     fn drop(&mut self) {
@@ -36,7 +36,7 @@ impl Drop for Run {
 }
 
 impl Run {
-    fn terminate(mut self) {
+    pub(super) fn terminate(mut self) {
         let sent = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
         assert!(sent.expect("kill is there").success());
         let started = Instant::now();
@@ -91,7 +91,7 @@ fn delivered(out: &Path) -> u64 {
     contents.map(|content| content.iter().filter(|byte| **byte == b'\n').count() as u64).sum()
 }
 
-fn wait_for(out: &Path, count: u64) {
+pub(super) fn wait_for(out: &Path, count: u64) {
     let started = Instant::now();
     loop {
         let found = delivered(out);
@@ -104,26 +104,30 @@ fn wait_for(out: &Path, count: u64) {
 }
 
 /// Writers of their own threads. Each has keys that nobody else has, and numbers its records.
-struct Writers {
+pub(super) struct Writers {
     count: u64,
     keys: u64,
     /// Records of each key.
-    records: u64,
+    pub(super) records: u64,
     /// How many of them may be written by now.
-    allowed: AtomicU64,
+    pub(super) allowed: AtomicU64,
 }
 
 impl Writers {
-    fn new(count: u64, keys: u64, records: u64) -> Self {
+    pub(super) fn new(count: u64, keys: u64, records: u64) -> Self {
         Writers { count, keys, records, allowed: AtomicU64::new(u64::MAX) }
     }
 
-    fn total(&self) -> u64 {
+    pub(super) fn total(&self) -> u64 {
         self.count * self.keys * self.records
     }
 
     /// Writes everything, and does something else meanwhile, which is told how much is written.
-    fn write(&self, kinesis: &Kinesis, meanwhile: impl FnOnce(&dyn Fn() -> Option<u64>)) {
+    pub(super) fn write(
+        &self,
+        kinesis: &Kinesis,
+        meanwhile: impl FnOnce(&dyn Fn() -> Option<u64>),
+    ) {
         let (written, over) = (AtomicU64::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
             let writers: Vec<_> = (0..self.count)
@@ -163,7 +167,7 @@ impl Writers {
 
     /// Every record is there once, and those of a key in order. Objects are named by their shards,
     /// and children have larger numbers than their parents.
-    fn check(&self, out: &Path) {
+    pub(super) fn check(&self, out: &Path) {
         let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for line in lines(out) {
             let record: Value = serde_json::from_slice(&line).expect("a record is JSON");
@@ -320,7 +324,7 @@ fn a_killed_program_leaves_byte_for_byte_what_the_stream_held() {
 }
 
 /// Drops records that came before: for each key and number a state says that it did.
-const ONCE: &str = r#"
+pub(super) const ONCE: &str = r#"
 stages:
   - name: once
     plugin: ${TIDEGATE_PLUGINS}/dedupe.wasm

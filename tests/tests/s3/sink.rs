@@ -3,9 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use tidegate_connectors::sinks::s3::{S3Config, S3Sink};
+use tidegate_connectors::{
+    objects::SharedObjects,
+    sinks::s3::{S3Config, S3Sink, SharedBucket},
+};
 use tidegate_core::{
-    Digest, ObjectDigest, Sink, conformance,
+    Digest, ObjectDigest, Sink,
+    checkpoint::StoreErrorKind,
+    conformance,
     sink::{Object, Provenance, SinkErrorKind},
     source::PartitionId,
 };
@@ -50,6 +55,30 @@ fn it_passes_the_suite_of_sinks_on_a_server_of_another_make() {
     assert_eq!(s3.proxy.uploads(), 1);
     let _ = open(s3, s3.config("zone/events"));
     assert_eq!(s3.proxy.uploads(), 0, "what was left is aborted");
+}
+
+#[test]
+fn what_a_fleet_shares_is_kept_once_and_read_by_all() {
+    let s3 = S3::start();
+    let hosts = [(); 2].map(|()| SharedBucket::new(s3.config("fleet/states")));
+    let (key, states) = ("states/p/1.states", content(100_000));
+    s3.block_on(async {
+        assert_eq!(hosts[0].get(key).await.expect("readable"), None);
+        for host in &hosts {
+            s3.proxy.fail_next("PutObject", &[Fault::LostResponse]);
+            let error = host.put(key, states.clone()).await.expect_err("the answer is lost");
+            assert_eq!(error.kind, StoreErrorKind::Unavailable);
+            host.put(key, states.clone()).await.expect("it is there");
+        }
+        assert_eq!(hosts[1].get(key).await.expect("readable"), Some(states));
+        let other = hosts[1].put(key, Bytes::from_static(b"other")).await;
+        assert_eq!(other.expect_err("a name has one content").kind, StoreErrorKind::Conflict);
+        for host in &hosts {
+            host.remove(key).await.expect("removed, or gone");
+        }
+        assert_eq!(hosts[1].get(key).await.expect("readable"), None);
+    });
+    assert!(hosts[0].place(key).ends_with("fleet/states/states/p/1.states"));
 }
 
 #[test]

@@ -57,9 +57,32 @@ impl DirectorySink {
         files: Arc<dyn Files>,
     ) -> Result<Self, SinkError> {
         let name = name.into();
+        let temporary = name.clone();
+        DirectorySink::open_with(name, root, &temporary, files)
+    }
+
+    /// The same, of a root that other hosts write to under the same name: their temporary files are
+    /// left alone. `host` is what this one alone is called, from run to run.
+    pub fn open_shared(
+        name: impl Into<String>,
+        root: &Path,
+        host: &str,
+        files: Arc<dyn Files>,
+    ) -> Result<Self, SinkError> {
+        let name = name.into();
+        let temporary = format!("{name}-{host}");
+        DirectorySink::open_with(name, root, &temporary, files)
+    }
+
+    fn open_with(
+        name: String,
+        root: &Path,
+        temporary: &str,
+        files: Arc<dyn Files>,
+    ) -> Result<Self, SinkError> {
         let root = std::path::absolute(root)
             .map_err(|error| failed("failed to resolve the directory", root, error))?;
-        let temporary = root.join(format!(".tmp-{}", name.replace(|c| !is_plain(c), "_")));
+        let temporary = root.join(format!(".tmp-{}", temporary.replace(|c| !is_plain(c), "_")));
         let tree = Tree {
             root,
             temporary,

@@ -9,7 +9,6 @@ mod lock;
 mod operations;
 mod redriven;
 mod schema;
-mod states;
 mod swaps;
 mod thread;
 
@@ -30,6 +29,7 @@ pub use inspect::{PartitionRecord, StoreInspector};
 pub use redriven::{RedriveOutcome, Redriven};
 pub use swaps::{ForeignState, Pin, Swap, SwapCause, SwapEffect, SwapState};
 
+use crate::states;
 use thread::{Event, StoreThread};
 
 /// A generation of a pipeline, as the catalogue keeps it: what served, and since when.

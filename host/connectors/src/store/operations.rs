@@ -12,7 +12,8 @@ use tidegate_core::{
     source::PartitionId,
 };
 
-use super::{Generation, failed, redriven, states};
+use super::{Generation, failed, redriven};
+use crate::states;
 
 /// At most this many expired states go with a commit, so that no commit waits for a great many.
 const EXPIRED_PER_COMMIT_MAX: u32 = 1_000;
@@ -52,6 +53,7 @@ pub(super) fn acquire(
         pending: pending(connection, held.partition)?.map(|(manifest, _)| manifest),
         state_keys: state_keys(connection, held.partition)?,
         checkpoint: held.checkpoint,
+        moved: None,
     })
 }
 

@@ -258,6 +258,7 @@ impl CheckpointStore for MemoryStore {
                 checkpoint: row.checkpoint.clone(),
                 pending: row.pending.as_ref().map(|(manifest, _)| manifest.clone()),
                 state_keys: row.state_keys(),
+                moved: None,
             })
         })
         .await

@@ -7,6 +7,7 @@ mod blocked;
 mod copies;
 mod counting;
 mod crash;
+mod fleet;
 mod outage;
 mod partial;
 mod recovery;

@@ -15,6 +15,7 @@ use tidegate_core::{
     Digest, Sink, Timestamp,
     batcher::{BatchLimit, RangeLimit},
     checkpoint::Manifest,
+    coordinator::{Alone, Coordinator},
     sink::Naming,
     time::Clock,
 };
@@ -57,6 +58,8 @@ pub(crate) struct World {
     pub(crate) kept: Vec<&'static str>,
     /// A policy refuses the generations that are kept.
     pub(crate) withheld: Arc<AtomicBool>,
+    /// Whose partitions are whose.
+    pub(crate) coordinator: Arc<dyn Coordinator>,
 }
 
 /// The wall clock goes with tokio's, which is paused.
@@ -116,6 +119,7 @@ impl World {
             runs: Arc::default(),
             kept: Vec::new(),
             withheld: Arc::default(),
+            coordinator: Arc::new(Alone),
         }
     }
 
@@ -221,6 +225,7 @@ impl World {
             generations: Some(Arc::new(self.clone())),
             workers,
             failpoints,
+            coordinator: self.coordinator.clone(),
             observer: Arc::new(move |event: &Event| {
                 events.lock().expect("no test panics while it holds it").push(format!("{event:?}"));
             }),

@@ -143,6 +143,13 @@ pub(super) fn rollback(args: &RollbackArgs) -> Result<Outcome, Failed> {
     let catalogue =
         Catalogue::open(data_dir, &args.pipeline.pipeline).map_err(Failed::environment)?;
     let (loaded, supply) = args.pipeline.open()?;
+    if args.reprocess && loaded.config.leases.is_some() {
+        return Err(Failed::environment(anyhow::anyhow!(
+            "the states of hosts that share a stream by `leases` can't be built anew: they lie with \
+             the leases, and not in `{}`",
+            data_dir.display()
+        )));
+    }
     let maker = run::maker(&loaded, supply)?;
     let on_disk = maker.make(Files::on_disk()).map_err(run::refused)?.generation();
     let files = catalogue.find(args.generation.as_deref(), on_disk).map_err(Failed::runtime)?;
@@ -206,8 +213,8 @@ async fn reprocess(
     stages: &BTreeSet<String>,
 ) -> Result<Reprocessed, Failed> {
     let states_follow = candidate.plan.states_follow();
-    let source = edges::source(&candidate.loaded, "reprocess", states_follow);
-    let source = source.map_err(Failed::environment)?;
+    let reading = edges::Reading { run: "reprocess", states_follow, ..edges::Reading::default() };
+    let source = edges::source(&candidate.loaded, &reading).map_err(Failed::environment)?;
     let inspector =
         StoreInspector::open(&candidate.loaded.config.data_dir).map_err(Failed::environment)?;
     let since = args.since.map(|it| Timestamp(it.as_microsecond()));

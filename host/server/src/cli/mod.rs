@@ -6,6 +6,8 @@ mod dlq;
 mod generations;
 mod graph;
 mod iam;
+#[cfg(feature = "dynamodb")]
+mod leases;
 mod plugin;
 mod plugin_bench;
 mod plugin_dev;
@@ -68,6 +70,14 @@ enum Command {
     /// Say what a pipeline needs in AWS.
     #[command(subcommand)]
     Iam(IamCommand),
+    /// Look at how the hosts of a fleet share a stream.
+    #[cfg(feature = "dynamodb")]
+    #[command(subcommand)]
+    Leases(LeasesCommand),
+    /// Look at a stream's shards.
+    #[cfg(feature = "dynamodb")]
+    #[command(subcommand)]
+    Shards(ShardsCommand),
     /// Write plugins and look at them, and run one again that has failed.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -134,6 +144,20 @@ impl PipelineArgs {
     }
 }
 
+#[cfg(feature = "dynamodb")]
+#[derive(Debug, Subcommand)]
+enum LeasesCommand {
+    /// List who has which lease, and how far it is done.
+    Ls(leases::LeasesArgs),
+}
+
+#[cfg(feature = "dynamodb")]
+#[derive(Debug, Subcommand)]
+enum ShardsCommand {
+    /// List the shards of the stream, who reads each, and how far it is done.
+    Ls(leases::ShardsArgs),
+}
+
 #[derive(Debug, Subcommand)]
 enum DlqCommand {
     /// List dead letters, and count them by reason.
@@ -192,6 +216,10 @@ pub fn main() -> ExitCode {
         Command::Dlq(DlqCommand::Capsule(args)) => ("dlq capsule", capsule::capsule(args)),
         Command::Dlq(DlqCommand::Redrive(args)) => ("dlq redrive", redrive::redrive(args)),
         Command::Iam(IamCommand::Print(args)) => ("iam print", iam::print(args)),
+        #[cfg(feature = "dynamodb")]
+        Command::Leases(LeasesCommand::Ls(args)) => ("leases ls", leases::leases(args)),
+        #[cfg(feature = "dynamodb")]
+        Command::Shards(ShardsCommand::Ls(args)) => ("shards ls", leases::shards(args)),
         Command::Plugin(PluginCommand::New(args)) => ("plugin new", plugin_new::new(args)),
         Command::Plugin(PluginCommand::Build(args)) => ("plugin build", plugin_new::build(args)),
         Command::Plugin(PluginCommand::Inspect(args)) => ("plugin inspect", plugin::inspect(args)),

@@ -8,6 +8,7 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tidegate_core::Position;
 use tidegate_pipeline::{Event, Progress, progress::Snapshot};
 use tokio::time::{Instant, interval};
 
@@ -103,8 +104,21 @@ fn line(now: &Snapshot, elapsed: Duration) -> String {
 pub(super) fn log_event(event: &Event) {
     match event {
         Event::Listed { .. } => {}
+        Event::Joined { partitions } => {
+            tracing::info!(partitions, "shares the source with other hosts");
+        }
         Event::Opened { partition, after } => {
             tracing::debug!(%partition, after = after.map(|it| it.to_string()), "opened");
+        }
+        Event::CheckpointMoved { partition, from, to } => {
+            let place =
+                |it: &Option<Position>| it.map_or("its beginning".to_owned(), |it| it.to_string());
+            let (from, to) = (place(from), place(to));
+            tracing::warn!(
+                %partition, from, to,
+                "somebody else has moved the checkpoint: what lies in between was delivered by their \
+                 word, and exactly once ends there"
+            );
         }
         Event::Recovered { partition, range, how } => {
             tracing::info!(%partition, range, ?how, "finished a range of an earlier run");

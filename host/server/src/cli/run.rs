@@ -19,7 +19,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
 use tidegate_connectors::store::{Generation, SqliteStore, SwapCause, SwapState};
 use tidegate_core::{
-    Digest, Timestamp,
+    CheckpointStore, Digest, Timestamp,
     checkpoint::StoreError,
     sink::Naming,
     time::{Clock, FixedClock},
@@ -208,11 +208,28 @@ fn build(
     };
     let states_follow = started.candidate.plan.states_follow();
     let run = format!("{:016x}", environment.seed);
-    let source = edges::source(&started.candidate.loaded, &run, states_follow)
-        .map_err(Failed::environment)?;
+    let progress: Arc<dyn CheckpointStore> = Arc::new(started.store.clone());
+    #[cfg(feature = "dynamodb")]
+    let (progress, environment, leases) = match &config.leases {
+        None => (progress, environment, None),
+        Some(leases) => {
+            let store = edges::lease_store_when_there(config, leases);
+            let store = Handle::current().block_on(store).map_err(Failed::environment)?;
+            let (owner, coordinator) = (edges::owner(&run), Arc::new(store.clone()));
+            let environment = Environment { owner, coordinator, ..environment };
+            (Arc::new(store.clone()) as Arc<dyn CheckpointStore>, environment, Some(store))
+        }
+    };
+    let reading = edges::Reading {
+        run: &run,
+        states_follow,
+        lists_only: false,
+        #[cfg(feature = "dynamodb")]
+        leases,
+    };
+    let source = edges::source(&started.candidate.loaded, &reading).map_err(Failed::environment)?;
     let sinks = Handle::current().block_on(edges::sinks(config)).map_err(Failed::environment)?;
     let settings = plan::settings(config);
-    let progress = Arc::new(started.store.clone());
     let plan = Arc::clone(&started.candidate.plan);
     let pipeline = Pipeline::new(plan, source, sinks.clone(), progress, settings, environment)
         .map_err(Failed::runtime)?;
@@ -228,9 +245,15 @@ fn build(
 }
 
 /// Whether something that happened shows that the pipeline works: a partition is being read, which
-/// begins when its pending range is finished, or there is none to be read.
+/// begins when its pending range is finished, or there is none to be read, or other hosts read them.
 fn works(event: &Event) -> bool {
-    matches!(event, Event::Opened { .. } | Event::Ended { .. } | Event::Listed { partitions: 0 })
+    matches!(
+        event,
+        Event::Opened { .. }
+            | Event::Ended { .. }
+            | Event::Listed { partitions: 0 }
+            | Event::Joined { partitions: 0 }
+    )
 }
 
 /// A generation that is to serve, and what it takes to make others.

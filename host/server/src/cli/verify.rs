@@ -29,6 +29,11 @@ pub(super) struct VerifyArgs {
 pub(super) fn verify(args: &VerifyArgs) -> Result<Outcome, Failed> {
     let (loaded, supply) = args.pipeline.open()?;
     let config = &loaded.config;
+    if config.leases.is_some() {
+        let message = "a fleet's history lies below `manifests/` beside its leases, where `verify` \
+                       can't look yet: it reads the history of one data directory";
+        return Err(Failed::runtime(anyhow::anyhow!(message)));
+    }
     let store = StoreInspector::open(&config.data_dir)
         .with_context(|| {
             format!("failed to read the data directory `{}`", config.data_dir.display())
@@ -45,7 +50,8 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Outcome, Failed> {
         }
     };
     let states_follow = plan.as_ref().is_some_and(|plan| plan.states_follow());
-    let source = edges::source(&loaded, "verify", states_follow).map_err(Failed::environment)?;
+    let reading = edges::Reading { run: "verify", states_follow, ..edges::Reading::default() };
+    let source = edges::source(&loaded, &reading).map_err(Failed::environment)?;
     let verdict = block_on(verify::verify(config, &store, &source, plan.as_ref()))?
         .map_err(Failed::runtime)?;
     let exit = if verdict.conserved { Exit::Ok } else { Exit::Gate };

@@ -18,6 +18,7 @@ mod interpolate;
 mod kinesis;
 mod kinesis_rules;
 mod kinesis_sink;
+mod leases;
 mod model;
 mod policy;
 pub mod reference;
@@ -52,6 +53,7 @@ pub use kinesis::{
     Kinesis, KinesisStart, OnExplicitHash, OnTrimmed, OutOfRange, PayloadCompression,
 };
 pub use kinesis_sink::KinesisSink;
+pub use leases::{Leases, OnStateGap};
 pub use model::{
     Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, OnReject, PluginLimits,
     Purity, Range, Reload, Retry, Scope, Stage, State,
@@ -291,6 +293,7 @@ fn resolve_paths(config: &mut Config, base: &Path) {
     let resolve = |path: &mut PathBuf| *path = base.join(&*path);
     resolve(&mut config.data_dir);
     config.dead_letters.directory.iter_mut().for_each(resolve);
+    config.leases.iter_mut().filter_map(|it| it.directory.as_mut()).for_each(resolve);
     config.tables.iter_mut().for_each(|table| resolve(&mut table.path));
     if let Some(avro) = &mut config.source.avro {
         avro.reader_schema.iter_mut().for_each(resolve);

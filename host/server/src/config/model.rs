@@ -8,6 +8,7 @@ use tidegate_core::{Condition, description::Capability};
 
 use super::{
     component::ComponentReference,
+    leases::Leases,
     sink::{DeadLetters, Sink, Unrouted},
     source::Source,
     table::Table,
@@ -30,6 +31,10 @@ pub struct Config {
     /// Where progress, state and the catalogue are kept. One process at a time.
     #[serde(default = "data_dir")]
     pub data_dir: PathBuf,
+    /// How several hosts share the source, by leases in Amazon DynamoDB; without it one process reads
+    /// all of it, and keeps its progress in `data_dir`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leases: Option<Leases>,
     /// Where records come from.
     pub source: Source,
     /// Which records are taken at all; the others count as filtered.

@@ -44,6 +44,7 @@ pub(super) fn check(config: &Config, node: &Node, file: &SourceFile) -> Vec<Find
     rules.level(dead.compression, dead.compression_level, "/dead_letters/compression_level");
     rules.of_lines(dead.compression, "/dead_letters/compression");
     rules.dead_letters(config);
+    rules.leases(config);
     rules.directories(config);
     rules.prefixes(config);
     if config.retry.delay_first > config.retry.delay_max {
@@ -438,7 +439,9 @@ impl Rules<'_> {
         let dead = config.dead_letters.directory.as_ref();
         let dead = dead.map(|it| ("/dead_letters/directory".to_owned(), it.as_path()));
         let data = ("/data_dir".to_owned(), config.data_dir.as_path());
-        let all: Vec<_> = [data].into_iter().chain(sinks).chain(dead).collect();
+        let leases = config.leases.as_ref().and_then(|it| it.directory.as_ref());
+        let leases = leases.map(|it| ("/leases/directory".to_owned(), it.as_path()));
+        let all: Vec<_> = [data].into_iter().chain(sinks).chain(dead).chain(leases).collect();
         for (i, (pointer, path)) in all.iter().enumerate() {
             for (other, before) in &all[..i] {
                 if path.starts_with(before) || before.starts_with(path) {

@@ -116,7 +116,9 @@ impl Rules<'_> {
         let offload = config.dead_letters.copy_to.iter().filter_map(|CopyTo::Sqs(sqs)| {
             Some(("/dead_letters/copy_to/sqs/offload".to_owned(), sqs.offload.as_ref()?))
         });
-        let all: Vec<_> = sinks.chain(dead).chain(offload).collect();
+        let leases = config.leases.iter().filter_map(|it| it.s3.as_ref());
+        let leases = leases.map(|it| ("/leases/s3".to_owned(), it));
+        let all: Vec<_> = sinks.chain(dead).chain(offload).chain(leases).collect();
         for (i, (pointer, s3)) in all.iter().enumerate() {
             for (other, before) in &all[..i] {
                 let (here, there) = (s3.below(), before.below());

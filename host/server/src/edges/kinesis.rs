@@ -6,25 +6,37 @@ use anyhow::Context;
 use tidegate_connectors::{
     sinks::kinesis::{KinesisSink, KinesisSinkConfig},
     sources::kinesis::{
-        KinesisConfig, KinesisSource, KinesisStart, OnExplicitHash, OnTrimmed, OutOfRange,
-        PayloadCompression,
+        KinesisConfig, KinesisNotes, KinesisSource, KinesisStart, OnExplicitHash, OnTrimmed,
+        OutOfRange, PayloadCompression,
     },
 };
-use tidegate_core::{Sink, Source, Timestamp};
+use tidegate_core::{Sink, Timestamp};
 
-use super::{aws::aws, known};
+use super::{Reading, aws::aws, known};
 use crate::config::{self, Config};
 
-/// The source. `states_follow` says that a stage keeps states that are not a partition's own.
+/// The source. Makes no call yet.
 pub(super) fn source(
     config: &Config,
     written: &config::Kinesis,
-    states_follow: bool,
-) -> anyhow::Result<Arc<dyn Source>> {
+    reading: &Reading<'_>,
+) -> anyhow::Result<KinesisSource> {
     let source = &config.source;
     let defaults = KinesisConfig::new(&source.name, &written.stream, &config.data_dir);
     let bytes = |size: config::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
-    Ok(Arc::new(KinesisSource::new(KinesisConfig {
+    #[cfg(not(feature = "dynamodb"))]
+    let notes: Option<KinesisNotes> = None;
+    #[cfg(feature = "dynamodb")]
+    let notes = reading
+        .leases
+        .clone()
+        .map(|store| KinesisNotes::Shared(Arc::new(super::leases::LeaseNotes(store))));
+    // What is known of a fleet's shards stands where it is noted.
+    let known = match config.leases.is_some() || reading.lists_only {
+        true => Vec::new(),
+        false => known(config).context("failed to look up which shards have been read")?,
+    };
+    Ok(KinesisSource::new(KinesisConfig {
         pipeline: config.pipeline.clone(),
         aws: aws(written.aws()),
         start: match &written.start {
@@ -43,7 +55,7 @@ pub(super) fn source(
             config::OutOfRange::DeadLetter => OutOfRange::DeadLetter,
             config::OutOfRange::Drop => OutOfRange::Drop,
         },
-        on_explicit_hash: match (states_follow, written.on_explicit_hash) {
+        on_explicit_hash: match (reading.states_follow, written.on_explicit_hash) {
             (false, _) => OnExplicitHash::Deliver,
             (true, config::OnExplicitHash::Fail) => OnExplicitHash::Fail,
             (true, config::OnExplicitHash::DeadLetter) => OnExplicitHash::DeadLetter,
@@ -56,9 +68,10 @@ pub(super) fn source(
         record_bytes_max: bytes(source.record_bytes_max),
         poll_every: written.poll_every.0,
         fetched_bytes_max: bytes(written.fetch_memory),
-        known: known(config).context("failed to look up which shards have been read")?,
+        known,
+        notes: notes.unwrap_or(defaults.notes.clone()),
         ..defaults
-    })))
+    }))
 }
 
 /// A sink. Makes no call yet.

@@ -26,6 +26,8 @@ pub(crate) fn s3(config: &Config, name: &str, written: &config::S3) -> S3Config 
         pipeline: config.pipeline.clone(),
         aws: aws(written.aws()),
         path_style: written.path_style,
+        // Other hosts of a fleet are at work there.
+        abort_orphans: config.leases.is_none(),
         encryption: match &written.encryption {
             config::Encryption::Bucket => Encryption::Bucket,
             config::Encryption::S3 => Encryption::S3,

@@ -234,6 +234,29 @@ impl Bucket {
         Ok(true)
     }
 
+    /// An object's content, in memory.
+    #[cfg(feature = "dynamodb")]
+    pub(super) async fn content(&self, key: &str) -> Result<Option<Vec<u8>>, SinkError> {
+        let mut content = Vec::new();
+        let there = self.read(key, None, |piece| {
+            content.extend_from_slice(piece);
+            Ok(())
+        });
+        Ok(there.await?.then_some(content))
+    }
+
+    /// Deletes an object. One that is gone is no error, as S3 sees it.
+    #[cfg(feature = "dynamodb")]
+    pub(super) async fn delete(&self, key: &str) -> Result<(), SinkError> {
+        let what = || format!("delete `{}`", self.place(key));
+        let delete = self.client().await.delete_object().bucket(&self.config.bucket);
+        let deleted = delete.key(self.config.key(key)).send().await;
+        match self.ended("delete", what, deleted) {
+            Ok(_) | Err(Refusal::Absent) => Ok(()),
+            Err(refusal) => Err(refusal.into_error(what)),
+        }
+    }
+
     /// Copies an object to a new file.
     pub(super) async fn fetch(&self, key: &str, path: &Path) -> Result<bool, SinkError> {
         let mut file = File::create_new(path).map_err(|error| {

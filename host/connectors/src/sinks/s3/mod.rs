@@ -17,6 +17,8 @@
 mod bucket;
 mod failure;
 mod meters;
+#[cfg(feature = "dynamodb")]
+mod shared;
 mod upload;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -28,6 +30,8 @@ use tidegate_core::{
 };
 
 use self::bucket::Bucket;
+#[cfg(feature = "dynamodb")]
+pub use self::shared::SharedBucket;
 use crate::aws::AwsConfig;
 
 /// A place in a bucket, and how objects are written there.
@@ -45,6 +49,9 @@ pub struct S3Config {
     pub aws: AwsConfig,
     /// The bucket stands in the path of a request, and not in the server's name.
     pub path_style: bool,
+    /// Whether uploads that are not finished are aborted at the start: nobody else is at work below
+    /// the prefix.
+    pub abort_orphans: bool,
     /// How objects are encrypted at rest.
     pub encryption: Encryption,
     /// The storage class, as S3 calls it; without one the bucket's.
@@ -75,6 +82,7 @@ impl S3Config {
             prefix: prefix.into(),
             aws: AwsConfig::default(),
             path_style: false,
+            abort_orphans: true,
             encryption: Encryption::default(),
             storage_class: None,
             tags: BTreeMap::new(),
@@ -144,8 +152,10 @@ impl S3Sink {
     pub async fn open(config: S3Config) -> Result<Self, SinkError> {
         let name = config.name.clone();
         let bucket = Arc::new(Bucket::new(config));
-        let cleaned = bucket.clone();
-        bucket.run(async move { cleaned.abort_orphans().await }).await?;
+        if bucket.config.abort_orphans {
+            let cleaned = bucket.clone();
+            bucket.run(async move { cleaned.abort_orphans().await }).await?;
+        }
         Ok(S3Sink { name, bucket })
     }
 }

@@ -25,11 +25,12 @@ mod reader;
 mod shards;
 mod source;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tidegate_core::Timestamp;
 
 pub use decode::{OnExplicitHash, OutOfRange};
+pub use notes::{NotedShard, ShardNotes};
 pub use payload::PayloadCompression;
 pub use source::KinesisSource;
 
@@ -61,6 +62,20 @@ pub enum OnTrimmed {
     Continue,
 }
 
+/// Where it is written down what is to be known of shards after a crash.
+#[derive(Clone, Debug)]
+pub enum KinesisNotes {
+    /// In a directory of this host's own: it reads all shards.
+    Directory(PathBuf),
+    /// Where all hosts see it.
+    Shared(Arc<dyn ShardNotes>),
+}
+
+/// When the record arrived that a checkpoint's token is of; none where the token does not say.
+pub fn arrival_of(token: &str) -> Option<Timestamp> {
+    reader::Token::parse(token).map(|it| it.arrival)
+}
+
 /// A stream and how it is read.
 #[derive(Clone, Debug)]
 pub struct KinesisConfig {
@@ -88,8 +103,8 @@ pub struct KinesisConfig {
     pub poll_every: Duration,
     /// What all shards together have fetched and not handed over.
     pub fetched_bytes_max: usize,
-    /// The directory to write down in where shards begin.
-    pub notes: PathBuf,
+    /// Where it is written down where shards begin.
+    pub notes: KinesisNotes,
     /// What earlier runs have read, from where progress is kept.
     pub known: Vec<KnownPartition>,
 }
@@ -117,7 +132,7 @@ impl KinesisConfig {
             poll_every: Duration::from_secs(1),
             // Six answers of the largest size under way, or sixty of the usual one.
             fetched_bytes_max: 64 << 20,
-            notes: notes.into(),
+            notes: KinesisNotes::Directory(notes.into()),
             known: Vec::new(),
         }
     }

@@ -1,4 +1,5 @@
-//! What is noted of shards in the data directory: when each was first seen, and where it begins.
+//! What is noted of shards, in the data directory or where all hosts see it: when each was first seen,
+//! and where it begins.
 //!
 //! `latest` means what is new from now on, and now is when a shard is first seen, not when its first
 //! range is committed. So the time is written down before anything is read: a process that is killed
@@ -15,9 +16,11 @@ use std::{
     path::Path,
 };
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
     Position, Timestamp,
+    checkpoint::StoreError,
     source::{Partition, PartitionId},
 };
 
@@ -117,6 +120,61 @@ impl Notes {
     }
 }
 
+/// Keeps notes where all hosts of a fleet see them, one for each shard, which the source alone reads.
+#[async_trait]
+pub trait ShardNotes: Send + Sync + std::fmt::Debug {
+    /// All shards that are known.
+    async fn load(&self) -> Result<Vec<NotedShard>, StoreError>;
+
+    /// Notes a shard, unless somebody else has. Says whether it was done.
+    async fn add(&self, shard: &Partition, note: &str) -> Result<bool, StoreError>;
+
+    /// Replaces what is noted of a shard, by whoever reads it.
+    async fn replace(&self, id: &PartitionId, note: &str) -> Result<(), StoreError>;
+}
+
+/// A shard that some host has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotedShard {
+    /// Which.
+    pub id: PartitionId,
+    /// What is noted of it; none where another program has put it there.
+    pub note: Option<String>,
+    /// It was read to its end.
+    pub finished: bool,
+}
+
+/// A note of one shard, with the stream that it is of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SharedNote {
+    pub(super) created: Timestamp,
+    #[serde(flatten)]
+    pub(super) note: Note,
+}
+
+/// Where a shard begins that nobody has noted yet, beside those that are noted. What a host writes
+/// when a stream is first seen goes from the youngest shard to the oldest. So one whose parents are
+/// noted has appeared since then, and is read from its beginning; one whose parents are not was there
+/// before, and whoever was to note it was stopped.
+pub(super) fn begins_beside(
+    noted: &[NotedShard],
+    notes: &Notes,
+    shard: &Partition,
+    first: Beginning,
+) -> Beginning {
+    if noted.is_empty() {
+        return first;
+    }
+    if shard.parents.iter().any(|parent| noted.iter().any(|it| it.id == *parent)) {
+        return Beginning::TrimHorizon;
+    }
+    let times = notes.shards.values().filter_map(|note| match note.begins {
+        Beginning::At(time) => Some(time),
+        Beginning::TrimHorizon => None,
+    });
+    times.min().map_or(Beginning::TrimHorizon, Beginning::At)
+}
+
 /// Two 128-bit numbers as decimal text, as Kinesis writes them: JSON numbers don't hold them.
 mod hash_range {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -194,6 +252,25 @@ mod tests {
         assert_eq!(note(behind).done_until(position(7)), Timestamp(900));
         assert_eq!(note(behind).done_until(position(6)), Timestamp(500), "7 was not committed");
         assert_eq!(note(behind).done_until(None), Timestamp(100));
+    }
+
+    #[test]
+    fn a_shard_that_appears_begins_at_its_beginning_and_one_that_was_overlooked_where_it_would_have()
+     {
+        let noted = |names: &[&str]| -> Vec<NotedShard> {
+            let one = |name: &&str| NotedShard { id: (*name).into(), note: None, finished: false };
+            names.iter().map(one).collect()
+        };
+        let mut notes = Notes::default();
+        notes.see(&shard("b"), Timestamp(9), Beginning::At(Timestamp(7)));
+        let first = Beginning::At(Timestamp(50));
+        // Its parent is `p`.
+        let begins = |names: &[&str]| begins_beside(&noted(names), &notes, &shard("a"), first);
+        assert_eq!(begins(&[]), first, "nobody has seen the stream");
+        assert_eq!(begins(&["b"]), Beginning::At(Timestamp(7)), "as the others of the first look");
+        assert_eq!(begins(&["b", "p"]), Beginning::TrimHorizon, "it appeared since");
+        let older = begins_beside(&noted(&["x"]), &Notes::default(), &shard("a"), first);
+        assert_eq!(older, Beginning::TrimHorizon, "another program has read the stream");
     }
 
     #[test]

@@ -486,7 +486,7 @@ impl Reader for KinesisReader {
                 return Ok(ReadOutcome::Ended);
             }
             if self.closed {
-                self.shared.has_ended(&self.id);
+                self.shared.has_ended(&self.id).await?;
                 self.meters.ended(self.retention());
                 return Ok(ReadOutcome::Ended);
             }

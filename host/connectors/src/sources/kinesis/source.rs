@@ -1,8 +1,9 @@
 //! A stream as a source: its shards, and how each is opened where a checkpoint left it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,16 +11,17 @@ use std::{
 use async_trait::async_trait;
 use tidegate_core::{
     Source, Timestamp,
+    checkpoint::{StoreError, StoreErrorKind},
     source::{
         HashKey, Partition, PartitionId, Reader, Replay, Resume, SourceError, SourceErrorKind,
     },
 };
 
 use super::{
-    KinesisConfig, KinesisStart,
+    KinesisConfig, KinesisNotes, KinesisStart,
     budget::Budget,
     client::Caller,
-    notes::{Beginning, Note, Notes, Quiet},
+    notes::{Beginning, Note, Notes, Quiet, ShardNotes, SharedNote, begins_beside},
     reader::{KinesisReader, Token},
     shards::{self, Stream},
 };
@@ -46,6 +48,8 @@ pub(super) struct Shared {
 struct Seen {
     stream: Option<Stream>,
     notes: Option<Notes>,
+    /// What this host has found quiet since the last look.
+    quiet: BTreeMap<PartitionId, Quiet>,
     /// What the stream has.
     listed: BTreeSet<PartitionId>,
     /// What was read to its end, by this run or, as far as progress is kept, by an earlier one.
@@ -70,6 +74,14 @@ impl KinesisSource {
         let ended = config.known.iter().filter(|it| it.finished).map(|it| it.id.clone()).collect();
         let seen = Mutex::new(Seen { ended, ..Seen::default() });
         KinesisSource { shared: Arc::new(Shared { config, caller, budget, seen }) }
+    }
+}
+
+impl KinesisSource {
+    /// The stream's shards, and nothing else: nothing is noted.
+    pub async fn shards(&self) -> Result<Vec<Partition>, SourceError> {
+        let config = self.shared.config.clone();
+        self.shared.caller.call(|client| shards::list(client, config)).await
     }
 }
 
@@ -113,6 +125,10 @@ impl Source for KinesisSource {
             }
         };
         let last = after.map(|resume| {
+            if resume.token.is_empty() {
+                // Somebody else has moved the checkpoint here, and did not say when this arrived.
+                return Ok((resume.position, shared.caller.server_time()));
+            }
             let token = Token::parse(&resume.token).filter(|it| it.created == shard.stream.created);
             let token = token.ok_or_else(|| shared.replaced())?;
             Ok((resume.position, token.arrival))
@@ -137,7 +153,15 @@ impl Shared {
         let now = self.caller.server_time();
         let config = self.config.clone();
         let mut listed = self.caller.call(|client| shards::list(client, config)).await?;
-        let notes = self.note(stream, &listed, now).await?;
+        let notes = match &self.config.notes {
+            KinesisNotes::Directory(directory) => {
+                self.note(stream, &listed, now, directory).await?
+            }
+            KinesisNotes::Shared(notes) => {
+                let noted = self.note_for_all(&**notes, stream, &listed, now).await;
+                noted.map_err(|error| self.not_noted(error))?
+            }
+        };
         let mut seen = self.seen();
         seen.listed = listed.iter().map(|it| it.id.clone()).collect();
         let expired = notes.shards.iter().filter(|(id, _)| !seen.listed.contains(*id));
@@ -166,15 +190,21 @@ impl Shared {
     /// Nothing arrived in a shard. It is written down with the next look at the shards.
     pub(super) fn is_quiet(&self, id: &PartitionId, quiet: Quiet) {
         let mut seen = self.seen();
+        seen.quiet.insert(id.clone(), quiet);
         let note = seen.notes.as_mut().and_then(|notes| notes.shards.get_mut(id));
         if let Some(note) = note {
             note.quiet = Some(quiet);
         }
     }
 
-    /// A shard was read to its end.
-    pub(super) fn has_ended(&self, id: &PartitionId) {
+    /// A shard was read to its end. Where other hosts may read its children, they are noted before
+    /// it is said of their parent that it is finished: nobody overlooks them then.
+    pub(super) async fn has_ended(&self, id: &PartitionId) -> Result<(), SourceError> {
+        if let KinesisNotes::Shared(_) = self.config.notes {
+            self.look().await?;
+        }
         self.seen().ended.insert(id.clone());
+        Ok(())
     }
 
     /// Writes down what is to be known after a crash, before it is needed.
@@ -183,6 +213,7 @@ impl Shared {
         stream: Stream,
         listed: &[Partition],
         now: Timestamp,
+        directory: &Path,
     ) -> Result<Notes, SourceError> {
         let failing = |error: io::Error| {
             let kind = match error.kind() {
@@ -191,8 +222,9 @@ impl Shared {
             };
             SourceError::new(kind, "failed to note where shards begin", error)
         };
-        let directory = self.config.notes.clone();
-        let written = off_task(true, move || Notes::load(&directory)).await.map_err(failing)?;
+        let directory = directory.to_owned();
+        let from = directory.clone();
+        let written = off_task(true, move || Notes::load(&from)).await.map_err(failing)?;
         let mut notes = written.clone().unwrap_or_else(|| Notes {
             stream: self.config.stream.clone(),
             created: stream.created,
@@ -203,7 +235,7 @@ impl Shared {
         }
         self.see(&mut notes, written.is_none(), listed, now);
         if written.as_ref() != Some(&notes) {
-            let (directory, notes) = (self.config.notes.clone(), notes.clone());
+            let notes = notes.clone();
             off_task(true, move || notes.save(&directory)).await.map_err(failing)?;
         }
         Ok(notes)
@@ -212,12 +244,10 @@ impl Shared {
     /// Brings notes up to what is known now.
     fn see(&self, notes: &mut Notes, are_new: bool, listed: &[Partition], now: Timestamp) {
         let known = || self.config.known.iter().filter(|it| it.id.0.starts_with(SHARD_PREFIX));
-        let begins = match self.config.start {
+        let begins = match !are_new || known().next().is_some() {
             // They grew out of those that were seen before.
-            _ if !are_new || known().next().is_some() => Beginning::TrimHorizon,
-            KinesisStart::TrimHorizon => Beginning::TrimHorizon,
-            KinesisStart::Latest => Beginning::At(latest(now)),
-            KinesisStart::At(time) => Beginning::At(time),
+            true => Beginning::TrimHorizon,
+            false => self.first(now),
         };
         listed.iter().for_each(|shard| notes.see(shard, now, begins));
         for known in known() {
@@ -235,10 +265,95 @@ impl Shared {
         notes.shards.retain(|id, _| listed.contains(id) || !seen.ended.contains(id));
     }
 
+    /// Where shards begin that there are when a stream is first seen.
+    fn first(&self, now: Timestamp) -> Beginning {
+        match self.config.start {
+            KinesisStart::TrimHorizon => Beginning::TrimHorizon,
+            KinesisStart::Latest => Beginning::At(latest(now)),
+            KinesisStart::At(time) => Beginning::At(time),
+        }
+    }
+
+    /// The same, where all hosts see it: what somebody has noted first is what holds for all.
+    async fn note_for_all(
+        &self,
+        shared: &dyn ShardNotes,
+        stream: Stream,
+        listed: &[Partition],
+        now: Timestamp,
+    ) -> Result<Notes, NotNoted> {
+        let (noted, mut notes) = self.noted(shared, stream, listed).await?;
+        let mut missing: Vec<_> =
+            listed.iter().filter(|it| !notes.shards.contains_key(&it.id)).collect();
+        missing.sort_by(|a, b| b.id.cmp(&a.id));
+        let mut others = false;
+        for shard in missing {
+            let begins = begins_beside(&noted, &notes, shard, self.first(now));
+            let mut new = Notes::default();
+            new.see(shard, now, begins);
+            for note in new.shards.into_values() {
+                others |= !shared.add(shard, &note_text(stream, &note)?).await?;
+                notes.shards.insert(shard.id.clone(), note);
+            }
+        }
+        if others {
+            notes = self.noted(shared, stream, listed).await?.1;
+        }
+        let quiet = std::mem::take(&mut self.seen().quiet);
+        for (id, quiet) in quiet {
+            let Some(note) = notes.shards.get_mut(&id) else { continue };
+            note.quiet = Some(quiet);
+            shared.replace(&id, &note_text(stream, note)?).await?;
+        }
+        Ok(notes)
+    }
+
+    /// What hosts have noted of shards that there still is something to be said of.
+    async fn noted(
+        &self,
+        shared: &dyn ShardNotes,
+        stream: Stream,
+        listed: &[Partition],
+    ) -> Result<(Vec<super::NotedShard>, Notes), NotNoted> {
+        let noted = shared.load().await?;
+        let mut notes = Notes {
+            stream: self.config.stream.clone(),
+            created: stream.created,
+            ..Notes::default()
+        };
+        for shard in &noted {
+            let is_listed = listed.iter().any(|it| it.id == shard.id);
+            let Some(text) = shard.note.as_ref().filter(|_| is_listed || !shard.finished) else {
+                continue;
+            };
+            let note: SharedNote = serde_json::from_str(text)?;
+            if note.created != stream.created {
+                return Err(NotNoted::Replaced);
+            }
+            notes.shards.insert(shard.id.clone(), note.note);
+        }
+        Ok((noted, notes))
+    }
+
+    fn not_noted(&self, error: NotNoted) -> SourceError {
+        let what = "failed to note where shards begin";
+        match error {
+            NotNoted::Replaced => self.replaced(),
+            NotNoted::Unreadable(error) => SourceError::new(SourceErrorKind::Broken, what, error),
+            NotNoted::Store(error) => {
+                let kind = match error.kind {
+                    StoreErrorKind::Unavailable => SourceErrorKind::Unavailable,
+                    _ => SourceErrorKind::Broken,
+                };
+                SourceError::new(kind, what, error)
+            }
+        }
+    }
+
     fn replaced(&self) -> SourceError {
         let message = format!(
             "the stream `{}` was deleted and created again since it was last read: begin with an \
-             empty data directory",
+             empty data directory, and with an empty table of leases",
             self.config.stream
         );
         SourceError::plain(SourceErrorKind::Replaced, message)
@@ -255,4 +370,29 @@ impl Shared {
 /// a moment before.
 fn latest(now: Timestamp) -> Timestamp {
     Timestamp((now.0.div_euclid(1_000_000) - 1) * 1_000_000)
+}
+
+/// Notes can't be had.
+#[derive(Debug)]
+enum NotNoted {
+    /// They are of another stream, which had the same name.
+    Replaced,
+    Unreadable(serde_json::Error),
+    Store(StoreError),
+}
+
+impl From<serde_json::Error> for NotNoted {
+    fn from(error: serde_json::Error) -> Self {
+        NotNoted::Unreadable(error)
+    }
+}
+
+impl From<StoreError> for NotNoted {
+    fn from(error: StoreError) -> Self {
+        NotNoted::Store(error)
+    }
+}
+
+fn note_text(stream: Stream, note: &Note) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&SharedNote { created: stream.created, note: note.clone() })
 }

@@ -12,7 +12,7 @@ use tidegate_core::{
 };
 
 /// All changes, back to back.
-pub(super) fn encode(changes: &[StateChange]) -> Vec<u8> {
+pub(crate) fn encode(changes: &[StateChange]) -> Vec<u8> {
     let mut encoded = Vec::new();
     for StateChange { stage, key, state } in changes {
         push_bytes(&mut encoded, stage.as_bytes());
@@ -35,7 +35,7 @@ pub(super) fn encode(changes: &[StateChange]) -> Vec<u8> {
 }
 
 /// The changes that were encoded; none where the bytes are not what [`encode`] makes.
-pub(super) fn decode(mut encoded: &[u8]) -> Option<Vec<StateChange>> {
+pub(crate) fn decode(mut encoded: &[u8]) -> Option<Vec<StateChange>> {
     let rest = &mut encoded;
     let mut changes = Vec::new();
     // Changes come stage by stage, mostly.

@@ -1,0 +1,444 @@
+//! Who of a fleet takes which lease.
+//!
+//! Every host looks at the table and decides for itself; a conditional write decides between two that
+//! decide the same. A lease expires by the observer's own monotonic clock, when its counter has not
+//! moved for `failover`: no clock is compared with another's. Leases are spread evenly, to within one;
+//! who has too few asks whoever has the most for one at a time, and is handed it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::AttributeValue;
+use tidegate_core::{
+    checkpoint::StoreError,
+    coordinator::{Coordinator, HostSituation, Share},
+    source::{Partition, PartitionId},
+};
+use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{
+    LeaseStore,
+    row::Row,
+    table::{Change, Written},
+};
+
+/// Whoever was asked for a lease and lives has this long to finish a range.
+const HAND_OVER_MAX: Duration = Duration::from_secs(30);
+
+/// What a host has seen of the table.
+#[derive(Debug, Default)]
+pub(super) struct Observations {
+    seen: HashMap<PartitionId, Seen>,
+    /// The counters at which leases may be taken.
+    expected: HashMap<PartitionId, u64>,
+    /// Partitions with rows that the source has not listed, as far as that was said.
+    unlisted: BTreeSet<PartitionId>,
+    /// Rows that were to be deleted. It is tried once.
+    deleted: BTreeSet<PartitionId>,
+}
+
+/// A lease, as it was last seen to change.
+#[derive(Clone, Debug)]
+struct Seen {
+    counter: u64,
+    owner: Option<String>,
+    hands_over: Option<String>,
+    /// When its counter was first seen to be this.
+    since: Instant,
+    /// When it was first seen to be handed over, or to be nobody's.
+    between: Option<Instant>,
+    /// Its owner has moved it on while this host looked.
+    lives: bool,
+}
+
+/// What is to be done.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Decision {
+    share: Share,
+    /// How many of those to be taken have expired.
+    failovers: u64,
+    /// Whom to ask for which lease.
+    ask: Option<(PartitionId, String)>,
+}
+
+impl Observations {
+    /// The counter at which a lease may be taken; none where that was never said.
+    pub(super) fn expected(&self, partition: &PartitionId) -> Option<u64> {
+        self.expected.get(partition).copied()
+    }
+
+    fn observe(&mut self, rows: &[Row], now: Instant) {
+        self.seen.retain(|id, _| rows.iter().any(|row| row.partition == *id));
+        for row in rows {
+            let before = self.seen.get(&row.partition);
+            let moved = before.is_none_or(|it| it.counter != row.counter);
+            let since = before.filter(|_| !moved).map_or(now, |it| it.since);
+            let is_between = row.hands_over.is_some() || row.owner.is_none();
+            let same = before.filter(|it| it.owner == row.owner && it.hands_over == row.hands_over);
+            let between = is_between.then(|| same.and_then(|it| it.between).unwrap_or(now));
+            let lives = same.is_some_and(|it| it.lives || moved);
+            let seen = Seen {
+                counter: row.counter,
+                owner: row.owner.clone(),
+                hands_over: row.hands_over.clone(),
+                since,
+                between,
+                lives,
+            };
+            self.seen.insert(row.partition.clone(), seen);
+        }
+    }
+
+    fn decide(
+        &mut self,
+        rows: &[Row],
+        host: HostSituation<'_>,
+        failover: Duration,
+        now: Instant,
+    ) -> Decision {
+        self.observe(rows, now);
+        let me = host.owner.0.as_str();
+        let mut share = Share::default();
+        share
+            .finished
+            .extend(rows.iter().filter(|it| it.is_finished()).map(|it| it.partition.clone()));
+        let listed: BTreeSet<&PartitionId> = host.listed.iter().map(|it| &it.id).collect();
+        let unlisted =
+            rows.iter().filter(|it| !it.is_finished() && !listed.contains(&it.partition));
+        let unlisted: BTreeSet<PartitionId> = unlisted.map(|it| it.partition.clone()).collect();
+        share.lists_more = !unlisted.is_subset(&self.unlisted);
+        self.unlisted = unlisted;
+
+        // What can be read now. Partitions that wait for their parents are nobody's burden.
+        let done = |id: &PartitionId| share.finished.contains(id) || !listed.contains(id);
+        let ready = host.listed.iter().filter(|it| !done(&it.id) && it.parents.iter().all(done));
+        let ready = ready.filter_map(|it| Some((&it.id, self.seen.get(&it.id)?)));
+        let ready: Vec<(&PartitionId, &Seen)> = ready.collect();
+        let expired = |seen: &Seen| now - seen.since >= failover;
+
+        let mut load: BTreeMap<&str, usize> = [(me, 0)].into();
+        let (mut mine, mut free, mut asked) = (BTreeSet::new(), Vec::new(), false);
+        for (id, seen) in &ready {
+            match (seen.owner.as_deref(), seen.hands_over.as_deref()) {
+                (Some(owner), Some(from)) if owner == me => {
+                    *load.entry(me).or_default() += 1;
+                    let waited = seen.between.is_some_and(|it| now - it >= HAND_OVER_MAX);
+                    match from == me || waited || expired(seen) {
+                        true => drop(mine.insert(*id)),
+                        false => asked = true,
+                    }
+                }
+                (Some(owner), None) if owner == me => {
+                    *load.entry(me).or_default() += 1;
+                    mine.insert(*id);
+                }
+                (Some(owner), from) => {
+                    if from == Some(me) {
+                        share.give_up.insert((*id).clone());
+                    }
+                    match expired(seen) {
+                        true => free.push((*id, *seen)),
+                        false => *load.entry(owner).or_default() += 1,
+                    }
+                }
+                (None, _) => free.push((*id, *seen)),
+            }
+        }
+        mine.retain(|id| !host.running.contains(*id) && !host.stopped.contains(*id));
+        free.retain(|(id, _)| !host.running.contains(*id) && !host.stopped.contains(*id));
+        let spread = |id: &PartitionId| xxh3_64(format!("{me}/{id}").as_bytes());
+        // In an order of its own, so that hosts seldom take the same.
+        free.sort_by_key(|(id, _)| spread(id));
+
+        let target = ready.len().div_ceil(load.len());
+        let mut room = target.saturating_sub(load.get(me).copied().unwrap_or_default());
+        let mut failovers = 0;
+        let nothing_is_free = free.is_empty();
+        for (id, seen) in free {
+            // One that others have left lying is taken whoever has how many.
+            let is_left = seen.between.is_some_and(|it| now - it >= failover)
+                || now - seen.since >= 2 * failover;
+            if room == 0 && !is_left {
+                continue;
+            }
+            room = room.saturating_sub(1);
+            failovers += u64::from(seen.owner.is_some());
+            share.take.insert(id.clone());
+        }
+        share.take.extend(mine.into_iter().cloned());
+        self.expected.extend(
+            share.take.iter().filter_map(|id| Some((id.clone(), self.seen.get(id)?.counter))),
+        );
+
+        let ask = (nothing_is_free && !asked).then(|| {
+            let few = load.get(me).copied().unwrap_or_default();
+            let (owner, many) = load.iter().max_by_key(|(_, leases)| **leases)?;
+            if few + 2 > *many {
+                return None;
+            }
+            let theirs = ready.iter().filter(|(_, seen)| {
+                seen.owner.as_deref() == Some(owner) && seen.hands_over.is_none() && seen.lives
+            });
+            let theirs = theirs.map(|(id, _)| *id).filter(|id| !host.stopped.contains(*id));
+            Some((theirs.min_by_key(|id| spread(id))?.clone(), (*owner).to_owned()))
+        });
+        Decision { share, failovers, ask: ask.flatten() }
+    }
+}
+
+#[async_trait]
+impl Coordinator for LeaseStore {
+    fn look_every(&self) -> Option<Duration> {
+        Some(self.shared.config.look_every)
+    }
+
+    async fn look(&self, host: HostSituation<'_>) -> Result<Share, StoreError> {
+        let shared = &self.shared;
+        let mut rows = shared.table.scan(false).await?;
+        // The larger numbers first: of a family that is written in part only children are there, whose
+        // parents have no rows, and never a parent whose children were overlooked.
+        let missing = host.listed.iter().filter(|it| rows.iter().all(|row| row.partition != it.id));
+        let mut missing: Vec<_> = missing.collect();
+        missing.sort_by(|a, b| b.id.cmp(&a.id));
+        if !missing.is_empty() {
+            for partition in missing {
+                self.announce(partition, None).await?;
+            }
+            rows = shared.table.scan(true).await?;
+        }
+        let decision = {
+            let mut observations = shared.observations();
+            observations.decide(&rows, host, shared.config.failover, Instant::now())
+        };
+        if decision.failovers > 0 {
+            shared.meters.failed_over(decision.failovers);
+        }
+        for row in rows.iter().filter(|row| is_history(row, &rows, host.listed)) {
+            if !shared.observations().deleted.insert(row.partition.clone()) {
+                continue;
+            }
+            // It costs a little room, and for its sake nothing fails that would work.
+            match shared.table.delete_finished(&row.partition).await {
+                Ok(()) => {
+                    let states = row.states.objects.iter().map(|it| it.key.clone());
+                    shared.remove(&states.collect::<Vec<_>>()).await;
+                }
+                Err(error) => {
+                    let cause = error.cause.as_deref().map(ToString::to_string).unwrap_or_default();
+                    tracing::warn!("{error}: {cause}");
+                }
+            }
+        }
+        if let Some((partition, from)) = decision.ask {
+            self.ask(&partition, &host.owner.0, &from).await?;
+        }
+        Ok(decision.share)
+    }
+}
+
+/// Whether nobody asks for a finished partition any more: the source has dropped it, and whatever comes
+/// after it has begun, and has taken its states.
+fn is_history(row: &Row, rows: &[Row], listed: &[Partition]) -> bool {
+    let is_listed = listed.is_empty() || listed.iter().any(|it| it.id == row.partition);
+    let mut children = rows.iter().filter(|it| it.parents.contains(&row.partition));
+    row.is_finished() && !is_listed && children.all(|it| it.is_finished() || it.resume.is_some())
+}
+
+impl LeaseStore {
+    /// Asks an owner for a lease: it is to finish its range and hand it over. The counter stays, for it
+    /// is the owner's, and so does the name of its last write.
+    async fn ask(
+        &self,
+        partition: &PartitionId,
+        owner: &str,
+        from: &str,
+    ) -> Result<(), StoreError> {
+        let change = Change::default()
+            .if_is("leaseOwner", Some(AttributeValue::S(from.to_owned())))
+            .if_is("checkpointOwner", None)
+            .set_text("leaseOwner", owner)
+            .set_text("checkpointOwner", from);
+        if let Written::Done(_) = self.shared.table.update(partition, change).await? {
+            tracing::info!(partition = %partition, from, "asked for a lease");
+            self.shared.meters.asked();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::checkpoint::OwnerId;
+
+    use super::{super::row::Item, *};
+
+    const FAILOVER: Duration = Duration::from_secs(10);
+
+    /// A table, and what hosts do with it.
+    struct Simulated {
+        rows: Vec<Row>,
+        listed: Vec<Partition>,
+        now: Instant,
+    }
+
+    impl Simulated {
+        fn with(leases: usize) -> Self {
+            let listed = (0..leases).map(|n| Partition {
+                id: PartitionId::from(format!("shard-{n:02}").as_str()),
+                parents: Vec::new(),
+                hash_range: None,
+            });
+            let listed: Vec<Partition> = listed.collect();
+            let row = |id: &PartitionId| {
+                let key = ("leaseKey".to_owned(), AttributeValue::S(id.to_string()));
+                Row::read(&Item::from([key])).expect("readable").expect("a lease")
+            };
+            let rows = listed.iter().map(|it| row(&it.id)).collect();
+            Simulated { rows, listed, now: Instant::now() }
+        }
+
+        fn of(&self, owner: &str) -> BTreeSet<PartitionId> {
+            let owned = self.rows.iter().filter(|it| it.is_of(owner));
+            owned.map(|it| it.partition.clone()).collect()
+        }
+
+        fn row(&mut self, id: &PartitionId) -> &mut Row {
+            self.rows.iter_mut().find(|it| it.partition == *id).expect("it is listed")
+        }
+
+        /// A host looks, and does at once what it is told; what it has it renews.
+        fn turn(&mut self, host: &mut Observations, name: &str) -> Decision {
+            let (owner, running) = (OwnerId(name.to_owned()), self.of(name));
+            let stopped = BTreeSet::new();
+            let situation = HostSituation {
+                owner: &owner,
+                listed: &self.listed,
+                running: &running,
+                stopped: &stopped,
+            };
+            let decision = host.decide(&self.rows, situation, FAILOVER, self.now);
+            for id in &running {
+                self.row(id).counter += 1;
+            }
+            for id in &decision.share.give_up {
+                let row = self.row(id);
+                row.hands_over = None;
+                row.counter += 1;
+            }
+            for id in &decision.share.take {
+                let row = self.row(id);
+                row.owner = Some(name.to_owned());
+                row.hands_over = None;
+                row.counter += 1;
+            }
+            if let Some((id, from)) = &decision.ask {
+                let row = self.row(id);
+                row.owner = Some(name.to_owned());
+                row.hands_over = Some(from.clone());
+            }
+            decision
+        }
+    }
+
+    #[test]
+    fn leases_come_to_be_spread_to_within_one_whatever_the_numbers_and_stay_so() {
+        for (leases, hosts) in [(1, 2), (4, 3), (7, 2), (8, 8), (16, 5), (64, 8), (3, 8)] {
+            let mut table = Simulated::with(leases);
+            let names: Vec<String> = (0..hosts).map(|n| format!("host-{n}")).collect();
+            let mut seen: Vec<Observations> =
+                names.iter().map(|_| Observations::default()).collect();
+            let counts = |table: &Simulated| -> Vec<usize> {
+                names.iter().map(|name| table.of(name).len()).collect()
+            };
+            // The first is alone for a while.
+            table.turn(&mut seen[0], &names[0]);
+            for _ in 0..leases + 10 {
+                table.now += Duration::from_secs(1);
+                for (host, name) in seen.iter_mut().zip(&names) {
+                    table.turn(host, name);
+                }
+            }
+            let spread = counts(&table);
+            let (least, most) = (spread.iter().min(), spread.iter().max());
+            assert_eq!(spread.iter().sum::<usize>(), leases, "{spread:?}");
+            assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{spread:?}");
+            for (host, name) in seen.iter_mut().zip(&names) {
+                let Decision { share, ask, .. } = table.turn(host, name);
+                assert!(share.take.is_empty() && share.give_up.is_empty() && ask.is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn a_lease_expires_by_what_this_host_has_seen_and_not_before() {
+        let mut table = Simulated::with(2);
+        let (mut a, mut b) = (Observations::default(), Observations::default());
+        table.turn(&mut a, "a");
+        assert_eq!(table.of("a").len(), 2);
+        // `a` is gone. `b` can't know whether it had renewed them just before.
+        assert_eq!(table.turn(&mut b, "b"), Decision::default());
+        table.now += FAILOVER - Duration::from_millis(1);
+        let decision = table.turn(&mut b, "b");
+        assert_eq!(
+            (decision.share.take.len(), decision.ask),
+            (0, None),
+            "nor is a dead host asked"
+        );
+        table.now += Duration::from_millis(1);
+        let decision = table.turn(&mut b, "b");
+        assert_eq!((decision.share.take.len(), decision.failovers), (2, 2));
+        assert_eq!(table.of("b").len(), 2);
+    }
+
+    #[test]
+    fn whoever_is_asked_and_does_not_answer_is_waited_for_only_so_long() {
+        for dies in [true, false] {
+            let mut table = Simulated::with(2);
+            let (mut a, mut b) = (Observations::default(), Observations::default());
+            table.turn(&mut a, "a");
+            table.turn(&mut b, "b");
+            table.turn(&mut a, "a");
+            let asked = table.turn(&mut b, "b").ask.expect("two are too many").0;
+            let mut waited = Duration::ZERO;
+            while table.row(&asked).hands_over.is_some() {
+                let step = Duration::from_secs(1);
+                table.now += step;
+                waited += step;
+                if !dies {
+                    // It renews, and is at work on a range that does not end.
+                    table.row(&asked).counter += 1;
+                }
+                table.turn(&mut b, "b");
+            }
+            // That it hands over is seen with the next look.
+            let expected = if dies { FAILOVER } else { HAND_OVER_MAX + Duration::from_secs(1) };
+            assert_eq!(waited, expected);
+            assert!(table.of("b").contains(&asked));
+        }
+    }
+
+    #[test]
+    fn a_lease_that_its_host_can_not_work_on_is_left_to_others() {
+        let mut table = Simulated::with(2);
+        let mut a = Observations::default();
+        let (owner, running) = (OwnerId("a".to_owned()), BTreeSet::new());
+        let stopped = BTreeSet::from([table.listed[0].id.clone()]);
+        let situation = HostSituation {
+            owner: &owner,
+            listed: &table.listed,
+            running: &running,
+            stopped: &stopped,
+        };
+        let share = a.decide(&table.rows, situation, FAILOVER, table.now).share;
+        assert_eq!(share.take, [table.listed[1].id.clone()].into());
+        // The other has its share already, and takes it all the same when nobody else does.
+        let mut b = Observations::default();
+        table.row(&table.listed[1].id.clone()).owner = Some("a".to_owned());
+        table.turn(&mut b, "b");
+        assert_eq!(table.of("b").len(), 1);
+    }
+}
