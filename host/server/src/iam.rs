@@ -118,7 +118,9 @@ impl Needs<'_> {
             self.grant(role.as_ref(), "CreateTable", &["dynamodb:CreateTable"], table);
         }
         if let Some(s3) = s3 {
-            self.s3(s3);
+            let objects = self.s3(s3);
+            // States that nobody needs any more go.
+            self.grant(s3.role.as_ref(), "DeleteStates", &["s3:DeleteObject"], objects);
         }
     }
 
@@ -155,7 +157,8 @@ impl Needs<'_> {
         self.grant(role.as_ref(), "PutToFirehose", &["firehose:PutRecordBatch"], stream);
     }
 
-    fn s3(&mut self, s3: &S3) {
+    /// Gives the ARN of the objects.
+    fn s3(&mut self, s3: &S3) -> String {
         let S3 { bucket, prefix, region, role, tags, encryption, .. } = s3;
         let bucket = match bucket.starts_with("arn:") {
             true => bucket.clone(),
@@ -172,7 +175,7 @@ impl Needs<'_> {
         let on_objects = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"];
         self.grant(role, "WriteObjects", &on_objects, objects.clone());
         if !tags.is_empty() {
-            self.grant(role, "TagObjects", &["s3:PutObjectTagging"], objects);
+            self.grant(role, "TagObjects", &["s3:PutObjectTagging"], objects.clone());
         }
         let on_bucket = ["s3:ListBucket", "s3:ListBucketMultipartUploads"];
         self.grant(role, "ListBucket", &on_bucket, bucket);
@@ -188,6 +191,7 @@ impl Needs<'_> {
             };
             self.grant(role, "EncryptObjects", &actions, key);
         }
+        objects
     }
 }
 
@@ -254,6 +258,10 @@ mod tests {
     const ROAD: &str = "
 pipeline: orders
 source: { kinesis: { stream: orders, region: eu-west-1 } }
+leases:
+  table: orders
+  region: eu-west-1
+  s3: { bucket: company, prefix: leases, region: eu-west-1 }
 sinks:
   - { name: raw, zone: raw, s3: { bucket: company, prefix: raw, region: eu-west-1 } }
   - name: processed
@@ -288,6 +296,12 @@ dead_letters:
         let own = json!([
             allow("AssumeRole", &["sts:AssumeRole"], &["arn:aws-cn:iam::222222222222:role/copies"]),
             allow(
+                "CreateTable",
+                &["dynamodb:CreateTable"],
+                &["arn:aws:dynamodb:eu-west-1:111111111111:table/orders"],
+            ),
+            allow("DeleteStates", &["s3:DeleteObject"], &[&below("leases")]),
+            allow(
                 "EncryptObjects",
                 &["kms:Decrypt", "kms:GenerateDataKey"],
                 &["arn:aws:kms:eu-west-1:111111111111:key/1234abcd"],
@@ -308,11 +322,25 @@ dead_letters:
                 &["sqs:SendMessage"],
                 &["arn:aws:sqs:eu-west-1:444444444444:dead"],
             ),
+            allow(
+                "ShareLeases",
+                &[
+                    "dynamodb:DeleteItem",
+                    "dynamodb:DescribeTable",
+                    "dynamodb:GetItem",
+                    "dynamodb:Scan",
+                    "dynamodb:UpdateItem",
+                ],
+                &["arn:aws:dynamodb:eu-west-1:111111111111:table/orders"],
+            ),
             allow("TagObjects", &["s3:PutObjectTagging"], &[&below("processed")]),
             allow(
                 "WriteObjects",
                 &["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
-                &[&below("dead"), &below("large"), &below("processed"), &below("raw")],
+                &["dead", "large", "leases", "processed", "raw"]
+                    .map(below)
+                    .each_ref()
+                    .map(|it| &**it),
             ),
             allow(
                 "WriteStream",
