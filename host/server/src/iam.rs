@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config::{AwsRole, Config, CopyTo, Encryption, Firehose, Kinesis, KinesisSink, S3, Sqs};
+use crate::config::{
+    AwsRole, Config, CopyTo, Encryption, Firehose, Kinesis, KinesisSink, Leases, S3, Sqs,
+};
 
 /// Who needs what.
 #[derive(Debug, Serialize)]
