@@ -25,7 +25,7 @@ pub(crate) const ENVIRONMENTS: &[Environment] = &[
         folder: "protobuf",
         packages: &["protobuf==7.36.2", "grpcio-tools==1.85.1"],
     },
-    // A server of AWS's services: Firehose, and S3 of another make than the embedded one.
+    // A server of AWS's services: Firehose, SQS, and S3 of another make than the embedded one.
     Environment {
         variable: "TIDEGATE_MINISTACK",
         folder: "ministack",
