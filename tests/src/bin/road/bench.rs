@@ -157,21 +157,35 @@ fn through_the_program(
     let program = pipeline(folder, "road", &source, &sink)?;
     // Plugins are compiled before anything is counted: the second run finds them in the cache.
     compile(&program);
+    let mut run = start(&program, &folder.join("road"), &[]);
+    match until_done(&run, &folder.join("road/data"), args.records) {
+        Ok(taken) => {
+            stop(run);
+            Ok(taken)
+        }
+        Err(error) => {
+            run.kill().context("stop what does not come to its end")?;
+            run.wait().context("wait for its end")?;
+            Err(error)
+        }
+    }
+}
+
+/// What a run has taken when all events are committed.
+fn until_done(run: &Child, data_dir: &Path, records: u64) -> anyhow::Result<Taken> {
     let began = Instant::now();
-    let run = start(&program, &folder.join("road"), &[]);
     let mut taken = Taken { cpu_seconds: 0.0, wall_seconds: 0.0, resident_mib: 0.0 };
     loop {
         thread::sleep(Duration::from_millis(200));
-        taken.cpu_seconds = cpu_seconds(&run)?;
-        taken.resident_mib = resident_mib(&run)?;
-        let done = committed(&folder.join("road/data"))?;
-        if done >= args.records {
+        taken.cpu_seconds = cpu_seconds(run)?;
+        taken.resident_mib = resident_mib(run)?;
+        let done = committed(data_dir)?;
+        if done >= records {
             break;
         }
-        ensure!(began.elapsed() < PATIENCE, "{done} of {} events arrived", args.records);
+        ensure!(began.elapsed() < PATIENCE, "{done} of {records} events arrived");
     }
     taken.wall_seconds = began.elapsed().as_secs_f64();
-    stop(run);
     Ok(taken)
 }
 

@@ -64,7 +64,7 @@ impl Bucket {
     pub(crate) fn has(&self, event: u64) -> bool {
         let is_dead = self.dead.contains_key(&event);
         let is_there = self.processed.contains_key(&event);
-        (is_dead || is_there) && (is_dead || self.raw.contains_key(&event))
+        is_dead || is_there && self.raw.contains_key(&event)
     }
 
     /// How many events are in a zone twice, or were delivered and are dead.
