@@ -103,6 +103,15 @@ pub(super) fn wait_for(out: &Path, count: u64) {
     }
 }
 
+/// Lets the writers write everything once it is dropped.
+struct Released<'a>(&'a AtomicU64);
+
+impl Drop for Released<'_> {
+    fn drop(&mut self) {
+        self.0.store(u64::MAX, Ordering::Relaxed);
+    }
+}
+
 /// Writers of their own threads. Each has keys that nobody else has, and numbers its records.
 pub(super) struct Writers {
     count: u64,
@@ -157,7 +166,10 @@ impl Writers {
                 let written = written.load(Ordering::Relaxed);
                 (!over.load(Ordering::Relaxed) && written < self.total()).then_some(written)
             };
+            // What panics must not leave the writers waiting for ever.
+            let released = Released(&self.allowed);
             meanwhile(&progress);
+            drop(released);
             over.store(true, Ordering::Relaxed);
             for writer in writers {
                 writer.join().expect("a writer writes");
