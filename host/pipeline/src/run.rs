@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use tidegate_core::{
     CheckpointStore, Failure, Sink, Source,
     batcher::{BatchLimit, RangeLimit},
-    checkpoint::{Counts, OwnerId},
+    checkpoint::{Counts, OwnerId, StoreError, StoreErrorKind},
     coordinator::{Alone, Coordinator, HostSituation, Share},
     sink::Naming,
     source::{Partition, PartitionId},
@@ -448,13 +448,18 @@ impl Run {
         let owner = &self.shared.owner;
         let (listed, running, stopped) = (&self.listed, &running, &stopped);
         let looking = self.coordinator.look(HostSituation { owner, listed, running, stopped });
-        let shutdown = self.shutdown.clone();
+        // One that hangs must not keep partitions from ending and others from beginning.
+        let (patience, shutdown) = (self.shared.settings.retry.timeout, self.shutdown.clone());
         let share = tokio::select! {
             biased;
             () = shutdown.drain() => return Ok(()),
-            share = looking => share,
+            share = timeout(patience, looking) => share,
         };
-        match share {
+        let no_answer = |_| {
+            let message = format!("the leases gave no answer in {} s", patience.as_secs());
+            Err(StoreError::plain(StoreErrorKind::Unavailable, message))
+        };
+        match share.unwrap_or_else(no_answer) {
             Ok(share) => self.take(share),
             Err(error) if error.failure() == Failure::Fatal => return Err(Error::Store(error)),
             Err(error) => {

@@ -80,8 +80,9 @@ struct Done {
     swapped: u64,
     refused: u64,
     failovers: u64,
-    /// From a crash to the next commit.
+    /// From a crash to the next object.
     recovered_after: Option<Duration>,
+    records_per_second: f64,
 }
 
 impl Drop for Road {
@@ -113,6 +114,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     say("start the pipeline of examples/kinesis-to-s3");
     let run = Some(start(&program, &folder, &[]));
     let mut road = Road { kinesis, s3, program, folder, run, done: Done::default() };
+    let began = Instant::now();
     let producer = Producer::start(&road.kinesis, args.records, args.rate, args.seed);
     for (percent, event) in EVENTS {
         while producer.acknowledged() * 100 < args.records * percent {
@@ -123,6 +125,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let acknowledged = producer.join()?;
     say(&format!("all {acknowledged} events are in: wait for the last to arrive"));
     let bucket = road.arrived(acknowledged)?;
+    // From the first event's way into the stream to the last one's arrival, the crash among it.
+    road.done.records_per_second = acknowledged as f64 / began.elapsed().as_secs_f64();
     stop(road.run.take().context("it runs")?);
     let verified = road.program.data("verify", &[]);
     let generations = road.program.data("generations", &[]);
@@ -231,7 +235,7 @@ fn tell(
     let duplicated = bucket.doubled();
     let conserved = verified["conserved"] == true;
     let count = |name: &str| verified[name].as_u64().unwrap_or_default();
-    let Done { resharded, swapped, refused, failovers, recovered_after } = road.done;
+    let Done { resharded, swapped, refused, failovers, recovered_after, .. } = road.done;
     println!("\n  produced        {acknowledged:>10}  events, acknowledged by Kinesis");
     println!("  read            {:>10}", count("read"));
     println!("  = dropped       {:>10}", count("dropped"));
@@ -255,7 +259,7 @@ fn tell(
                 "read": count("read"), "filtered": count("filtered"),
                 "delivered": count("delivered"), "dropped": count("dropped"),
                 "dead_lettered": count("dead_lettered"),
-                "records_per_second": args.rate, "conserved": conserved,
+                "records_per_second": road.done.records_per_second, "conserved": conserved,
                 "swaps": { "accepted": swapped, "refused": refused,
                            "pause_p99_microseconds": pause_p99(generations) },
                 "produced": acknowledged, "missing": missing, "duplicated": duplicated,
