@@ -8,3 +8,4 @@ pub mod python;
 pub mod running;
 pub mod s3;
 pub mod server;
+pub mod simulation;

@@ -146,14 +146,16 @@ pub(crate) fn add_stages(sums: &mut Vec<StageStatistics>, stages: &[StageStatist
     }
 }
 
-/// Works on a partition until it ends, the pipeline stops, or nothing more can be done.
+/// Works on a partition until it ends, the pipeline stops, or nothing more can be done. `nth` is how
+/// often this was done before.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     partition: Partition,
+    nth: u64,
     shutdown: Shutdown,
 ) -> PartitionReport {
     let mut report = PartitionReport::new(partition.id.clone(), Outcome::Stopped);
-    let mut owner = Owner::new(shared, partition.id.clone(), shutdown);
+    let mut owner = Owner::new(shared, partition.id.clone(), nth, shutdown);
     match work(&mut owner, &partition, &mut report).await {
         Ok(outcome) => report.outcome = outcome,
         Err(error) if error.is_fenced() => report.outcome = Outcome::Lost,

@@ -304,6 +304,7 @@ impl Pipeline {
             listed: Vec::new(),
             waiting: BTreeMap::new(),
             running: BTreeMap::new(),
+            starts: BTreeMap::new(),
             ended: BTreeMap::new(),
         };
         // Tasks of `Workers::Here` live in this set; with threads it is empty.
@@ -333,6 +334,8 @@ struct Run {
     /// Partitions that are not started.
     waiting: BTreeMap<PartitionId, Waiting>,
     running: BTreeMap<PartitionId, Running>,
+    /// How often each was started: one that was handed over, or lost, may come back.
+    starts: BTreeMap<PartitionId, u64>,
     /// What was done for partitions. One that was handed over may be waiting again.
     ended: BTreeMap<PartitionId, PartitionReport>,
 }
@@ -579,7 +582,10 @@ impl Run {
             let (stop, shutdown) = self.shutdown.part();
             let partition = waiting.partition.clone();
             self.running.insert(partition.id.clone(), Running { partition: waiting, stop });
-            let job = self.job(worker, partition, shutdown);
+            let starts = self.starts.entry(partition.id.clone()).or_default();
+            let nth = *starts;
+            *starts += 1;
+            let job = self.job(worker, partition, nth, shutdown);
             self.crew.spawn(worker, job).await;
         }
     }
@@ -606,13 +612,13 @@ impl Run {
             .map(|(id, _)| id.clone())
     }
 
-    fn job(&self, worker: usize, partition: Partition, shutdown: Shutdown) -> Job {
+    fn job(&self, worker: usize, partition: Partition, nth: u64, shutdown: Shutdown) -> Job {
         let shared = self.shared.clone();
         let mut ending =
             Ending { worker, partition: Some(partition.id.clone()), ended: self.tells.clone() };
         Box::new(move || {
             Box::pin(async move {
-                let report = partition::run(shared, partition, shutdown).await;
+                let report = partition::run(shared, partition, nth, shutdown).await;
                 ending.with(report);
             })
         })

@@ -37,8 +37,8 @@ pub(super) struct Observations {
     expected: HashMap<PartitionId, u64>,
     /// Partitions with rows that the source has not listed, as far as that was said.
     unlisted: BTreeSet<PartitionId>,
-    /// Rows that were to be deleted. It is tried once.
-    deleted: BTreeSet<PartitionId>,
+    /// Since when nobody asks for a row any more.
+    history: HashMap<PartitionId, Instant>,
 }
 
 /// A lease, as it was last seen to change.
@@ -91,6 +91,28 @@ impl Observations {
             };
             self.seen.insert(row.partition.clone(), seen);
         }
+    }
+
+    /// Those rows that nobody has asked for in a long time. Each is named once in that time: another
+    /// host may have an old list, and would create the row anew and read the partition again.
+    fn outdated<'r>(
+        &mut self,
+        history: impl Iterator<Item = &'r Row>,
+        kept: Duration,
+        now: Instant,
+    ) -> BTreeSet<PartitionId> {
+        let mut before = std::mem::take(&mut self.history);
+        let mut outdated = BTreeSet::new();
+        for row in history {
+            let id = &row.partition;
+            let mut since = before.remove(id).unwrap_or(now);
+            if now - since >= kept {
+                outdated.insert(id.clone());
+                since = now;
+            }
+            self.history.insert(id.clone(), since);
+        }
+        outdated
     }
 
     fn decide(
@@ -217,10 +239,12 @@ impl Coordinator for LeaseStore {
         if decision.failovers > 0 {
             shared.meters.failed_over(decision.failovers);
         }
-        for row in rows.iter().filter(|row| is_history(row, &rows, host.listed)) {
-            if !shared.observations().deleted.insert(row.partition.clone()) {
-                continue;
-            }
+        let outdated = {
+            let history = rows.iter().filter(|row| is_history(row, &rows, host.listed));
+            let (kept, now) = (shared.config.history_kept, Instant::now());
+            shared.observations().outdated(history, kept, now)
+        };
+        for row in rows.iter().filter(|row| outdated.contains(&row.partition)) {
             // It costs a little room, and for its sake nothing fails that would work.
             match shared.table.delete_finished(&row.partition).await {
                 Ok(()) => {

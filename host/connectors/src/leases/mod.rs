@@ -17,8 +17,10 @@
 //! names is nothing.
 
 mod coordinate;
+mod dynamo;
 mod hold;
 mod intent;
+mod memory;
 mod meters;
 mod row;
 mod states;
@@ -40,13 +42,16 @@ use tidegate_core::{
     source::{Partition, PartitionId},
 };
 
+pub use memory::{Call, Fate, LeaseWrite, MemoryTable, Passage};
+
 use self::{
     coordinate::Observations,
+    dynamo::DynamoTable,
     hold::{Hold, Holds},
     intent::Pending,
     meters::Meters,
     row::{Done, Row, SHARD_END, TRIM_HORIZON, checkpoint_of, described, write_id},
-    table::{Change, Table, Written},
+    table::{Change, LeaseTable, Written},
 };
 use crate::{aws::AwsConfig, objects::SharedObjects};
 
@@ -69,6 +74,9 @@ pub struct LeaseConfig {
     pub failover: Duration,
     /// How often the table is looked at.
     pub look_every: Duration,
+    /// A finished row that nobody asks for any more is deleted after this: longer than any host has
+    /// an old list of the source's partitions.
+    pub history_kept: Duration,
     /// What becomes of a partition whose checkpoint somebody else has moved away from its states.
     pub on_state_gap: OnStateGap,
 }
@@ -85,6 +93,7 @@ impl LeaseConfig {
             failover: Duration::from_secs(10),
             // A lease that was handed over waits for no longer.
             look_every: Duration::from_secs(1),
+            history_kept: Duration::from_secs(600),
             on_state_gap: OnStateGap::default(),
         }
     }
@@ -122,6 +131,25 @@ pub struct LeaseRecord {
     pub note: Option<String>,
 }
 
+impl LeaseRecord {
+    fn of(row: Row) -> Result<Self, StoreError> {
+        let resume = match row.done()? {
+            Done::Ours(resume) | Done::Moved(resume) => resume,
+        };
+        let finished = row.is_finished();
+        Ok(LeaseRecord {
+            checkpoint: Checkpoint { resume, next_range: row.next_range, finished },
+            owner: row.owner.map(OwnerId),
+            hands_over: row.hands_over.map(OwnerId),
+            counter: row.counter,
+            pends: row.pending.is_some(),
+            parents: row.parents.into_iter().collect(),
+            note: row.note,
+            partition: row.partition,
+        })
+    }
+}
+
 /// The store of a fleet. Clones are the same store.
 #[derive(Clone)]
 pub struct LeaseStore {
@@ -130,7 +158,7 @@ pub struct LeaseStore {
 
 struct Shared {
     config: LeaseConfig,
-    table: Table,
+    table: Arc<dyn LeaseTable>,
     objects: Arc<dyn SharedObjects>,
     meters: Meters,
     holds: Mutex<Holds>,
@@ -146,8 +174,25 @@ impl LeaseStore {
         config: LeaseConfig,
         objects: Arc<dyn SharedObjects>,
     ) -> Result<Self, StoreError> {
-        let table = Table::new(config.table.clone(), config.aws.clone());
+        let table = DynamoTable::new(config.table.clone(), config.aws.clone());
         table.open(config.create_table).await?;
+        Ok(LeaseStore::over(config, Arc::new(table), objects))
+    }
+
+    /// The same over a table in memory, which many hosts may share.
+    pub fn in_memory(
+        config: LeaseConfig,
+        table: MemoryTable,
+        objects: Arc<dyn SharedObjects>,
+    ) -> Self {
+        LeaseStore::over(config, Arc::new(table), objects)
+    }
+
+    fn over(
+        config: LeaseConfig,
+        table: Arc<dyn LeaseTable>,
+        objects: Arc<dyn SharedObjects>,
+    ) -> Self {
         let shared = Shared {
             meters: Meters::new(&config.pipeline),
             config,
@@ -156,28 +201,13 @@ impl LeaseStore {
             holds: Mutex::default(),
             observations: Mutex::default(),
         };
-        Ok(LeaseStore { shared: Arc::new(shared) })
+        LeaseStore { shared: Arc::new(shared) }
     }
 
     /// All leases, by partition.
     pub async fn leases(&self) -> Result<Vec<LeaseRecord>, StoreError> {
         let rows = self.shared.table.scan(true).await?;
-        let records = rows.into_iter().map(|row| {
-            let resume = match row.done()? {
-                Done::Ours(resume) | Done::Moved(resume) => resume,
-            };
-            let finished = row.is_finished();
-            Ok(LeaseRecord {
-                checkpoint: Checkpoint { resume, next_range: row.next_range, finished },
-                owner: row.owner.map(OwnerId),
-                hands_over: row.hands_over.map(OwnerId),
-                counter: row.counter,
-                pends: row.pending.is_some(),
-                parents: row.parents.into_iter().collect(),
-                note: row.note,
-                partition: row.partition,
-            })
-        });
+        let records = rows.into_iter().map(LeaseRecord::of);
         let mut records = records.collect::<Result<Vec<_>, StoreError>>()?;
         records.sort_by(|a, b| a.partition.cmp(&b.partition));
         Ok(records)
