@@ -46,11 +46,15 @@ struct Heard {
     trace: Vec<String>,
     /// The last intent of each range that was stored.
     intents: BTreeMap<(PartitionId, u64), Intended>,
+    /// Who took each partition last, and at which counter.
+    taken: BTreeMap<PartitionId, (String, u64)>,
     ranges: u64,
 }
 
 /// What an intent says that a later one of the same range has to say too.
 struct Intended {
+    /// Of the lease that it was stored under: hosts hear in another order than it is done in.
+    counter: u64,
     generation: Digest,
     build: i64,
     end: String,
@@ -141,6 +145,8 @@ impl Oracle {
             it.hands_over.is_none() && it.owner.as_ref().is_some_and(|it| it.0 == host)
         };
         if has(after) && !has(before) {
+            let taken = (host.to_owned(), after.counter);
+            self.heard().taken.insert(after.partition.clone(), taken);
             self.was_taken(host, shard);
         }
         if to.next_range > from.next_range || (to.finished && !from.finished) {
@@ -190,14 +196,19 @@ impl Oracle {
         let excluded = manifest.exclusions.iter().map(|it| it.position.to_string());
         let made = manifest.objects.iter().map(|it| format!("{:?}", it.digest));
         let now = Intended {
+            counter: lease.counter,
             generation: manifest.generation,
             build,
             end: manifest.end.position.to_string(),
             excluded: excluded.collect(),
             made: made.collect(),
         };
-        let before = self.heard().intents.insert((shard.clone(), range), now);
-        let heard = self.heard();
+        let mut heard = self.heard();
+        let before = heard.intents.get(&(shard.clone(), range));
+        if before.is_some_and(|it| it.counter > now.counter) {
+            return;
+        }
+        let before = heard.intents.insert((shard.clone(), range), now);
         let now = &heard.intents[&(shard.clone(), range)];
         let what = before.and_then(|before| {
             let same = before.generation == now.generation;
@@ -223,13 +234,10 @@ impl Oracle {
 
     /// A host has heard that somebody else has a lease.
     pub(super) fn fenced(&self, lease: &Lease) {
-        let leases = self.table.get().map(MemoryTable::leases).unwrap_or_default();
-        let row = leases.iter().find(|it| it.partition == lease.partition);
-        let still = row
-            .is_some_and(|it| it.hands_over.as_ref().or(it.owner.as_ref()) == Some(&lease.owner));
-        if still {
+        let last = (lease.owner.0.clone(), lease.counter);
+        if self.heard().taken.get(&lease.partition) == Some(&last) {
             let (owner, shard) = (&lease.owner.0, &lease.partition);
-            self.broken(format!("I11: {owner} is fenced from {shard}, which it has"));
+            self.broken(format!("I11: {owner} is fenced from {shard}, which nobody else took"));
         }
     }
 
