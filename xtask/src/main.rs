@@ -14,6 +14,7 @@ mod nab;
 mod python;
 mod registry;
 mod shell;
+mod simulate;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +40,8 @@ enum Command {
     Nab(nab::Args),
     /// Walks the path of a new author in each language, from an empty folder to a plugin that runs.
     Authors(authors::Args),
+    /// Lives seeds of a simulated fleet: hosts die and stand still, answers are lost, shards are split.
+    Simulate(simulate::Args),
     /// Builds the first-party plugins and the misbehaving test guests into components.
     Guests,
     /// Builds the conformance plugin of each language's SDK into a component.
@@ -52,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(args) => bench::run(&args),
         Command::Nab(args) => nab::run(&args),
         Command::Authors(args) => authors::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Guests => shell::components().map(|_| ()),
         Command::Languages => languages::build().map(|_| ()),
     }

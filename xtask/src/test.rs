@@ -30,11 +30,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let tidegate = shell::target_dir().join("release/tidegate");
 
     let mut summary = Summary::default();
-    let counts: [(&str, &str); 4] = if args.full {
+    let counts: [(&str, &str); 5] = if args.full {
         [
             ("TIDEGATE_KILLS", "50"),
             ("TIDEGATE_CASES", "20000"),
             ("TIDEGATE_SEEDS", "2000"),
+            ("TIDEGATE_FLEETS", "10000"),
             ("TIDEGATE_SWAPS", "200"),
         ]
     } else {
@@ -42,6 +43,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             ("TIDEGATE_KILLS", "10"),
             ("TIDEGATE_CASES", "256"),
             ("TIDEGATE_SEEDS", "200"),
+            ("TIDEGATE_FLEETS", "200"),
             ("TIDEGATE_SWAPS", "20"),
         ]
     };

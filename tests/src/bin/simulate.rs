@@ -132,7 +132,9 @@ fn main() -> anyhow::Result<ExitCode> {
 fn process(seed: u64, bug: Option<Bug>) -> io::Result<Command> {
     let mut process = Command::new(std::env::current_exe()?);
     process.arg("--here").arg("--from").arg(seed.to_string());
-    bug.iter().for_each(|bug| drop(process.args(["--bug", bug.name()])));
+    if let Some(bug) = bug {
+        process.args(["--bug", bug.name()]);
+    }
     Ok(process)
 }
 
