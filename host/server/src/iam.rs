@@ -94,8 +94,22 @@ impl Needs<'_> {
     }
 
     fn kinesis(&mut self, kinesis: &Kinesis) {
-        let Kinesis { stream, region, role, .. } = kinesis;
+        let Kinesis { stream, region, role, consumer, .. } = kinesis;
         let stream = self.stream(stream, region.as_deref());
+        if let Some(consumer) = consumer {
+            let is_arn = consumer.starts_with("arn:");
+            let arn = match is_arn {
+                true => consumer.clone(),
+                false => format!("{stream}/consumer/{consumer}:*"),
+            };
+            let actions = ["kinesis:SubscribeToShard", "kinesis:DescribeStreamConsumer"];
+            self.grant(role.as_ref(), "ReadAsConsumer", &actions, arn);
+            if !is_arn {
+                // A consumer that is not there yet is none to be named.
+                let actions = ["kinesis:DescribeStreamConsumer", "kinesis:RegisterStreamConsumer"];
+                self.grant(role.as_ref(), "RegisterConsumer", &actions, stream.clone());
+            }
+        }
         let actions = [
             "kinesis:DescribeStreamSummary",
             "kinesis:GetRecords",

@@ -50,6 +50,9 @@ impl Kinesis {
                 update_stream_ms: 0,
                 shard_limit: 500,
                 iterator_ttl_seconds: iterator_seconds,
+                // Subscriptions are not ended: the server would begin the next one at the shard's
+                // beginning, for what checks its requests drops the number to begin at.
+                subscribe_to_shard_event_record_limit: 40,
                 ..StoreOptions::default()
             };
             let (app, _store) = ferrokinesis::create_app(options);

@@ -4,18 +4,31 @@ use std::{
     collections::{HashMap, VecDeque},
     io,
     net::SocketAddr,
+    pin::Pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, StatusCode, body::Incoming, header, service::service_fn};
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Frame, Incoming},
+    header,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    time::{Sleep, sleep},
+};
 
-use crate::proxy::forward;
+use crate::proxy::{forward, forward_stream};
+
+type Body = BoxBody<Bytes, hyper::Error>;
 
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +66,8 @@ struct State {
     /// How many of a thousand records they do not take, and where the randomness is.
     withheld: (u64, u64),
     withheld_records: usize,
+    /// Subscriptions end after so long.
+    subscription_max: Option<Duration>,
     /// What each PutRecords asked for, once somebody watches.
     puts: Option<Vec<Vec<Put>>>,
 }
@@ -141,6 +156,11 @@ impl Proxy {
         state.puts.replace(Vec::new()).unwrap_or_default()
     }
 
+    /// Subscriptions end after so long, wherever they are.
+    pub fn cut_subscriptions(&self, after: Duration) {
+        self.state.lock().expect("nobody panics with it").subscription_max = Some(after);
+    }
+
     /// How often an operation was called.
     pub fn calls(&self, operation: &str) -> u64 {
         let state = self.state.lock().expect("nobody panics with it");
@@ -158,32 +178,64 @@ impl Proxy {
         self.state.lock().expect("nobody panics with it").limits.clone()
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    async fn handle(&self, request: Request<Incoming>) -> io::Result<Response<Body>> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let target = parts.headers.get("x-amz-target").and_then(|it| it.to_str().ok());
         let operation = target.and_then(|it| it.rsplit('.').next()).unwrap_or_default().to_owned();
         let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let (fault, trimmed) = {
+        let fault = {
             let mut state = self.state.lock().expect("nobody panics with it");
             *state.calls.entry(operation.clone()).or_default() += 1;
             if let Some(limit) = asked["Limit"].as_u64() {
                 state.limits.push(limit);
             }
             let faults = state.faults.get_mut(&operation).filter(|faults| !faults.is_empty());
-            (faults.and_then(|faults| faults.remove(0)), state.trimmed.clone())
+            faults.and_then(|faults| faults.remove(0))
         };
-        match fault {
-            Some(Fault::Throttled) => {
-                return Ok(refusal(400, "ProvisionedThroughputExceededException"));
-            }
-            Some(Fault::InvalidArgument) => return Ok(refusal(400, "InvalidArgumentException")),
-            Some(Fault::Internal) => return Ok(refusal(500, "InternalFailure")),
-            Some(Fault::Refused(status, code)) => return Ok(refusal(status, code)),
+        let refused = match fault {
+            Some(Fault::Throttled) => (400, "ProvisionedThroughputExceededException"),
+            Some(Fault::InvalidArgument) => (400, "InvalidArgumentException"),
+            Some(Fault::Internal) => (500, "InternalFailure"),
+            Some(Fault::Refused(status, code)) => (status, code),
             Some(Fault::Reset) => return Err(io::Error::other("reset")),
-            Some(Fault::LostResponse | Fault::ShortResponse) | None => {}
+            Some(Fault::LostResponse | Fault::ShortResponse) | None => {
+                let request = Request::from_parts(parts, body);
+                if operation == "SubscribeToShard" {
+                    return self.subscribe(request, fault).await;
+                }
+                let answer = self.answer(&operation, request, asked, fault).await?;
+                return Ok(answer.map(whole));
+            }
+        };
+        Ok(refusal(refused.0, refused.1).map(whole))
+    }
+
+    /// An answer that is a stream, which ends when it is over.
+    async fn subscribe(
+        &self,
+        request: Request<Bytes>,
+        fault: Option<Fault>,
+    ) -> io::Result<Response<Body>> {
+        let max = self.state.lock().expect("nobody panics with it").subscription_max;
+        let answer = forward_stream(self.upstream, request.map(Full::new)).await?;
+        match fault {
+            Some(_) => Err(io::Error::other("lost")),
+            None => Ok(answer.map(|body| match max {
+                Some(max) => BoxBody::new(Cut { body, ends: Box::pin(sleep(max)) }),
+                None => BoxBody::new(body),
+            })),
         }
-        let in_order = match WRITES.contains(&operation.as_str()) {
+    }
+
+    async fn answer(
+        &self,
+        operation: &str,
+        request: Request<Bytes>,
+        asked: Value,
+        fault: Option<Fault>,
+    ) -> io::Result<Response<Full<Bytes>>> {
+        let in_order = match WRITES.contains(&operation) {
             true => {
                 let stream = asked["StreamName"].as_str().or(asked["StreamARN"].as_str());
                 let mut writing = self.writing.lock().await;
@@ -197,10 +249,10 @@ impl Proxy {
             None => None,
         };
         if operation == "PutRecords" {
-            return self.put_records(parts, asked, fault).await;
+            return self.put_records(request.into_parts().0, asked, fault).await;
         }
-        let request = Request::from_parts(parts, Full::new(body));
-        let (parts, answer) = forward(self.upstream, request).await?.into_parts();
+        let trimmed = self.state.lock().expect("nobody panics with it").trimmed.clone();
+        let (parts, answer) = forward(self.upstream, request.map(Full::new)).await?.into_parts();
         if fault == Some(Fault::LostResponse) {
             return Err(io::Error::other("lost"));
         }
@@ -285,6 +337,31 @@ impl Proxy {
         state.withheld_records += chosen.iter().filter(|withheld| **withheld).count();
         Ok(chosen)
     }
+}
+
+/// An answer that is cut off.
+struct Cut {
+    body: Incoming,
+    ends: Pin<Box<Sleep>>,
+}
+
+impl hyper::body::Body for Cut {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.ends.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => Pin::new(&mut self.body).poll_frame(context),
+        }
+    }
+}
+
+fn whole(answer: Full<Bytes>) -> Body {
+    answer.map_err(|never| match never {}).boxed()
 }
 
 fn refusal(status: u16, code: &str) -> Response<Full<Bytes>> {

@@ -199,6 +199,31 @@ fn all_pages_of_the_list_are_read() {
 }
 
 #[test]
+fn a_consumer_is_pushed_what_others_are_given() {
+    let kinesis = Kinesis::start(1);
+    let notes = tempfile::tempdir().expect("a temporary folder");
+    put(&kinesis, &numbered(0..300));
+    let pushed =
+        KinesisConfig { consumer: Some("one".to_owned()), ..config(&kinesis, notes.path()) };
+    let source = KinesisSource::new(pushed);
+    let shard = PartitionId::from("shardId-000000000000");
+    kinesis.block_on(source.partitions()).expect("the shards are listed");
+    let found = kinesis.block_on(read_shard(&source, &shard, None, 300)).expect("readable");
+    let expected: Vec<_> = numbered(0..320).into_iter().map(|it| it.1).collect();
+    assert_eq!(texts(&found), expected[..300]);
+
+    // Goes on behind a checkpoint, past trouble, up to the end of the shard.
+    put(&kinesis, &numbered(300..320));
+    kinesis.split(&kinesis.open_shards()[0]);
+    let every = [Fault::Throttled, Fault::Internal, Fault::Reset, Fault::LostResponse];
+    kinesis.proxy.fail_next("SubscribeToShard", &every);
+    let rest = read_shard(&source, &shard, Some(&found[149].resume), usize::MAX);
+    assert_eq!(texts(&kinesis.block_on(rest).expect("readable")), expected[150..]);
+    assert_eq!(kinesis.proxy.faults_left(), 0);
+    assert_eq!(kinesis.proxy.calls("GetRecords"), 0, "nobody asked");
+}
+
+#[test]
 fn iterators_that_expire_cost_no_record() {
     let kinesis = Kinesis::start_with(1, 1);
     let notes = tempfile::tempdir().expect("a temporary folder");

@@ -52,10 +52,16 @@ impl Run {
 }
 
 fn pipeline(folder: &Path, kinesis: &Kinesis, range: &str) -> Program {
-    pipeline_with(folder, kinesis, range, "")
+    pipeline_with(folder, kinesis, range, "", "")
 }
 
-fn pipeline_with(folder: &Path, kinesis: &Kinesis, range: &str, stages: &str) -> Program {
+fn pipeline_with(
+    folder: &Path,
+    kinesis: &Kinesis,
+    range: &str,
+    source: &str,
+    stages: &str,
+) -> Program {
     let text = format!(
         r#"
 pipeline: kinesis-story
@@ -67,6 +73,7 @@ source:
     endpoint: {}
     poll_every: 200ms
     partition_key: key
+    {source}
 {stages}
 sinks:
   - name: out
@@ -236,7 +243,7 @@ fn shards_that_there_is_no_memory_for_at_once_do_not_wait_for_each_others_age() 
 
 #[test]
 fn a_storm_of_splits_and_merges_keeps_the_order_of_each_key() {
-    storm(&Kinesis::start(2), &Writers::new(8, 8, 120));
+    storm(&Kinesis::start(2), &Writers::new(8, 8, 120), "", 12);
 }
 
 #[test]
@@ -244,17 +251,38 @@ fn a_storm_on_a_server_of_another_make() {
     let Some(server) = KinesisLocal::start("a_storm_on_a_server_of_another_make", 2) else {
         return;
     };
-    storm(&server.kinesis, &Writers::new(4, 8, 60));
+    storm(&server.kinesis, &Writers::new(4, 8, 60), "", 12);
 }
 
-fn storm(kinesis: &Kinesis, writers: &Writers) {
+const CONSUMER: &str = "consumer: tidegate";
+
+#[test]
+fn a_storm_by_fan_out() {
+    let kinesis = Kinesis::start(2);
+    storm(&kinesis, &Writers::new(8, 8, 120), CONSUMER, 12);
+    assert_eq!(kinesis.proxy.calls("GetRecords"), 0, "nobody asked");
+}
+
+/// This server never says that a shard has ended, and has a connection that is gone for a subscription
+/// for some seconds more.
+#[test]
+fn subscriptions_that_are_cut_go_on_where_they_were_and_miss_no_end() {
+    let test = "subscriptions_that_are_cut_go_on_where_they_were_and_miss_no_end";
+    let Some(server) = KinesisLocal::start(test, 2) else { return };
+    server.kinesis.proxy.cut_subscriptions(Duration::from_secs(3));
+    storm(&server.kinesis, &Writers::new(4, 8, 60), CONSUMER, 3);
+    assert!(server.kinesis.proxy.calls("SubscribeToShard") > 10);
+}
+
+fn storm(kinesis: &Kinesis, writers: &Writers, source: &str, steps: usize) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("out");
-    let program = pipeline(folder.path(), kinesis, "{ age: 200ms, records: 500 }");
+    let range = "{ age: 200ms, records: 500 }";
+    let program = pipeline_with(folder.path(), kinesis, range, source, "");
     let mut run = Some(Run(program.start("run", &[])));
     let mut reshards = 0;
     writers.write(kinesis, |progress| {
-        let step = writers.total() / 12;
+        let step = writers.total() / steps as u64;
         while let Some(written) = progress() {
             if written < step * (reshards + 1) {
                 std::thread::sleep(Duration::from_millis(5));
@@ -275,7 +303,7 @@ fn storm(kinesis: &Kinesis, writers: &Writers) {
             }
         }
     });
-    assert!(reshards >= 6, "{reshards} reshards");
+    assert!(reshards >= steps as u64 / 2, "{reshards} reshards");
     wait_for(&out, writers.total());
     run.expect("it runs").terminate();
     writers.check(&out);
@@ -351,7 +379,7 @@ fn what_is_sent_again_after_a_reshard_is_still_a_duplicate() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("out");
     let range = "{ age: 200ms, records: 500 }";
-    let program = pipeline_with(folder.path(), &kinesis, range, ONCE);
+    let program = pipeline_with(folder.path(), &kinesis, range, "", ONCE);
     let mut run = Some(Run(program.start("run", &[])));
     let first = Writers::new(4, 8, 40);
     first.write(&kinesis, |_| {});

@@ -29,6 +29,10 @@ pub struct Kinesis {
     pub fips: bool,
     /// Addresses that are reached by IPv6 too.
     pub dual_stack: bool,
+    /// The consumer as which the stream is read by enhanced fan-out: its name, under which it is
+    /// registered where it is not there, or its ARN. Each shard pushes its records to it, and no
+    /// other reader slows it down. Without a consumer shards are polled.
+    pub consumer: Option<String>,
     /// Where the shards begin that there are at the first start. Shards that appear later begin at
     /// their beginning, and a later start goes on from the checkpoint.
     pub start: KinesisStart,
@@ -67,6 +71,7 @@ impl Default for Kinesis {
             role: None,
             fips: false,
             dual_stack: false,
+            consumer: None,
             start: KinesisStart::default(),
             on_trimmed: OnTrimmed::default(),
             out_of_range: OutOfRange::default(),

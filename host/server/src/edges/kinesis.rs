@@ -39,6 +39,7 @@ pub(super) fn source(
     Ok(KinesisSource::new(KinesisConfig {
         pipeline: config.pipeline.clone(),
         aws: aws(written.aws()),
+        consumer: written.consumer.clone(),
         start: match &written.start {
             config::KinesisStart::TrimHorizon => KinesisStart::TrimHorizon,
             config::KinesisStart::Latest => KinesisStart::Latest,

@@ -6,7 +6,7 @@
 //! after it, from their beginning.
 //!
 //! ```text
-//! shards ─► notes ─► reader: iterator ─► pace, budget ─► answer ─► decode ─► records
+//! shards ─► notes ─► reader: feed ─► pace, budget ─► answer ─► decode ─► records
 //! ```
 //!
 //! What can be lost without a word elsewhere is said here: what the stream no longer holds behind a
@@ -15,6 +15,7 @@
 mod budget;
 mod client;
 mod decode;
+mod feed;
 mod loss;
 mod meters;
 mod notes;
@@ -87,6 +88,8 @@ pub struct KinesisConfig {
     pub stream: String,
     /// Which account and region.
     pub aws: AwsConfig,
+    /// The consumer, by name or ARN, to which shards push their records; without one they are asked.
+    pub consumer: Option<String>,
     /// Where reading begins.
     pub start: KinesisStart,
     /// What becomes of what is gone.
@@ -121,6 +124,7 @@ impl KinesisConfig {
             pipeline: String::new(),
             stream: stream.into(),
             aws: AwsConfig::default(),
+            consumer: None,
             start: KinesisStart::default(),
             on_trimmed: OnTrimmed::default(),
             out_of_range: OutOfRange::default(),

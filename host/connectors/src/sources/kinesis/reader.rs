@@ -1,11 +1,11 @@
-//! One shard, read by polling.
+//! One shard, read in order.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_sdk_kinesis::{
-    operation::get_records::GetRecordsOutput,
-    types::{Record, ShardIteratorType},
+    error::{ProvideErrorMetadata, SdkError},
+    types::{Record, ShardIteratorType, StartingPosition},
 };
 use tidegate_core::{
     Position, RecordBatch, Timestamp,
@@ -17,6 +17,7 @@ use super::{
     budget::Room,
     client::{date_time, failed, is_throttled, timestamp},
     decode::{RawRecord, Rules, Unread},
+    feed::{Answer, Feed, Heard, Subscription},
     loss::{Loss, horizon},
     meters::{Answered, Meters},
     notes::{Beginning, Quiet},
@@ -58,6 +59,12 @@ const ARRIVALS_MAX: usize = 1_024;
 /// then it does not hold it any longer.
 const REPLAY_LOOKS_MAX: u32 = 10;
 
+/// How long a read listens before it says that there is nothing.
+const LISTEN_MAX: Duration = Duration::from_secs(1);
+
+/// A consumer may subscribe to a shard once a second.
+const SUBSCRIBE_EVERY: Duration = Duration::from_secs(1);
+
 /// When the records arrived that were returned, a step for each change of the second.
 struct Arrivals {
     steps: VecDeque<(Position, i64)>,
@@ -97,11 +104,16 @@ pub(super) struct KinesisReader {
     unread: Unread,
     /// What the answer in `unread` is charged for.
     room: Option<Room>,
-    iterator: Option<String>,
+    feed: Option<Feed>,
     /// Everything up to here was fetched before.
     after: Option<Position>,
     /// The record that the iterator begins at, and that has to come again.
     expected: Option<SequenceNumber>,
+    /// Nothing is there between the last record that was fetched and this.
+    continuation: Option<SequenceNumber>,
+    /// A subscription ended when everything had been read: perhaps the shard did, and what said so is
+    /// lost. It is asked once before there is another subscription.
+    asks: bool,
     /// What was to come is lost, and the next iterator begins at the oldest record that is there.
     passes_over: bool,
     /// What arrived before the time to begin at may still come.
@@ -121,23 +133,26 @@ pub(super) struct KinesisReader {
     closed: bool,
 }
 
-enum Answer {
-    Records(GetRecordsOutput),
+enum Polled {
+    Answer(Answer),
     /// The iterator is worth nothing any more.
     Expired,
     Throttled(SourceError),
 }
 
-/// Where an iterator is to point to.
+/// Where to begin.
 #[derive(Clone, Copy, Debug)]
 enum Place {
+    /// With a record.
     At(SequenceNumber),
+    /// With the first record that has this number or a larger one.
+    Behind(SequenceNumber),
     Since(Timestamp),
     Oldest,
 }
 
 enum Begun {
-    At(String),
+    At(Feed),
     /// The shard is not there.
     NotFound(SourceError),
     /// The place is none that the shard has.
@@ -172,9 +187,11 @@ impl KinesisReader {
             size: AnswerSize::default(),
             unread: Unread::default(),
             room: None,
-            iterator: None,
+            feed: None,
             after: last.map(|(position, _)| position),
             expected: None,
+            continuation: None,
+            asks: false,
             passes_over: false,
             early,
             done_until,
@@ -230,23 +247,33 @@ impl KinesisReader {
         self.done_until < self.horizon()
     }
 
-    /// One call, when the shard allows it.
+    /// The next of what the shard gives, when it allows it.
     async fn fetch(&mut self) -> Result<(), SourceError> {
-        sleep_until(self.pace.next_call()).await;
+        if !matches!(self.feed, Some(Feed::Pushed(_))) {
+            sleep_until(self.pace.next_call()).await;
+        }
         if self.safe && self.expected.is_none() && self.is_late() {
             // It has fallen behind, and what comes next may have been dropped meanwhile: the last
             // record has to be there still. At a start from the oldest record there is none that
             // was safe, and nothing is lost that was not about to be.
-            self.iterator = None;
+            self.feed = None;
             if self.after.is_none() {
                 self.lost(None)?;
                 self.safe = false;
             }
         }
-        if self.iterator.is_none() && !self.begin().await? {
+        if self.feed.is_none() && !self.begin().await? {
             return Ok(());
         }
-        let Some(iterator) = self.iterator.clone() else { return Ok(()) };
+        match &self.feed {
+            Some(Feed::Polled(iterator)) => self.poll(iterator.clone()).await,
+            Some(Feed::Pushed(_)) => self.listen().await,
+            None => Ok(()),
+        }
+    }
+
+    /// One call.
+    async fn poll(&mut self, iterator: String) -> Result<(), SourceError> {
         let room = self.shared.budget.room().await;
         let limit = if room.is_some() { self.size.usual() } else { self.size.small() };
         let (arn, shard) = (self.shared.config.stream_arn(), self.id.clone());
@@ -257,85 +284,89 @@ impl KinesisReader {
             let call = client.get_records().shard_iterator(iterator).set_stream_arn(arn);
             let limit = i32::try_from(limit).unwrap_or(i32::MAX);
             match call.limit(limit).send().await {
-                Ok(answer) => Ok(Answer::Records(answer)),
+                Ok(answer) => Ok(Polled::Answer(answer.into())),
                 Err(error) => {
                     // A shard that is not there any more is told when another is asked for.
                     let expired = error.as_service_error().is_some_and(|it| {
                         it.is_expired_iterator_exception() || it.is_resource_not_found_exception()
                     });
                     if expired {
-                        return Ok(Answer::Expired);
+                        return Ok(Polled::Expired);
                     }
                     let throttled = is_throttled(&error);
                     let error = failed(format!("failed to get records of `{shard}`"), error);
-                    if throttled { Ok(Answer::Throttled(error)) } else { Err(error) }
+                    if throttled { Ok(Polled::Throttled(error)) } else { Err(error) }
                 }
             }
         });
         match answer.await? {
-            Answer::Records(answer) => self.take(answer, room, called),
-            Answer::Expired => {
-                self.meters.expired();
-                self.iterator = None;
+            Polled::Answer(answer) => {
+                self.take(answer, room, called)?;
+                if self.asks {
+                    self.asks = false;
+                    self.feed = None;
+                }
                 Ok(())
             }
-            Answer::Throttled(error) => {
+            Polled::Expired => {
+                self.meters.expired();
+                self.feed = None;
+                Ok(())
+            }
+            Polled::Throttled(error) => {
                 self.meters.throttled();
                 Err(error)
             }
         }
     }
 
-    /// Gets an iterator. Says whether there is one.
-    async fn begin(&mut self) -> Result<bool, SourceError> {
-        let (config, shard) = (self.shared.config.clone(), self.id.clone());
-        let place = self.place();
-        let begun = self.shared.caller.call(move |client| async move {
-            let call = client
-                .get_shard_iterator()
-                .set_stream_name(config.stream_name())
-                .set_stream_arn(config.stream_arn())
-                .shard_id(&*shard.0);
-            let call = match place {
-                Place::At(sequence) => call
-                    .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
-                    .starting_sequence_number(sequence.to_string()),
-                Place::Since(time) => call
-                    .shard_iterator_type(ShardIteratorType::AtTimestamp)
-                    .timestamp(date_time(time)),
-                Place::Oldest => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
-            };
-            let failing = format!("failed to begin reading `{shard}`");
-            let error = match call.send().await {
-                Ok(answer) => {
-                    let iterator = answer
-                        .shard_iterator
-                        .ok_or_else(|| SourceError::plain(SourceErrorKind::Unavailable, failing))?;
-                    return Ok(Begun::At(iterator));
-                }
-                Err(error) => error,
-            };
-            let refused = error.as_service_error();
-            let found = refused.is_none_or(|it| !it.is_resource_not_found_exception());
-            let valid = refused.is_none_or(|it| !it.is_invalid_argument_exception());
-            let error = failed(failing, error);
-            match (found, valid) {
-                (false, _) => Ok(Begun::NotFound(error)),
-                (true, false) => Ok(Begun::Refused(error)),
-                (true, true) => Err(error),
+    /// One event.
+    async fn listen(&mut self) -> Result<(), SourceError> {
+        let Some(Feed::Pushed(subscription)) = &mut self.feed else { return Ok(()) };
+        match subscription.next(LISTEN_MAX).await {
+            Ok(Heard::Event(event)) => {
+                let continuation = event.continuation_sequence_number.parse().ok();
+                self.take(event.into(), None, Instant::now())?;
+                self.continuation = continuation;
+                Ok(())
             }
-        });
-        match begun.await? {
-            Begun::At(iterator) => {
-                self.iterator = Some(iterator);
+            Ok(Heard::Nothing) => {
+                self.caught_up = true;
+                Ok(())
+            }
+            ended => {
+                self.feed = None;
+                self.asks = self.caught_up;
+                ended.map(drop)
+            }
+        }
+    }
+
+    /// Begins to read. Says whether there is something to read from.
+    async fn begin(&mut self) -> Result<bool, SourceError> {
+        let place = self.place();
+        let consumer = self.shared.consumer(&self.shard.stream).await?;
+        let begun = match consumer {
+            None => self.iterate(place).await?,
+            Some(_) if self.asks => self.iterate(place).await?,
+            Some(consumer) => self.subscribe(place, consumer).await?,
+        };
+        match begun {
+            Begun::At(feed) => {
+                self.feed = Some(feed);
                 self.expected = match place {
                     Place::At(sequence) => Some(sequence),
-                    Place::Since(_) | Place::Oldest => None,
+                    Place::Behind(_) | Place::Since(_) | Place::Oldest => None,
                 };
                 self.passes_over = false;
                 Ok(true)
             }
             Begun::NotFound(error) => self.gone(error).await.map(|()| false),
+            // No record has this number, and some servers may mind.
+            Begun::Refused(_) if matches!(place, Place::Behind(_)) => {
+                self.continuation = None;
+                Ok(false)
+            }
             Begun::Refused(error) => {
                 // A record that was dropped, as some servers say it.
                 if !(matches!(place, Place::At(_)) && self.is_late()) {
@@ -348,10 +379,60 @@ impl KinesisReader {
         }
     }
 
+    /// Gets an iterator.
+    async fn iterate(&self, place: Place) -> Result<Begun, SourceError> {
+        let (config, shard) = (self.shared.config.clone(), self.id.clone());
+        let iterated = self.shared.caller.call(move |client| async move {
+            let call = client
+                .get_shard_iterator()
+                .set_stream_name(config.stream_name())
+                .set_stream_arn(config.stream_arn())
+                .shard_id(&*shard.0)
+                .shard_iterator_type(place.kind())
+                .set_starting_sequence_number(place.sequence().map(|it| it.to_string()))
+                .set_timestamp(place.time().map(date_time));
+            let failing = format!("failed to begin reading `{shard}`");
+            match call.send().await {
+                Ok(answer) => match answer.shard_iterator {
+                    Some(iterator) => Ok(Begun::At(Feed::Polled(iterator))),
+                    None => Err(SourceError::plain(SourceErrorKind::Unavailable, failing)),
+                },
+                Err(error) => not_begun(failing, error),
+            }
+        });
+        iterated.await
+    }
+
+    /// Subscribes to the shard.
+    async fn subscribe(&mut self, place: Place, consumer: String) -> Result<Begun, SourceError> {
+        let shard = self.id.clone();
+        let called = Instant::now();
+        self.pace.rest(called, SUBSCRIBE_EVERY);
+        self.meters.called();
+        let subscribed = self.shared.caller.call(move |client| async move {
+            let failing = format!("failed to subscribe to `{shard}`");
+            let position = StartingPosition::builder()
+                .r#type(place.kind())
+                .set_sequence_number(place.sequence().map(|it| it.to_string()))
+                .set_timestamp(place.time().map(date_time));
+            let position = position.build().map_err(|error| {
+                SourceError::new(SourceErrorKind::Broken, failing.clone(), error)
+            })?;
+            match Subscription::begin(client, consumer, &shard, position).await {
+                Ok(subscription) => Ok(Begun::At(Feed::Pushed(Box::new(subscription)))),
+                Err(error) => not_begun(failing, error),
+            }
+        });
+        subscribed.await
+    }
+
     /// At the last record that was fetched, or where the shard begins.
     fn place(&self) -> Place {
+        let after = self.after.map(SequenceNumber::of);
+        let behind = self.continuation.filter(|it| Some(*it) > after && !self.is_late());
         match (self.after, self.shard.note.begins) {
             _ if self.passes_over => Place::Oldest,
+            _ if let Some(sequence) = behind => Place::Behind(sequence),
             (Some(position), _) => Place::At(SequenceNumber::of(position)),
             (None, Beginning::At(time)) => Place::Since(time),
             (None, Beginning::TrimHorizon) => Place::Oldest,
@@ -371,12 +452,11 @@ impl KinesisReader {
     /// Takes an answer.
     fn take(
         &mut self,
-        answer: GetRecordsOutput,
+        answer: Answer,
         room: Option<Room>,
         called: Instant,
     ) -> Result<(), SourceError> {
-        let behind = answer.millis_behind_latest.and_then(|it| u64::try_from(it).ok());
-        let behind = Duration::from_millis(behind.unwrap_or_default());
+        let behind = answer.behind;
         let raw = answer.records.into_iter().map(raw).collect::<Result<Vec<_>, _>>()?;
         let sizes = raw.iter().map(|it| it.data.len() as u64);
         let (records, bytes) = (raw.len() as u64, sizes.clone().sum::<u64>());
@@ -388,10 +468,12 @@ impl KinesisReader {
 
         self.caught_up = raw.is_empty() && behind.is_zero();
         self.idle = if self.caught_up { self.idle.saturating_add(1) } else { 0 };
-        let ends = self.caught_up || answer.next_shard_iterator.is_none();
+        let ends = self.caught_up || answer.ends;
         self.is_whole(raw.first().map(|it| it.sequence), ends)?;
-        self.iterator = answer.next_shard_iterator;
-        self.closed = self.iterator.is_none();
+        if let Some(iterator) = answer.iterator {
+            self.feed = Some(Feed::Polled(iterator));
+        }
+        self.closed = answer.ends;
         if let Some(last) = raw.last() {
             self.done_until = last.arrival;
         } else if self.caught_up {
@@ -406,7 +488,8 @@ impl KinesisReader {
         let end = raw.last().map(|it| it.sequence.position(u64::MAX));
         let early = self.early(&raw);
         self.unread.push(raw.into_iter().skip(early), self.after);
-        self.after = end.or(self.after);
+        // A subscription may begin with what was fetched before.
+        self.after = self.after.max(end);
         self.room = room.map(|mut room| {
             room.keep(bytes as usize);
             room
@@ -437,13 +520,51 @@ impl KinesisReader {
         };
         if gone && self.is_late() {
             // Asked again, it fails again.
-            self.iterator = None;
+            self.feed = None;
             self.lost(first)?;
         }
         if gone || first.is_some() {
             self.expected = None;
         }
         Ok(())
+    }
+}
+
+impl Place {
+    fn kind(self) -> ShardIteratorType {
+        match self {
+            Place::At(_) | Place::Behind(_) => ShardIteratorType::AtSequenceNumber,
+            Place::Since(_) => ShardIteratorType::AtTimestamp,
+            Place::Oldest => ShardIteratorType::TrimHorizon,
+        }
+    }
+
+    fn sequence(self) -> Option<SequenceNumber> {
+        match self {
+            Place::At(sequence) | Place::Behind(sequence) => Some(sequence),
+            Place::Since(_) | Place::Oldest => None,
+        }
+    }
+
+    fn time(self) -> Option<Timestamp> {
+        match self {
+            Place::Since(time) => Some(time),
+            Place::At(_) | Place::Behind(_) | Place::Oldest => None,
+        }
+    }
+}
+
+/// What a refusal to begin means.
+fn not_begun<E>(failing: String, error: SdkError<E>) -> Result<Begun, SourceError>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let code = error.code().unwrap_or_default().to_owned();
+    let error = failed(failing, error);
+    match code.as_str() {
+        "ResourceNotFoundException" => Ok(Begun::NotFound(error)),
+        "InvalidArgumentException" => Ok(Begun::Refused(error)),
+        _ => Err(error),
     }
 }
 

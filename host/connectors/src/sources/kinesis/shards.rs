@@ -17,8 +17,9 @@ use super::{
 const PAGE_SHARDS: i32 = 1_000;
 
 /// What is known of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stream {
+    pub(super) arn: String,
     /// When it was created: one of the same name may come after it.
     pub(super) created: Timestamp,
     /// How long it keeps a record.
@@ -42,6 +43,7 @@ pub(super) async fn describe(
     })?;
     let hours = u64::try_from(summary.retention_period_hours()).unwrap_or_default();
     Ok(Stream {
+        arn: summary.stream_arn().to_owned(),
         created: timestamp(summary.stream_creation_timestamp()),
         retention: Duration::from_secs(hours * 3600),
     })

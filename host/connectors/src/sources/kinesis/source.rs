@@ -16,11 +16,13 @@ use tidegate_core::{
         HashKey, Partition, PartitionId, Reader, Replay, Resume, SourceError, SourceErrorKind,
     },
 };
+use tokio::sync::OnceCell;
 
 use super::{
     KinesisConfig, KinesisNotes, KinesisStart,
     budget::Budget,
     client::Caller,
+    feed,
     notes::{Beginning, Note, Notes, Quiet, ShardNotes, SharedNote, begins_beside},
     reader::{KinesisReader, Token},
     shards::{self, Stream},
@@ -40,6 +42,7 @@ pub(super) struct Shared {
     pub(super) config: Arc<KinesisConfig>,
     pub(super) caller: Caller,
     pub(super) budget: Budget,
+    consumer: OnceCell<String>,
     seen: Mutex<Seen>,
 }
 
@@ -73,7 +76,8 @@ impl KinesisSource {
         let caller = Caller::new(config.clone());
         let ended = config.known.iter().filter(|it| it.finished).map(|it| it.id.clone()).collect();
         let seen = Mutex::new(Seen { ended, ..Seen::default() });
-        KinesisSource { shared: Arc::new(Shared { config, caller, budget, seen }) }
+        let consumer = OnceCell::new();
+        KinesisSource { shared: Arc::new(Shared { config, caller, budget, consumer, seen }) }
     }
 }
 
@@ -155,10 +159,10 @@ impl Shared {
         let mut listed = self.caller.call(|client| shards::list(client, config)).await?;
         let notes = match &self.config.notes {
             KinesisNotes::Directory(directory) => {
-                self.note(stream, &listed, now, directory).await?
+                self.note(&stream, &listed, now, directory).await?
             }
             KinesisNotes::Shared(notes) => {
-                let noted = self.note_for_all(&**notes, stream, &listed, now).await;
+                let noted = self.note_for_all(&**notes, &stream, &listed, now).await;
                 noted.map_err(|error| self.not_noted(error))?
             }
         };
@@ -179,12 +183,22 @@ impl Shared {
     fn shard(&self, id: &PartitionId) -> Option<Shard> {
         let seen = self.seen();
         let note = seen.notes.as_ref()?.shards.get(id)?.clone();
-        Some(Shard { stream: seen.stream?, note, expired: !seen.listed.contains(id) })
+        Some(Shard { stream: seen.stream.clone()?, note, expired: !seen.listed.contains(id) })
     }
 
     /// How long the stream keeps a record, as of the last look at it.
     pub(super) fn retention(&self) -> Option<Duration> {
-        self.seen().stream.map(|it| it.retention)
+        self.seen().stream.as_ref().map(|it| it.retention)
+    }
+
+    /// The ARN of the consumer to which shards push their records, if there is to be one.
+    pub(super) async fn consumer(&self, stream: &Stream) -> Result<Option<String>, SourceError> {
+        let Some(name) = self.config.consumer.clone() else { return Ok(None) };
+        let found = self.consumer.get_or_try_init(|| {
+            let stream = stream.arn.clone();
+            self.caller.call(|client| feed::consumer(client, stream, name))
+        });
+        found.await.map(|it| Some(it.clone()))
     }
 
     /// Nothing arrived in a shard. It is written down with the next look at the shards.
@@ -210,7 +224,7 @@ impl Shared {
     /// Writes down what is to be known after a crash, before it is needed.
     async fn note(
         &self,
-        stream: Stream,
+        stream: &Stream,
         listed: &[Partition],
         now: Timestamp,
         directory: &Path,
@@ -278,7 +292,7 @@ impl Shared {
     async fn note_for_all(
         &self,
         shared: &dyn ShardNotes,
-        stream: Stream,
+        stream: &Stream,
         listed: &[Partition],
         now: Timestamp,
     ) -> Result<Notes, NotNoted> {
@@ -312,7 +326,7 @@ impl Shared {
     async fn noted(
         &self,
         shared: &dyn ShardNotes,
-        stream: Stream,
+        stream: &Stream,
         listed: &[Partition],
     ) -> Result<(Vec<super::NotedShard>, Notes), NotNoted> {
         let noted = shared.load().await?;
@@ -393,6 +407,6 @@ impl From<StoreError> for NotNoted {
     }
 }
 
-fn note_text(stream: Stream, note: &Note) -> Result<String, serde_json::Error> {
+fn note_text(stream: &Stream, note: &Note) -> Result<String, serde_json::Error> {
     serde_json::to_string(&SharedNote { created: stream.created, note: note.clone() })
 }
