@@ -2,6 +2,8 @@
 
 #[cfg(any(feature = "firehose", feature = "kinesis", feature = "s3", feature = "sqs"))]
 pub(crate) mod answer;
+#[cfg(feature = "dynamodb")]
+pub(crate) mod dynamodb;
 #[cfg(any(feature = "firehose", feature = "kinesis", feature = "sqs"))]
 pub(crate) mod refusals;
 

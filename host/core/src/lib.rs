@@ -18,6 +18,7 @@ pub mod description;
 pub mod digest;
 pub mod failure;
 pub mod json;
+pub mod ledger;
 pub mod lookup;
 pub mod parquet;
 pub mod path;

@@ -27,6 +27,9 @@ pub enum Error {
     /// Progress can't be stored.
     #[error("failed to store progress")]
     Store(#[source] StoreError),
+    /// The ledger can't be written to.
+    #[error("failed to enter a range into the ledger")]
+    Ledger(#[source] StoreError),
     /// Records can't be processed.
     #[error("failed to process records")]
     Process(#[source] ProcessError),
@@ -176,7 +179,7 @@ impl Error {
         match self {
             Error::Source(error) => error.failure(),
             Error::Sink { source, .. } => source.failure(),
-            Error::Store(error) => error.failure(),
+            Error::Store(error) | Error::Ledger(error) => error.failure(),
             Error::Process(error) => error.failure(),
             Error::NoAnswer { .. } => Failure::RETRY,
             _ => Failure::Fatal,

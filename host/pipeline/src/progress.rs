@@ -30,6 +30,8 @@ pub enum Seam {
     Store,
     /// A sink, by name.
     Sink(Arc<str>),
+    /// The ledger of ranges.
+    Ledger,
     /// The chain of plugins: there is no room for an instance, or no time.
     Chain,
 }
@@ -40,6 +42,7 @@ impl std::fmt::Display for Seam {
             Seam::Source => f.write_str("the source"),
             Seam::Store => f.write_str("the checkpoint store"),
             Seam::Sink(name) => write!(f, "sink `{name}`"),
+            Seam::Ledger => f.write_str("the ledger"),
             Seam::Chain => f.write_str("the chain of plugins"),
         }
     }
@@ -52,6 +55,7 @@ impl Seam {
             Seam::Source => "source".to_owned(),
             Seam::Store => "store".to_owned(),
             Seam::Sink(name) => format!("sink:{name}"),
+            Seam::Ledger => "ledger".to_owned(),
             Seam::Chain => "chain".to_owned(),
         }
     }

@@ -6,6 +6,7 @@
 //! CUT      the objects are encoded; the manifest describes them; the sums are checked
 //! INTENT   one fenced write stores the manifest; at-least-once sinks are written right after it
 //! PUBLISH  each destination takes its objects, and settles its share of the tickets
+//!          where there is a ledger, the range is entered
 //! COMMIT   one fenced write moves the checkpoint to the end of the settled prefix
 //! ```
 //!
@@ -23,6 +24,7 @@ use tidegate_core::{
         Exclusion, Lease, Manifest, ManifestObject, StateChange, StateKeys, StateRow, StoreError,
         Tally,
     },
+    ledger::LedgerEntry,
     parquet,
     sink::{Naming, Object, Provenance, SinkError, SinkErrorKind},
     source::{PartitionId, Resume},
@@ -326,6 +328,7 @@ impl Owner {
             let (partition, range) = (self.partition.clone(), manifest.range);
             return Err(Error::Unsettled { partition, range, end: manifest.end.position });
         }
+        self.enter(&published.manifest).await?;
         self.reach(ProtocolStep::Commit, Side::Before).await;
         let (shared, lease, write) = (self.shared.clone(), self.lease(), self.write_id());
         let manifest = &published.manifest;
@@ -350,6 +353,16 @@ impl Owner {
             stages: published.stages.clone(),
         });
         Ok(published)
+    }
+
+    /// Enters a range into the ledger, where there is one: after a crash in between it is entered
+    /// again, as the same row.
+    async fn enter(&mut self, manifest: &Manifest) -> Result<(), Error> {
+        let Some(ledger) = self.shared.ledger.clone() else { return Ok(()) };
+        let serving = self.shared.serving.serving();
+        let (pipeline, partition) = (&serving.spec.pipeline, self.partition.clone());
+        let entry = LedgerEntry { pipeline, partition: &partition, manifest };
+        self.insist(Seam::Ledger, async || ledger.enter(entry).await.map_err(Error::Ledger)).await
     }
 
     /// Puts empty objects where those of earlier revisions lie, or may still arrive.

@@ -14,6 +14,7 @@ use tidegate_core::{
     batcher::{BatchLimit, RangeLimit},
     checkpoint::{Counts, OwnerId, StoreError, StoreErrorKind},
     coordinator::{Alone, Coordinator, HostSituation, Share},
+    ledger::BatchLedger,
     sink::Naming,
     source::{Partition, PartitionId},
     time::Clock,
@@ -108,6 +109,8 @@ pub struct Environment {
     pub generations: Option<Arc<dyn Generations>>,
     /// Which partitions are this host's.
     pub coordinator: Arc<dyn Coordinator>,
+    /// Where each range is entered before it is committed, if anywhere.
+    pub ledger: Option<Arc<dyn BatchLedger>>,
     /// Who the host is for those that it shares a source with. Different for each run of a host.
     pub owner: OwnerId,
 }
@@ -123,6 +126,7 @@ impl Environment {
             observer: Arc::new(Unobserved),
             generations: None,
             coordinator: Arc::new(Alone),
+            ledger: None,
             owner: OwnerId(format!("{seed:016x}")),
         }
     }
@@ -145,6 +149,7 @@ pub(crate) struct Shared {
     /// Gets a copy of each dead letter.
     pub(crate) letter_copies: Option<Arc<dyn Sink>>,
     pub(crate) store: Arc<dyn CheckpointStore>,
+    pub(crate) ledger: Option<Arc<dyn BatchLedger>>,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) seed: u64,
@@ -247,6 +252,7 @@ impl Pipeline {
             observer,
             generations,
             coordinator,
+            ledger,
             owner,
         } = environment;
         let progress = Arc::new(Progress::new(&plan.spec.pipeline));
@@ -258,6 +264,7 @@ impl Pipeline {
             sinks,
             letter_copies,
             store,
+            ledger,
             settings,
             clock,
             seed,

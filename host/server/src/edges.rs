@@ -16,6 +16,8 @@ mod formats;
 mod kinesis;
 #[cfg(feature = "dynamodb")]
 mod leases;
+#[cfg(feature = "dynamodb")]
+mod ledger;
 #[cfg(feature = "s3")]
 mod s3;
 #[cfg(feature = "sqs")]
@@ -46,6 +48,8 @@ use tidegate_core::{Sink, Source, Timestamp, checkpoint::StoreError, parquet::Ro
 pub(crate) use self::leases::{
     owner, store as lease_store, store_when_there as lease_store_when_there,
 };
+#[cfg(feature = "dynamodb")]
+pub(crate) use self::ledger::ledger;
 #[cfg(feature = "s3")]
 pub(crate) use self::s3::s3;
 use crate::{

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::{
-    AwsRole, Config, CopyTo, Encryption, Firehose, Kinesis, KinesisSink, Leases, S3, Sqs,
+    AwsRole, Config, CopyTo, Encryption, Firehose, Kinesis, KinesisSink, Leases, Ledger, S3, Sqs,
 };
 
 /// Who needs what.
@@ -39,6 +39,9 @@ pub(crate) fn policies(config: &Config, account: &str) -> Vec<Policy> {
     }
     if let Some(leases) = &config.leases {
         needs.leases(leases);
+    }
+    if let Some(ledger) = &config.ledger {
+        needs.ledger(ledger);
     }
     for sink in &config.sinks {
         if let Some(s3) = &sink.s3 {
@@ -117,6 +120,17 @@ impl Needs<'_> {
             "kinesis:ListShards",
         ];
         self.grant(role.as_ref(), "ReadStream", &actions, stream);
+    }
+
+    fn ledger(&mut self, ledger: &Ledger) {
+        let Ledger { table, region, role, create_table, .. } = ledger;
+        let table = self.arn("dynamodb", region.as_deref(), &format!("table/{table}"));
+        let actions = ["dynamodb:DescribeTable", "dynamodb:PutItem"];
+        self.grant(role.as_ref(), "EnterRanges", &actions, table.clone());
+        if *create_table {
+            let actions = ["dynamodb:CreateTable", "dynamodb:UpdateTimeToLive"];
+            self.grant(role.as_ref(), "CreateLedger", &actions, table);
+        }
     }
 
     fn leases(&mut self, leases: &Leases) {

@@ -42,6 +42,7 @@ use tokio::{
 use super::{
     Objects, Oracle,
     bugs::{Bucket, Bug, Orphans, Store, is_fenced},
+    ledger::Ledger,
     plugin::CountingFactory,
     stream::Stream,
     weather::Weather,
@@ -59,6 +60,7 @@ pub(super) struct Fleet {
     pub(super) stream: Stream,
     pub(super) table: MemoryTable,
     pub(super) objects: Objects,
+    pub(super) ledger: Ledger,
     pub(super) archive: MemorySink,
     pub(super) letters: MemorySink,
     pub(super) oracle: Arc<Oracle>,
@@ -105,6 +107,7 @@ impl Fleet {
             workers: Workers::Here,
             generations: Some(Arc::new(Kept(plans.clone()))),
             coordinator: Arc::new(leases.clone()),
+            ledger: Some(Arc::new(self.ledger.clone())),
             owner: owner.clone(),
             observer: Arc::new(move |event: &Event| {
                 oracle.event(&told, event);

@@ -14,6 +14,7 @@
 
 mod bugs;
 mod host;
+mod ledger;
 mod objects;
 mod oracle;
 mod plugin;

@@ -9,7 +9,7 @@
 //! | I5 | a shard is taken when all before it are finished |
 //! | I6 | records of a key are delivered in their order, and counted in it |
 //! | I7 | whatever the checkpoint has passed is durable |
-//! | I8 | the counts of every intent add up |
+//! | I8 | the counts of every intent add up, and each range is in the ledger when it is committed |
 //! | I9 | once nothing goes wrong any more, everything is done within a bounded time |
 //! | I10 | the same intent makes the same bytes, and what it excludes stays excluded |
 //! | I11 | a host that is fenced was fenced by another |
@@ -28,13 +28,17 @@ use tidegate_core::{
 use tidegate_pipeline::{Event, memory::MemorySink};
 use tokio::time::Instant;
 
-use super::stream::{Fate, Produced, Shard, Stream};
+use super::{
+    ledger::Ledger,
+    stream::{Fate, Produced, Shard, Stream},
+};
 
 /// Knows the truth, and hears of everything.
 pub(super) struct Oracle {
     stream: Stream,
     archive: MemorySink,
     letters: MemorySink,
+    ledger: Ledger,
     table: OnceLock<MemoryTable>,
     started: Instant,
     heard: Mutex<Heard>,
@@ -84,9 +88,14 @@ pub(super) struct Sum {
 }
 
 impl Oracle {
-    pub(super) fn new(stream: Stream, archive: MemorySink, letters: MemorySink) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        archive: MemorySink,
+        letters: MemorySink,
+        ledger: Ledger,
+    ) -> Self {
         let (table, heard) = Default::default();
-        Oracle { stream, archive, letters, table, started: Instant::now(), heard }
+        Oracle { stream, archive, letters, ledger, table, started: Instant::now(), heard }
     }
 
     /// It may look at the table from here on.
@@ -151,6 +160,11 @@ impl Oracle {
         }
         if to.next_range > from.next_range || (to.finished && !from.finished) {
             self.heard().ranges += u64::from(to.next_range > from.next_range);
+            let row = self.ledger.row(shard, from.next_range);
+            if to.next_range > from.next_range && row.is_none_or(|row| row.records != is - was) {
+                let range = from.next_range;
+                self.broken(format!("I8: range {range} of {shard} is in the ledger as {row:?}"));
+            }
             self.committed(shard, was, is, to.finished);
         }
     }

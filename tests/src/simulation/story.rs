@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Bug, Objects, Oracle, Verdict,
     host::{Fleet, GENERATIONS, Host},
+    ledger::Ledger,
     stream::{Fate, Stream},
     weather::{Spell, Weather},
 };
@@ -95,7 +96,9 @@ pub(super) async fn tell(seed: u64, bug: Option<Bug>) -> Verdict {
     let weather = Arc::new(Weather::new(random.random()));
     let stream = Stream::new(shape.shards, weather.clone());
     let [archive, letters] = ["archive", "dead-letters"].map(MemorySink::named);
-    let oracle = Arc::new(Oracle::new(stream.clone(), archive.clone(), letters.clone()));
+    let ledger = Ledger::new(weather.clone());
+    let oracle =
+        Arc::new(Oracle::new(stream.clone(), archive.clone(), letters.clone(), ledger.clone()));
     let hears = oracle.clone();
     let hears = move |write: &_| hears.wrote(write);
     let table = match bug {
@@ -106,6 +109,7 @@ pub(super) async fn tell(seed: u64, bug: Option<Bug>) -> Verdict {
     let failover = Duration::from_secs(random.random_range(4..12));
     let fleet = Fleet {
         objects: Objects::in_weather(weather.clone()),
+        ledger,
         settings: settings(&mut random, failover),
         seeds: RefCell::new(ChaCha8Rng::seed_from_u64(random.random())),
         runs: Cell::new(0),

@@ -345,7 +345,8 @@ struct Host {
 impl Host {
     async fn new(server: &DynamoDb, name: &str) -> Host {
         let failover = std::time::Duration::from_secs(2);
-        let config = LeaseConfig { failover, ..server.config().await };
+        let history_kept = std::time::Duration::from_millis(200);
+        let config = LeaseConfig { failover, history_kept, ..server.config().await };
         let store = server.store_with(config).await;
         Host { store, owner: owner(name), leases: std::collections::BTreeMap::new() }
     }
@@ -465,6 +466,9 @@ async fn children_wait_for_their_parents_on_whatever_host() {
     a.turn(&listed[2..]).await;
     assert_eq!(rows().await, 3, "the child may still ask for their states");
     pass(&b.store, &child, 0, &[]).await;
+    a.turn(&listed[2..]).await;
+    assert_eq!(rows().await, 3, "another host may have an old list");
+    tokio::time::sleep(std::time::Duration::from_millis(250)).await;
     a.turn(&listed[2..]).await;
     assert_eq!(rows().await, 1);
 }

@@ -1,9 +1,10 @@
 //! The Kinesis source and the Kinesis sink: alone, and in stories of the whole program, against real
-//! servers; and the leases by which a fleet shares a stream.
+//! servers; the leases by which a fleet shares a stream, and the ledger of ranges.
 
 mod dynamodb;
 mod fleet;
 mod leases;
+mod ledger;
 mod local;
 mod sink;
 mod sink_stories;

@@ -13,37 +13,23 @@ use aws_sdk_dynamodb::{
         ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TableStatus,
     },
 };
-use tidegate_core::{
-    checkpoint::{StoreError, StoreErrorKind},
-    source::PartitionId,
-};
+use tidegate_core::{checkpoint::StoreError, source::PartitionId};
 use tokio::{sync::OnceCell, time::sleep};
 
 use super::{
     row::{Row, SHARD_END},
     table::{Change, Condition, LeaseTable, Written},
 };
-use crate::aws::{self, AwsConfig, Io, NotTls};
+use crate::aws::{
+    AwsConfig, Io,
+    dynamodb::{self, is},
+};
 
 /// Well below any time after which a lease expires: a call that hangs must not cost the lease.
 const CALL_MAX: Duration = Duration::from_secs(3);
 
 /// How often a table that is being made is looked at.
 const CREATED_EVERY: Duration = Duration::from_millis(200);
-
-/// What passes by itself, although DynamoDB answers as if the request were wrong.
-const PASSING: [&str; 10] = [
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "LimitExceededException",
-    "ThrottlingException",
-    "Throttling",
-    "InternalServerError",
-    "TransactionInProgressException",
-    "ExpiredTokenException",
-    "ExpiredToken",
-    "RequestExpired",
-];
 
 /// A table of leases in DynamoDB.
 pub(super) struct DynamoTable {
@@ -59,19 +45,7 @@ impl DynamoTable {
     }
 
     async fn client(&self) -> Client {
-        let connect = async || {
-            let aws = &self.aws;
-            let mut config = aws_sdk_dynamodb::config::Builder::from(&aws.load().await);
-            if let Some(endpoint) = &aws.endpoint {
-                config = config.endpoint_url(endpoint);
-            }
-            let config = config
-                .timeout_config(aws::timeouts(CALL_MAX))
-                .retry_config(aws::no_retries())
-                .interceptor(aws::TlsOnly);
-            Client::from_conf(config.build())
-        };
-        self.client.get_or_init(connect).await.clone()
+        self.client.get_or_init(|| dynamodb::client(&self.aws, CALL_MAX)).await.clone()
     }
 
     /// Does some work where I/O is done.
@@ -79,10 +53,7 @@ impl DynamoTable {
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.io.run(work).await.unwrap_or_else(|error| {
-            let message = "a call to DynamoDB was not finished";
-            Err(StoreError::new(StoreErrorKind::Unavailable, message, error))
-        })
+        dynamodb::run(&self.io, work).await
     }
 
     /// Makes sure that the table is there, and creates it where that is asked for.
@@ -298,50 +269,12 @@ fn clause(update: &mut String, clause: &str, parts: Vec<String>) {
     }
 }
 
-fn is<E: ProvideErrorMetadata>(error: &SdkError<E>, code: &str) -> bool {
-    error.code() == Some(code)
-}
-
-/// What a failed call means: what it was to do, and what a person has to do.
+/// What a failed call means.
 fn failed<E>(what: impl FnOnce() -> String, error: SdkError<E>) -> StoreError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
-    let code = error.code().unwrap_or_default();
-    let kind = match &error {
-        SdkError::ServiceError(refused) => {
-            let status = refused.raw().status().as_u16();
-            match PASSING.contains(&code) || status >= 500 || status == 429 {
-                true => StoreErrorKind::Unavailable,
-                false => StoreErrorKind::Broken,
-            }
-        }
-        // No request can be made: there is no region, or the address is one without TLS.
-        SdkError::ConstructionFailure(_) => StoreErrorKind::Broken,
-        other if is_not_tls(other) => StoreErrorKind::Broken,
-        _ => StoreErrorKind::Unavailable,
-    };
-    let advice = match code {
-        "ResourceNotFoundException" => {
-            ": there is no such table: create it, or say `create_table: true`"
-        }
-        "AccessDeniedException" => {
-            ": the credentials may not do it: leases need `dynamodb:GetItem`, `dynamodb:UpdateItem`, \
-             `dynamodb:DeleteItem`, `dynamodb:Scan` and `dynamodb:DescribeTable`, and `dynamodb:CreateTable` to create the \
-             table"
-        }
-        _ => "",
-    };
-    StoreError::new(kind, format!("failed to {}{advice}", what()), error)
-}
-
-fn is_not_tls(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(it) = cause {
-        if it.is::<NotTls>() {
-            return true;
-        }
-        cause = it.source();
-    }
-    false
+    let needs = "leases need `dynamodb:GetItem`, `dynamodb:UpdateItem`, `dynamodb:DeleteItem`, \
+                 `dynamodb:Scan` and `dynamodb:DescribeTable`, and `dynamodb:CreateTable` to create the table";
+    dynamodb::failed(what, needs, error)
 }

@@ -198,6 +198,11 @@ fn build(
         })),
         ..environment(args.clock, args.workers.or(config.workers))?
     };
+    #[cfg(feature = "dynamodb")]
+    let environment = {
+        let ledger = Handle::current().block_on(edges::ledger(config));
+        Environment { ledger: ledger.map_err(Failed::environment)?, ..environment }
+    };
     let clock = Arc::clone(&environment.clock);
     // One worker: what comes in goes first.
     let redrives = Environment {

@@ -112,16 +112,7 @@ impl Rules<'_> {
             self.find("unsupported", "/leases", message);
         }
         self.aws(leases.aws(), "/leases");
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if leases.table.is_empty() {
-            self.find("missing-key", "/leases", "`table` names the table");
-        } else if !((3..=255).contains(&leases.table.len()) && leases.table.chars().all(plain)) {
-            let message = format!(
-                "`{}` is not a table's name: 3 to 255 letters, digits, `-`, `_` and `.`",
-                leases.table
-            );
-            self.find("invalid-value", "/leases/table", message);
-        }
+        self.table_name(&leases.table, "/leases");
         if leases.failover < FAILOVER_MIN {
             self.find("out-of-range", "/leases/failover", "at least `2s`");
         }

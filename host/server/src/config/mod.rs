@@ -19,6 +19,7 @@ mod kinesis;
 mod kinesis_rules;
 mod kinesis_sink;
 mod leases;
+mod ledger;
 mod model;
 mod policy;
 pub mod reference;
@@ -54,6 +55,7 @@ pub use kinesis::{
 };
 pub use kinesis_sink::KinesisSink;
 pub use leases::{Leases, OnStateGap};
+pub use ledger::Ledger;
 pub use model::{
     Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, OnReject, PluginLimits,
     Purity, Range, Reload, Retry, Scope, Stage, State,

@@ -9,6 +9,7 @@ use tidegate_core::{Condition, description::Capability};
 use super::{
     component::ComponentReference,
     leases::Leases,
+    ledger::Ledger,
     sink::{DeadLetters, Sink, Unrouted},
     source::Source,
     table::Table,
@@ -35,6 +36,9 @@ pub struct Config {
     /// all of it, and keeps its progress in `data_dir`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leases: Option<Leases>,
+    /// A table with a row for each range; without it there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Ledger>,
     /// Where records come from.
     pub source: Source,
     /// Which records are taken at all; the others count as filtered.

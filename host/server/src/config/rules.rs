@@ -45,6 +45,7 @@ pub(super) fn check(config: &Config, node: &Node, file: &SourceFile) -> Vec<Find
     rules.of_lines(dead.compression, "/dead_letters/compression");
     rules.dead_letters(config);
     rules.leases(config);
+    rules.ledger(config);
     rules.directories(config);
     rules.prefixes(config);
     if config.retry.delay_first > config.retry.delay_max {
