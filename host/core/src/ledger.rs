@@ -19,6 +19,8 @@ pub struct LedgerEntry<'a> {
     pub partition: &'a PartitionId,
     /// The range.
     pub manifest: &'a Manifest,
+    /// The sink of its dead letters.
+    pub dead_letters: &'a str,
 }
 
 impl LedgerEntry<'_> {
@@ -29,11 +31,8 @@ impl LedgerEntry<'_> {
 
     /// In how many directories of its sinks its objects lie, dead letters not counted.
     pub fn directories(&self) -> usize {
-        let delivering: BTreeSet<&str> =
-            self.manifest.destinations.iter().map(|it| it.sink.as_str()).collect();
-        let objects = self.manifest.objects.iter();
-        let delivered = objects.filter(|it| delivering.contains(it.sink.as_str()));
-        let directory = |key: &str| key.rfind('/').map_or(0, |end| end);
+        let delivered = self.manifest.objects.iter().filter(|it| it.sink != self.dead_letters);
+        let directory = |key: &str| key.rfind('/').unwrap_or(0);
         let directories: BTreeSet<(&str, &str)> =
             delivered.map(|it| (it.sink.as_str(), &it.key[..directory(&it.key)])).collect();
         directories.len()

@@ -360,8 +360,9 @@ impl Owner {
     async fn enter(&mut self, manifest: &Manifest) -> Result<(), Error> {
         let Some(ledger) = self.shared.ledger.clone() else { return Ok(()) };
         let serving = self.shared.serving.serving();
-        let (pipeline, partition) = (&serving.spec.pipeline, self.partition.clone());
-        let entry = LedgerEntry { pipeline, partition: &partition, manifest };
+        let (pipeline, dead_letters) = (&serving.spec.pipeline, &serving.spec.dead_letters.name);
+        let partition = self.partition.clone();
+        let entry = LedgerEntry { pipeline, partition: &partition, manifest, dead_letters };
         self.insist(Seam::Ledger, async || ledger.enter(entry).await.map_err(Error::Ledger)).await
     }
 
