@@ -219,13 +219,18 @@ impl Owner {
         }
     }
 
-    /// Asks the store whether somebody else has acquired the partition.
-    pub(crate) async fn is_fenced(&mut self) -> bool {
+    /// Asks the store whether somebody else has acquired the partition. An error where it does not
+    /// say before the pipeline has to stop.
+    pub(crate) async fn is_fenced(&mut self) -> Result<bool, Error> {
         let (shared, lease, write) = (self.shared.clone(), self.lease(), self.write_id());
         let renewed = self.insist(Seam::Store, async || {
             shared.store.renew(&lease, write).await.map_err(Error::Store)
         });
-        renewed.await.is_err_and(|error| error.is_fenced())
+        match renewed.await {
+            Ok(()) => Ok(false),
+            Err(error) if error.is_fenced() => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Attempts something until it succeeds, fails for good, or the pipeline has to stop. The one

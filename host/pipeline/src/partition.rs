@@ -160,7 +160,12 @@ pub(crate) async fn run(
         Ok(outcome) => report.outcome = outcome,
         Err(error) if error.is_fenced() => report.outcome = Outcome::Lost,
         // Where a new owner has put something in our place, it is not foreign, and we are late.
-        Err(Error::Foreign(_)) if owner.is_fenced().await => report.outcome = Outcome::Lost,
+        Err(error @ Error::Foreign(_)) => match owner.is_fenced().await {
+            Ok(true) => report.outcome = Outcome::Lost,
+            // Nobody says. If it is foreign, then to whoever takes it next as well.
+            Err(Error::Interrupted { .. }) => report.outcome = Outcome::Drained,
+            Ok(false) | Err(_) => report.error = Some(error),
+        },
         Err(Error::Interrupted { .. }) => report.outcome = Outcome::Drained,
         Err(error) => report.error = Some(error),
     }
