@@ -1,5 +1,6 @@
 //! What the tests of the whole share. The tests themselves lie in `tests/`, a file each story.
 
+pub mod dynamodb;
 pub mod guests;
 pub mod kinesis;
 pub mod program;

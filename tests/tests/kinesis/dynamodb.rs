@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    process::Command,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
@@ -17,7 +16,7 @@ use tidegate_connectors::{
     leases::{LeaseConfig, LeaseStore},
     objects::SharedDirectory,
 };
-use tidegate_tests::server::{ServerProcess, free_address};
+use tidegate_tests::{dynamodb, server::ServerProcess};
 
 use super::{proxy::Proxy, server::REGION};
 
@@ -129,15 +128,8 @@ fn server(folder: &std::path::Path) -> Arc<Server> {
     if let Some(server) = running.upgrade() {
         return server;
     }
-    let address = free_address();
-    let mut java = Command::new("java");
-    java.current_dir(folder)
-        .args(["-Xmx256m", "-Djava.library.path=.", "-cp", "*"])
-        .arg("com.amazonaws.services.dynamodbv2.local.main.ServerRunner")
-        .args(["-inMemory", "-sharedDb", "-disableTelemetry", "-port"])
-        .arg(address.port().to_string());
-    let server = Server { address, _process: ServerProcess::start(&mut java, address) };
-    let server = Arc::new(server);
+    let (address, process) = dynamodb::start(folder);
+    let server = Arc::new(Server { address, _process: process });
     *running = Arc::downgrade(&server);
     server
 }

@@ -6,7 +6,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::Context;
 
 use super::{Args, fresh};
-use crate::shell;
+use crate::{dynamodb_local, shell};
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     build()?;
@@ -37,6 +37,9 @@ fn program() -> Command {
     let mut command = Command::new(shell::target_dir().join("release/road"));
     command.env("TIDEGATE_BIN", shell::target_dir().join("release/tidegate"));
     command.env("TIDEGATE_PLUGINS", shell::plugins_dir());
+    if let Some(folder) = dynamodb_local::folder() {
+        command.env("TIDEGATE_DYNAMODB_LOCAL", folder);
+    }
     command
 }
 

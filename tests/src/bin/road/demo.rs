@@ -19,7 +19,7 @@ use tidegate_tests::{
     server::with_credentials,
 };
 
-use super::{bucket::Bucket, producer::Producer, say};
+use super::{bucket::Bucket, producer::Producer, say, tables::Tables};
 
 /// Shards that the stream begins with.
 const SHARDS: i32 = 4;
@@ -67,6 +67,8 @@ enum Event {
 struct Road {
     kinesis: Kinesis,
     s3: S3,
+    /// None where there is no DynamoDB.
+    tables: Option<Tables>,
     program: Program,
     folder: PathBuf,
     run: Option<Child>,
@@ -97,10 +99,15 @@ impl Drop for Road {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     say("start Kinesis with four shards, and S3, on this machine");
     let (kinesis, s3) = (Kinesis::start(SHARDS), S3::start());
+    let tables = Tables::start()?;
     let folder = fs::canonicalize(&args.folder).context("find the folder")?;
     let example = root().join("examples/kinesis-to-s3");
     for file in ["pipeline.yaml", "categorize.yaml"] {
         fs::copy(example.join(file), folder.join(file)).context("copy the example")?;
+    }
+    if let Some(tables) = &tables {
+        say("and DynamoDB, for leases and the ledger");
+        tables.add_to(&folder.join("pipeline.yaml"))?;
     }
     let program = with_credentials(Program::new(folder.join("pipeline.yaml")))
         .with("KINESIS_STREAM", &kinesis.stream)
@@ -113,7 +120,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .with("AWS_ENDPOINT_URL_S3", s3.endpoint());
     say("start the pipeline of examples/kinesis-to-s3");
     let run = Some(start(&program, &folder, &[]));
-    let mut road = Road { kinesis, s3, program, folder, run, done: Done::default() };
+    let mut road = Road { kinesis, s3, tables, program, folder, run, done: Done::default() };
     let began = Instant::now();
     let producer = Producer::start(&road.kinesis, args.records, args.rate, args.seed);
     for (percent, event) in EVENTS {
@@ -251,7 +258,14 @@ fn tell(
          object after {after:.1} s), {}",
         if conserved { "conserved" } else { "NOT conserved" }
     );
-    println!("  ledger: left out, for there is no DynamoDB here");
+    let ledger = road.tables.as_ref().map(Tables::sum).transpose()?;
+    match &ledger {
+        Some(it) => println!(
+            "  ledger          {:>10}  in {} ranges, {} failed",
+            it.read, it.ranges, it.failed
+        ),
+        None => println!("  leases and ledger: left out, for there is no DynamoDB here"),
+    }
     if args.json {
         println!(
             "{}",
@@ -264,6 +278,9 @@ fn tell(
                            "pause_p99_microseconds": pause_p99(generations) },
                 "produced": acknowledged, "missing": missing, "duplicated": duplicated,
                 "resharded": resharded, "swapped": swapped, "failovers": failovers,
+                "ledger": ledger.as_ref().map(|it| json!({
+                    "ranges": it.ranges, "read": it.read, "failed": it.failed,
+                })),
             })
         );
     }
@@ -271,6 +288,15 @@ fn tell(
         missing == 0 && duplicated == 0,
         "{missing} events are missing, {duplicated} are there twice"
     );
+    if let Some(ledger) = ledger {
+        let (read, dead) = (count("read"), count("dead_lettered"));
+        ensure!(
+            (ledger.read, ledger.failed) == (read, dead),
+            "the ledger says that {} were read and {} failed, and it were {read} and {dead}",
+            ledger.read,
+            ledger.failed
+        );
+    }
     ensure!(conserved, "what lies in the bucket does not add up to what was read: {verified:#}");
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! The whole road on one machine: a producer, Kinesis, the program, S3. `cargo xtask demo --kinesis`
 //! tells a story on it, `cargo xtask bench --kinesis` measures it.
 //!
-//! Kinesis and S3 are servers in this process, behind proxies that put writes in order. Leases and
-//! checkpoints are in the embedded store.
+//! Kinesis and S3 are servers in this process, behind proxies that put writes in order. Leases and the
+//! ledger are on a DynamoDB of this machine, where Java is to be had; else progress is in the embedded
+//! store.
 
 mod bench;
 mod bucket;
 mod demo;
 mod producer;
+mod tables;
 
 use clap::Parser;
 
