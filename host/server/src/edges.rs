@@ -18,6 +18,8 @@ mod kinesis;
 mod leases;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "s3-source")]
+mod s3_source;
 #[cfg(feature = "sqs")]
 mod sqs;
 
@@ -62,6 +64,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) states_follow: bool,
     /// Its partitions are listed, and nothing is read.
     pub(crate) lists_only: bool,
+    /// What comes is taken: messages of a queue, which others don't get then.
+    pub(crate) receives: bool,
     /// What hosts share who share the source.
     #[cfg(feature = "dynamodb")]
     pub(crate) leases: Option<LeaseStore>,
@@ -78,6 +82,12 @@ pub(crate) fn source(loaded: &Loaded, reading: &Reading<'_>) -> anyhow::Result<A
     };
     let follow = follow(&loaded.config)?;
     let files = |paths: &[String], compression, framing| {
+        #[cfg(feature = "s3-source")]
+        if let Some(s3) = &written.s3 {
+            let format = (framing, input_compression(compression));
+            let source = s3_source::source(&loaded.config, s3, format, limits, reading);
+            return Arc::new(source) as Arc<dyn Source>;
+        }
         let files = FileSourceConfig {
             base: loaded.base.clone(),
             framing,
@@ -147,6 +157,12 @@ pub(crate) fn source(loaded: &Loaded, reading: &Reading<'_>) -> anyhow::Result<A
         return Ok(Arc::new(kinesis::source(&loaded.config, written, reading)?));
         #[cfg(not(feature = "kinesis"))]
         anyhow::bail!("this program was built without the feature `kinesis`");
+    }
+    if written.s3.is_some() {
+        #[cfg(feature = "s3-source")]
+        return Ok(files(&[], InputCompression::Auto, Framing::Lines));
+        #[cfg(not(feature = "s3-source"))]
+        anyhow::bail!("this program was built without the feature `s3-source`");
     }
     let Some(generator) = &written.generator else {
         anyhow::bail!("the config names no source");

@@ -19,11 +19,14 @@ mod follow;
 pub mod kinesis;
 mod line_feed;
 mod lines;
+mod medium;
 pub(crate) mod parquet;
 mod progress;
 #[cfg(feature = "protobuf")]
 mod protobuf;
 mod records;
+#[cfg(feature = "s3-source")]
+pub mod s3;
 mod stdin;
 mod text;
 mod whole;
