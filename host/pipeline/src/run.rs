@@ -425,7 +425,9 @@ impl Run {
                     tokio::select! {
                         biased;
                         () = shutdown.drain() => {}
-                        () = shared.source.changed() => self.discover_at = Instant::now(),
+                        () = shared.source.changed() => {
+                            (self.discover_at, self.look_at) = (Instant::now(), Instant::now());
+                        }
                         () = sleep_until(self.wake_at()) => {}
                     }
                 }
@@ -448,6 +450,7 @@ impl Run {
                 }
                 () = shared.source.changed(), if !draining => {
                     self.discover().await?;
+                    self.look_at = Instant::now();
                 }
                 () = sleep_until(wake_at), if !draining => {
                     if Instant::now() >= self.discover_at && !self.shutdown.is_draining() {

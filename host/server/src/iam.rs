@@ -41,7 +41,7 @@ pub(crate) fn policies(config: &Config, account: &str) -> Vec<Policy> {
         needs.s3_source(s3);
     }
     if let Some(leases) = &config.leases {
-        needs.leases(leases);
+        needs.leases(leases, config.source.s3.is_some());
     }
     for sink in &config.sinks {
         if let Some(s3) = &sink.s3 {
@@ -108,7 +108,7 @@ impl Needs<'_> {
         self.grant(role.as_ref(), "ReadStream", &actions, stream);
     }
 
-    fn leases(&mut self, leases: &Leases) {
+    fn leases(&mut self, leases: &Leases, expire: bool) {
         let Leases { table, region, role, create_table, s3, .. } = leases;
         let table = self.arn("dynamodb", region.as_deref(), &format!("table/{table}"));
         let actions = [
@@ -120,7 +120,11 @@ impl Needs<'_> {
         ];
         self.grant(role.as_ref(), "ShareLeases", &actions, table.clone());
         if *create_table {
-            self.grant(role.as_ref(), "CreateTable", &["dynamodb:CreateTable"], table);
+            let actions: &[_] = match expire {
+                true => &["dynamodb:CreateTable", "dynamodb:UpdateTimeToLive"],
+                false => &["dynamodb:CreateTable"],
+            };
+            self.grant(role.as_ref(), "CreateTable", actions, table);
         }
         if let Some(s3) = s3 {
             let objects = self.s3(s3);

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::{
     types::{
         AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ReturnValue,
         ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TableStatus,
+        TimeToLiveSpecification,
     },
 };
 use tidegate_core::{
@@ -17,7 +18,7 @@ use tidegate_core::{
 };
 use tokio::{sync::OnceCell, time::sleep};
 
-use super::row::{Item, Row, SHARD_END};
+use super::row::{EXPIRES, Item, Row, SHARD_END};
 use crate::aws::{self, AwsConfig, Io, NotTls};
 
 /// Well below any time after which a lease expires: a call that hangs must not cost the lease.
@@ -125,6 +126,28 @@ impl Table {
             }
         })
         .await
+    }
+
+    /// Lets DynamoDB delete rows whose time is over. Where it can't be told so they stay, and nothing
+    /// else depends on it.
+    pub(super) async fn let_expire(&self) {
+        let specification = TimeToLiveSpecification::builder().enabled(true);
+        let Ok(specification) = specification.attribute_name(EXPIRES).build() else { return };
+        let update = self.client().await.update_time_to_live().table_name(&self.name);
+        let update = update.time_to_live_specification(specification);
+        let told = self.run(async move {
+            match update.send().await {
+                // It has been told before.
+                Err(error) if !is(&error, "ValidationException") => {
+                    Err(failed(|| "let finished leases expire".to_owned(), error))
+                }
+                _ => Ok(()),
+            }
+        });
+        if let Err(error) = told.await {
+            let cause = error.cause.as_deref().map(ToString::to_string).unwrap_or_default();
+            tracing::warn!("rows of finished leases stay in the table: {error}: {cause}");
+        }
     }
 
     /// A lease's row as it is now.
