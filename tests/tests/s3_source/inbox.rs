@@ -97,6 +97,11 @@ retry: {{ delay_first: 20ms, delay_max: 500ms }}
         with_credentials(Program::new(&file).with("OUT", self.folder.path()))
     }
 
+    /// The queue's URL.
+    pub(crate) fn queue(&self) -> &str {
+        &self.queue
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

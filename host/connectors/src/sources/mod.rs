@@ -1,5 +1,5 @@
 //! Where records come from: lines of files, rows of CSV, Parquet and Avro, messages of Protobuf,
-//! whole files, standard input, Kinesis streams.
+//! whole files, standard input, objects of S3, Kinesis streams.
 //!
 //! A file is a partition. Its name is the path as it was asked for, relative to the source's base,
 //! so that a tree may be moved. Files are read to the end that they have when it is reached: a

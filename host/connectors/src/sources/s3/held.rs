@@ -5,8 +5,10 @@
 //! some is not. It may name several objects, an object may be named by several messages, and a message
 //! may come again while it is held: then the last receipt counts.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
 
 use tidegate_core::source::PartitionId;
 use tokio::time::Instant;
@@ -39,6 +41,8 @@ struct Entry {
     item: Item,
     messages: BTreeSet<String>,
     started: bool,
+    /// It is held without a message, too.
+    adopted: bool,
     /// With whom it was received: who came first is started first, whatever their names.
     turn: u64,
 }
@@ -104,12 +108,20 @@ impl Held {
                 item,
                 messages: BTreeSet::new(),
                 started: false,
+                adopted: false,
                 turn,
             });
             entry.messages.insert(id.to_owned());
         }
         self.receipts.insert(receipt.clone(), id.to_owned());
         self.messages.insert(id.to_owned(), Message { receipt, left, all_finished, extend_at });
+    }
+
+    /// Something is to be worked on of which no message has been received.
+    pub(super) fn adopt(&mut self, id: PartitionId, item: Item) {
+        let (messages, turn) = (BTreeSet::new(), self.turn);
+        let entry = Entry { item, messages, started: false, adopted: true, turn };
+        self.items.entry(id).or_insert(entry);
     }
 
     /// Work on a partition has begun. Says whether others may begin now.
@@ -138,9 +150,10 @@ impl Held {
             }
             let message = self.messages.remove(&id_of_message).expect("it was found");
             self.receipts.remove(&message.receipt);
-            match message.all_finished {
-                true => drop(self.deletes.insert(message.receipt, now)),
-                false => drop(self.given_back.insert(message.receipt, now + visibility)),
+            if message.all_finished {
+                self.deletes.insert(message.receipt, now);
+            } else {
+                self.given_back.insert(message.receipt, now + visibility);
             }
         }
         self.given_back.retain(|_, seen_at| *seen_at > now);
@@ -154,7 +167,9 @@ impl Held {
 
     /// Messages were deleted, or can't be.
     pub(super) fn deleted(&mut self, receipts: impl IntoIterator<Item = String>) {
-        receipts.into_iter().for_each(|it| drop(self.deletes.remove(&it)));
+        for receipt in receipts {
+            self.deletes.remove(&receipt);
+        }
     }
 
     /// Messages could not be deleted, and it is tried again.
@@ -186,8 +201,10 @@ impl Held {
         for receipt in receipts {
             let Some(id) = self.receipts.remove(&receipt) else { continue };
             self.messages.remove(&id);
-            self.items.values_mut().for_each(|it| drop(it.messages.remove(&id)));
-            self.items.retain(|_, it| it.started || !it.messages.is_empty());
+            for entry in self.items.values_mut() {
+                entry.messages.remove(&id);
+            }
+            self.items.retain(|_, it| it.started || it.adopted || !it.messages.is_empty());
         }
     }
 
@@ -337,6 +354,20 @@ mod tests {
         story.receive("m", "again", &["a", "b"]);
         story.ended("a", true);
         story.ended("b", true);
+        assert_eq!(story.deletes(), ["again"]);
+    }
+
+    #[test]
+    fn what_an_earlier_run_has_begun_needs_no_message() {
+        let mut story = Story::new();
+        let (partition, item) = object("a");
+        story.held.adopt(partition, item);
+        story.receive("m", "r", &["a", "b"]);
+        assert_eq!(story.listed(), [id("a")], "it came first");
+        story.held.lost(["r".to_owned()]);
+        assert_eq!(story.listed(), [id("a")]);
+        story.receive("m", "again", &["a"]);
+        story.ended("a", true);
         assert_eq!(story.deletes(), ["again"]);
     }
 

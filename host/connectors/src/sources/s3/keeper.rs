@@ -20,7 +20,7 @@ use super::{
     held::{Held, Item},
     message::BadMessage,
     meters::Meters,
-    name,
+    name::{self, ObjectVersion},
     notification::Notification,
     object::Bucket,
     queue::{ENTRIES_MAX, Queue, Received, Refused},
@@ -39,6 +39,8 @@ pub(super) struct Keeper {
     held: Mutex<Held>,
     /// Why nothing is received, until somebody has heard it.
     failure: Mutex<Option<SourceError>>,
+    /// Whether the last attempt to receive has failed.
+    fails: watch::Sender<bool>,
     /// Grows when there may be more to work on.
     version: watch::Sender<u64>,
     /// There may be room for more.
@@ -54,6 +56,7 @@ impl Keeper {
             bucket,
             held: Mutex::default(),
             failure: Mutex::default(),
+            fails: watch::Sender::new(false),
             version: watch::Sender::new(0),
             room: Notify::new(),
             due: Notify::new(),
@@ -78,13 +81,34 @@ impl Keeper {
         self.version.subscribe()
     }
 
-    /// What there is to work on, or why there is nothing new.
-    pub(super) fn listed(&self) -> Result<Vec<PartitionId>, SourceError> {
-        if let Some(error) = self.failure().take() {
-            self.room.notify_one();
+    /// What there is to work on, or why nothing can be received. Where that was told before, it is
+    /// tried once more: who asks decides how often.
+    pub(super) async fn listed(&self) -> Result<Vec<PartitionId>, SourceError> {
+        let mut fails = self.fails.subscribe();
+        let told = self.failure().take();
+        if let Some(error) = told {
             return Err(error);
         }
+        if *fails.borrow_and_update() && self.room() > 0 {
+            self.room.notify_one();
+            // The sender lives as long as this.
+            let _ = fails.changed().await;
+            let failed = self.failure().take();
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
         Ok(self.held().listed().cloned().collect())
+    }
+
+    /// How many more objects may be held.
+    fn room(&self) -> usize {
+        self.bucket.config.objects_max.max(1).saturating_sub(self.held().len())
+    }
+
+    /// Holds an object that an earlier run has begun, whether or not its message comes again.
+    pub(super) fn adopt(&self, object: ObjectVersion) {
+        self.held().adopt(object.partition(), Item::Object(object));
     }
 
     /// What a partition is, of those that are held.
@@ -122,15 +146,21 @@ impl Keeper {
     /// Receives while there is room.
     pub(super) async fn receive(self: Arc<Self>) {
         loop {
-            let room = self.bucket.config.objects_max.max(1).saturating_sub(self.held().len());
+            let room = self.room();
             if room == 0 || self.failure().is_some() {
                 self.room.notified().await;
                 continue;
             }
-            match self.queue.receive(room).await {
-                Ok(messages) => self.take(messages),
+            // Somebody waits to hear whether it works again.
+            let waits = !*self.fails.borrow();
+            match self.queue.receive(room, waits).await {
+                Ok(messages) => {
+                    self.take(messages);
+                    self.fails.send_if_modified(|fails| std::mem::take(fails));
+                }
                 Err(error) => {
                     *self.failure() = Some(error);
+                    self.fails.send_replace(true);
                     self.changed();
                 }
             }

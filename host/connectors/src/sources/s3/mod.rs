@@ -31,7 +31,7 @@ use std::time::Duration;
 
 pub use source::S3Source;
 
-use super::{Compression, Framing, LineLimits};
+use super::{Compression, Framing, KnownPartition, LineLimits};
 use crate::aws::AwsConfig;
 
 /// A queue, and how the objects that it tells of are read.
@@ -75,6 +75,9 @@ pub struct S3SourceConfig {
     pub chunks_max: usize,
     /// What all objects together have fetched ahead of what their readers wait for.
     pub fetched_bytes_max: usize,
+    /// What earlier runs have read, from where progress is kept: what they have begun is finished,
+    /// whether or not its message comes again.
+    pub known: Vec<KnownPartition>,
     /// Whether messages are asked for. Who only reads again what was read asks for none.
     pub receives: bool,
 }
@@ -112,6 +115,7 @@ impl S3SourceConfig {
             chunks_max: 4,
             // Eight chunks ahead.
             fetched_bytes_max: 64 << 20,
+            known: Vec::new(),
             receives: true,
         }
     }

@@ -107,13 +107,18 @@ impl Queue {
         self.client.get_or_init(connect).await
     }
 
-    /// Waits for messages, for as long as SQS does, and hides them.
-    pub(super) async fn receive(&self, most: usize) -> Result<Vec<Received>, SourceError> {
+    /// Takes messages, and hides them. Where it waits for some, for as long as SQS does.
+    pub(super) async fn receive(
+        &self,
+        most: usize,
+        waits: bool,
+    ) -> Result<Vec<Received>, SourceError> {
+        let wait = if waits { WAIT_MAX.as_secs() as i32 } else { 0 };
         let receive = self.client().await.receive_message().queue_url(&self.url);
         let answer = receive
             .max_number_of_messages(most.min(ENTRIES_MAX) as i32)
             .visibility_timeout(self.visibility)
-            .wait_time_seconds(WAIT_MAX.as_secs() as i32)
+            .wait_time_seconds(wait)
             .send()
             .await;
         let what = || format!("failed to receive from SQS queue `{}`", self.url);

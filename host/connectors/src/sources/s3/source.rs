@@ -67,6 +67,8 @@ impl S3Source {
     fn start(&self) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if tasks.is_empty() && self.config().receives {
+            let begun = self.config().known.iter().filter(|it| !it.finished);
+            begun.filter_map(|it| ObjectVersion::of(&it.id)).for_each(|it| self.keeper.adopt(it));
             let handle = self.io.handle();
             tasks.spawn_on(self.keeper.clone().receive(), &handle);
             tasks.spawn_on(self.keeper.clone().keep(), &handle);
@@ -117,7 +119,7 @@ impl Source for S3Source {
         self.start();
         self.seen.store(*self.keeper.versions().borrow(), Ordering::Relaxed);
         let partition = |id| Partition { id, parents: Vec::new(), hash_range: None };
-        Ok(self.keeper.listed()?.into_iter().map(partition).collect())
+        Ok(self.keeper.listed().await?.into_iter().map(partition).collect())
     }
 
     async fn changed(&self) {
