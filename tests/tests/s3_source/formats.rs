@@ -8,7 +8,7 @@ use super::inbox::{Inbox, assert_each_once, records};
 
 /// What the source of files makes of some files, by the same formats.
 fn of_files(inbox: &Inbox, format: &str, pattern: &str) -> Vec<String> {
-    let format = format.replace("{ ", &format!("{{ paths: [\"files/{pattern}\"], "));
+    let format = format.replacen("{ ", &format!("{{ paths: [\"files/{pattern}\"], "), 1);
     let text = format!(
         "pipeline: files\ndata_dir: files-data\nsource: {{ {format} }}\nsinks: [{{ name: out, \
          directory: {{ path: files-out }} }}]\ndead_letters: {{ directory: files-dead }}\n"
@@ -60,8 +60,8 @@ fn rows_of_parquet() {
     let (text, _) = records("row", 60_000);
     fs::write(inbox.path("input.jsonl"), text).expect("room");
     let text = "pipeline: make\ndata_dir: make-data\nsource: { ndjson: { paths: [input.jsonl] } }\n\
-                sinks:\n  - name: made\n    directory: { path: made }\n    format: parquet\n    \
-                parquet: { columns: [{ path: id }, { path: text }], row_group: { rows: 7000 } }\n\
+                sinks:\n  - name: made\n    directory: { path: made }\n    format: { \
+                parquet: { columns: [{ field: id }, { field: text }], row_group: { rows: 7000 } } }\n\
                 dead_letters: { directory: make-dead }\n";
     let file = inbox.path("make.yaml");
     fs::write(&file, text).expect("room");

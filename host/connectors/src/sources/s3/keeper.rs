@@ -6,7 +6,10 @@
 //! later, and nothing depends on it: a message that is seen again finds its work where it was left.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -45,6 +48,8 @@ pub(super) struct Keeper {
     version: watch::Sender<u64>,
     /// There may be room for more.
     room: Notify,
+    /// Nothing more is received.
+    closing: AtomicBool,
     /// There is something to be told to the queue.
     due: Notify,
 }
@@ -59,6 +64,7 @@ impl Keeper {
             fails: watch::Sender::new(false),
             version: watch::Sender::new(0),
             room: Notify::new(),
+            closing: AtomicBool::new(false),
             due: Notify::new(),
         }
     }
@@ -143,9 +149,9 @@ impl Keeper {
         self.version.send_modify(|version| *version += 1);
     }
 
-    /// Receives while there is room.
+    /// Receives while there is room, until it is told to stop.
     pub(super) async fn receive(self: Arc<Self>) {
-        loop {
+        while !self.closing.load(Ordering::Relaxed) {
             let room = self.room();
             if room == 0 || self.failure().is_some() {
                 self.room.notified().await;
@@ -184,6 +190,12 @@ impl Keeper {
         drop(held);
         self.changed();
         self.due.notify_one();
+    }
+
+    /// Nothing is received but what is on its way.
+    pub(super) fn stop_receiving(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        self.room.notify_one();
     }
 
     /// What a message names.

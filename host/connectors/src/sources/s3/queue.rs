@@ -18,10 +18,11 @@ use tokio::sync::OnceCell;
 use super::S3SourceConfig;
 use crate::aws::{self, AwsConfig, refusals::Refusals};
 
-/// The longest that SQS waits for a message.
-const WAIT_MAX: Duration = Duration::from_secs(20);
+/// SQS waits for a message for so long. It could for 20 s; but a call that is broken off may still take
+/// messages, which nobody has then, so that a stop waits for it.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// A call of that kind and its way.
+/// A call of that kind, on a busy line.
 const CALL_MAX: Duration = Duration::from_secs(30);
 
 /// What SQS takes at once.
@@ -107,7 +108,7 @@ impl Queue {
         self.client.get_or_init(connect).await
     }
 
-    /// Takes messages, and hides them. Where it waits for some, for as long as SQS does.
+    /// Takes messages, and hides them. Where it waits for some, for as long as is proper.
     pub(super) async fn receive(
         &self,
         most: usize,

@@ -137,6 +137,9 @@ impl Source for S3Source {
         let mut tasks =
             std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         if !tasks.is_empty() {
+            // A call that is broken off may still take messages: nobody would have them.
+            self.keeper.stop_receiving();
+            let _ = tasks.join_next().await;
             tasks.shutdown().await;
             self.keeper.close().await;
         }
