@@ -147,7 +147,7 @@ async fn a_file_of_another_version_or_of_somebody_else_is_left_alone() {
     sqlite(&directory).pragma_update(None, "user_version", 9).unwrap();
     let error = SqliteStore::open(directory.path()).err().unwrap();
     assert_eq!(error.kind, StoreErrorKind::Broken);
-    assert!(error.message.contains("is of version 9, and this host reads 2 and 3"), "{error}");
+    assert!(error.message.contains("is of version 9, and this host reads 2 to 4"), "{error}");
     assert!(StoreInspector::open(directory.path()).is_err());
 
     let directory = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ use aws_sdk_sqs::{
 };
 use serde_json::{Value, json};
 use tidegate_tests::{
-    program::{Program, lines, tree},
+    program::Program,
     running,
     s3::{BUCKET, REGION, S3},
     server::{ServerProcess, ministack, with_credentials},
@@ -184,13 +184,16 @@ retry: {{ delay_first: 20ms, delay_max: 500ms }}
     }
 }
 
-/// The lines of a tree that may be written to meanwhile, sorted.
+/// The lines of a folder's files, sorted. Others may be written meanwhile, under names of their own.
 fn texts(directory: &Path) -> Vec<String> {
-    if tree(directory).is_empty() {
-        return Vec::new();
+    let mut texts = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|it| it == "jsonl") {
+            let text = fs::read_to_string(&path).expect("what has its name is whole");
+            texts.extend(text.lines().map(str::to_owned));
+        }
     }
-    let text = |line: Vec<u8>| String::from_utf8(line).expect("text").trim_end().to_owned();
-    let mut texts: Vec<String> = lines(directory).into_iter().map(text).collect();
     texts.sort_unstable();
     texts
 }
