@@ -61,7 +61,7 @@ fn rows_of_parquet() {
     fs::write(inbox.path("input.jsonl"), text).expect("room");
     let text = "pipeline: make\ndata_dir: make-data\nsource: { ndjson: { paths: [input.jsonl] } }\n\
                 sinks:\n  - name: made\n    directory: { path: made }\n    format: { \
-                parquet: { columns: [{ field: id }, { field: text }], row_group: { records: 7000 } } }\n\
+                parquet: { columns: [{ field: id, kind: utf8 }, { field: text, kind: utf8 }], row_group: { records: 7000 } } }\n\
                 dead_letters: { directory: make-dead }\n";
     let file = inbox.path("make.yaml");
     fs::write(&file, text).expect("room");

@@ -162,7 +162,7 @@ impl Keeper {
             match self.queue.receive(room, waits).await {
                 Ok(messages) => {
                     self.take(messages);
-                    self.fails.send_if_modified(|fails| std::mem::take(fails));
+                    self.fails.send_if_modified(std::mem::take);
                 }
                 Err(error) => {
                     *self.failure() = Some(error);
