@@ -163,13 +163,18 @@ impl Io {
         Io(Handle::try_current().map(OnceLock::from).unwrap_or_default())
     }
 
+    /// The runtime; that of whoever asks, where nobody has before.
+    pub(crate) fn handle(&self) -> Handle {
+        self.0.get_or_init(Handle::current).clone()
+    }
+
     /// Does some work there. Dropping the future ends the work.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, JoinError> {
         let mut tasks = JoinSet::new();
-        tasks.spawn_on(work, self.0.get_or_init(Handle::current));
+        tasks.spawn_on(work, &self.handle());
         tasks.join_next().await.expect("one task was spawned")
     }
 }

@@ -1,7 +1,7 @@
 //! Tidegate's edges: where records come from, where they go, and where progress is kept.
 //!
-//! This crate owns the members of the seams that `tidegate-core` defines: sources (files, standard
-//! input, Kinesis streams, generated events), sinks (a directory tree, an S3 bucket, a Firehose or
+//! This crate owns the members of the seams that `tidegate-core` defines: sources (files, objects of
+//! S3, standard input, Kinesis streams, generated events), sinks (a directory tree, an S3 bucket, a Firehose or
 //! Kinesis stream, standard output, a blackhole; an SQS queue for copies of dead letters), look-up
 //! tables and the checkpoint stores, the embedded one and the leases of a fleet; and the
 //! ledger of ranges. A module each.

@@ -4,7 +4,7 @@
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 use tidegate_connectors::store::{
@@ -48,6 +48,33 @@ fn manifest(range: u64, opened_at: i64) -> Manifest {
         state_keys: [].into(),
         outcomes: Vec::new(),
     }
+}
+
+/// Where partitions come and go, those that are long finished go with all that is known of them.
+#[tokio::test]
+async fn what_was_finished_long_ago_is_forgotten_and_nothing_else_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    for (partition, finishes) in [("done", true), ("open", false)] {
+        let lease = acquire(&store, partition).await;
+        let manifest = Manifest { finishes, ..manifest(0, 0) };
+        let states = [state("stage", 7, None, partition)];
+        store.intend(&lease, WriteId(1), &manifest, &states).await.unwrap();
+        store.commit(&lease, WriteId(2), 0).await.unwrap();
+    }
+    let empty = acquire(&store, "empty").await;
+    store.finish(&empty, WriteId(3)).await.unwrap();
+    assert_eq!(store.forget(Duration::from_secs(60)).await.unwrap(), 0, "not for a minute");
+    std::thread::sleep(Duration::from_millis(2_100));
+    assert_eq!(store.forget(Duration::from_secs(1)).await.unwrap(), 2);
+    assert_eq!(store.forget(Duration::ZERO).await.unwrap(), 0);
+    let inspector = StoreInspector::open(directory.path()).unwrap();
+    let known = inspector.partitions().unwrap();
+    assert_eq!(known.iter().map(|it| &*it.id.0).collect::<Vec<_>>(), ["open"]);
+    assert_eq!(inspector.forgotten().unwrap(), 2);
+    let lease = acquire(&store, "done").await;
+    let states = store.states(&lease, "stage", &[7]).await.unwrap();
+    assert_eq!(states, [None], "it begins anew, with nothing of before");
 }
 
 fn state(stage: &str, key: u128, expires_at: Option<i64>, text: &str) -> StateChange {
@@ -120,7 +147,7 @@ async fn a_file_of_another_version_or_of_somebody_else_is_left_alone() {
     sqlite(&directory).pragma_update(None, "user_version", 9).unwrap();
     let error = SqliteStore::open(directory.path()).err().unwrap();
     assert_eq!(error.kind, StoreErrorKind::Broken);
-    assert!(error.message.contains("is of version 9, and this host reads 2 and 3"), "{error}");
+    assert!(error.message.contains("is of version 9, and this host reads 2 to 4"), "{error}");
     assert!(StoreInspector::open(directory.path()).is_err());
 
     let directory = tempfile::tempdir().unwrap();

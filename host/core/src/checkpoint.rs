@@ -5,7 +5,7 @@
 //! anything of it is visible, COMMIT moves the checkpoint past it. Whoever acquires the partition
 //! finishes a pending intent first. The same over the embedded store and over DynamoDB.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -331,6 +331,13 @@ pub trait CheckpointStore: Send + Sync {
 
     /// Marks a partition without anything left to commit as finished.
     async fn finish(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError>;
+
+    /// Forgets partitions that have been finished for longer than this, some at a time, and says how
+    /// many. A store that forgets by itself, or keeps everything, does nothing.
+    async fn forget(&self, finished_for: Duration) -> Result<u64, StoreError> {
+        let _ = finished_for;
+        Ok(0)
+    }
 }
 
 /// What kind of thing went wrong with a store.

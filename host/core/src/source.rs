@@ -1,6 +1,6 @@
 //! The seam to where records come from.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -114,6 +114,33 @@ pub trait Source: Send + Sync {
     fn ends(&self) -> bool {
         true
     }
+
+    /// For how long a finished partition is remembered, where partitions come and go without end: one
+    /// that is named again within this time is found to be finished. None where all are kept.
+    fn remembers_for(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether a partition can be read again from its start, once it is finished.
+    fn can_be_read_again(&self, partition: &PartitionId) -> bool {
+        let _ = partition;
+        self.replay() == Replay::Exact
+    }
+
+    /// Returns when there may be further partitions, before the regular look. Dropped and called
+    /// again at will.
+    async fn changed(&self) {
+        std::future::pending().await
+    }
+
+    /// Hears how the work on a partition ended here: its end is committed, or it is left for whoever
+    /// comes next. Does not wait for anything.
+    fn ended(&self, partition: &PartitionId, finished: bool) {
+        let _ = (partition, finished);
+    }
+
+    /// Tells whoever is to know what was heard, and gives back what was taken: the last call of a run.
+    async fn close(&self) {}
 
     /// Starts reading a partition behind a checkpoint, or from its start. Fails with
     /// [`SourceErrorKind::Replaced`] where the partition isn't what the token stands for.

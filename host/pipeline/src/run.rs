@@ -39,6 +39,12 @@ use crate::{
     worker::{Crew, Job, Workers},
 };
 
+/// Where partitions come and go, no more of those that had to stop are kept to be reported by name.
+const STOPPED_MAX: usize = 1_000;
+
+/// How often finished partitions are looked for that may be forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
+
 /// How much at once, how long, how often.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -186,7 +192,8 @@ pub struct Report {
     pub stages: Vec<StageStatistics>,
     /// The pipeline was told to stop before all partitions had ended.
     pub interrupted: bool,
-    /// Each partition, by name.
+    /// Each partition, by name. Where they come and go, those that had to stop and those that were not
+    /// done.
     pub partitions: Vec<PartitionReport>,
 }
 
@@ -197,6 +204,15 @@ impl Report {
             matches!(it.outcome, Outcome::Finished | Outcome::AlreadyFinished)
         };
         !self.interrupted && self.partitions.iter().all(done)
+    }
+
+    /// Counts in what was done for a partition.
+    fn add(&mut self, partition: &PartitionReport) {
+        self.counts = self.counts.plus(&partition.counts);
+        add_stages(&mut self.stages, &partition.stages);
+        self.ranges += partition.ranges;
+        self.objects += partition.objects;
+        self.object_bytes += partition.object_bytes;
     }
 
     /// Partitions that a person must look at.
@@ -303,6 +319,7 @@ impl Pipeline {
             joined: false,
             look_at: Instant::now(),
             discover_at: Instant::now(),
+            forget_at: Instant::now(),
             shutdown,
             crew,
             slots,
@@ -313,6 +330,7 @@ impl Pipeline {
             running: BTreeMap::new(),
             starts: BTreeMap::new(),
             ended: BTreeMap::new(),
+            passed: Report::default(),
         };
         // Tasks of `Workers::Here` live in this set; with threads it is empty.
         LocalSet::new().run_until(run.drive()).await
@@ -330,6 +348,8 @@ struct Run {
     /// When the coordinator is asked next, and the source.
     look_at: Instant,
     discover_at: Instant,
+    /// When finished partitions are forgotten next, where they are at all.
+    forget_at: Instant,
     shutdown: Shutdown,
     crew: Crew,
     /// How many more partitions each worker may take.
@@ -345,6 +365,8 @@ struct Run {
     starts: BTreeMap<PartitionId, u64>,
     /// What was done for partitions. One that was handed over may be waiting again.
     ended: BTreeMap<PartitionId, PartitionReport>,
+    /// What was done for those that are not kept by name, where partitions come and go.
+    passed: Report,
 }
 
 /// A partition that is worked on.
@@ -384,9 +406,13 @@ impl Run {
                 }
             }
             self.crew.dismiss().await;
+            close(&self.shared, &self.shutdown).await;
             return Err(error);
         }
-        Ok(self.report().await)
+        let (shared, shutdown) = (Arc::clone(&self.shared), self.shutdown.clone());
+        let report = self.report().await;
+        close(&shared, &shutdown).await;
+        Ok(report)
     }
 
     async fn work(&mut self) -> Result<(), Error> {
@@ -405,16 +431,20 @@ impl Run {
                     if self.shared.source.ends() && (alone || self.waiting.is_empty()) {
                         break;
                     }
-                    let shutdown = self.shutdown.clone();
+                    let (shutdown, shared) = (self.shutdown.clone(), Arc::clone(&self.shared));
                     tokio::select! {
                         biased;
                         () = shutdown.drain() => {}
+                        () = shared.source.changed() => {
+                            (self.discover_at, self.look_at) = (Instant::now(), Instant::now());
+                        }
                         () = sleep_until(self.wake_at()) => {}
                     }
                 }
                 continue;
             }
             let (shutdown, wake_at) = (self.shutdown.clone(), self.wake_at());
+            let shared = Arc::clone(&self.shared);
             let draining = shutdown.is_draining();
             tokio::select! {
                 biased;
@@ -427,6 +457,10 @@ impl Run {
                     if self.ready().is_none() && !self.shutdown.is_draining() {
                         self.discover().await?;
                     }
+                }
+                () = shared.source.changed(), if !draining => {
+                    self.discover().await?;
+                    self.look_at = Instant::now();
                 }
                 () = sleep_until(wake_at), if !draining => {
                     if Instant::now() >= self.discover_at && !self.shutdown.is_draining() {
@@ -520,9 +554,15 @@ impl Run {
         let Some(listed) = listed else { return Ok(false) };
         self.discover_at = Instant::now() + self.shared.settings.discover_every;
         let names = listed.iter().map(|it| it.id.clone()).collect::<BTreeSet<_>>();
+        let pass = self.forget().await;
+        if pass {
+            self.waiting.retain(|id, _| names.contains(id));
+        }
         for partition in &listed {
             let id = &partition.id;
-            let known = self.running.contains_key(id) || self.ended.contains_key(id);
+            // Where they come and go, one that had to stop is tried again when it is named again.
+            let is_over = !pass && self.ended.contains_key(id);
+            let known = self.running.contains_key(id) || is_over;
             let finished = self.share.as_ref().is_some_and(|it| it.finished.contains(id));
             if !known && !finished {
                 let (partition, parents) = (partition.clone(), partition.parents.clone());
@@ -539,6 +579,24 @@ impl Run {
         self.shared.progress.listed(known as u64);
         self.shared.observer.observe(&Event::Listed { partitions: known as u64 });
         Ok(self.ready().is_some())
+    }
+
+    /// Forgets what was finished long enough ago, where partitions come and go; says whether they do.
+    async fn forget(&mut self) -> bool {
+        let Some(remembered) = self.shared.source.remembers_for() else { return false };
+        let now = Instant::now();
+        if now >= self.forget_at && !self.shutdown.is_draining() {
+            let patience = self.shared.settings.retry.timeout;
+            let forgotten = timeout(patience, self.shared.store.forget(remembered)).await;
+            // What is left costs room and nothing else: for its sake nothing fails. There may be more
+            // where there was something.
+            let again = match forgotten {
+                Ok(Ok(1..)) => self.shared.settings.discover_every,
+                _ => FORGET_EVERY,
+            };
+            self.forget_at = now + again;
+        }
+        true
     }
 
     /// The partitions as of now; none when the pipeline was told to stop before the source said.
@@ -636,6 +694,8 @@ impl Run {
         self.shared.progress.ended();
         let id = report.partition.clone();
         let was_running = self.running.remove(&id);
+        let finished = matches!(report.outcome, Outcome::Finished | Outcome::AlreadyFinished);
+        self.shared.source.ended(&id, finished);
         let report = match self.ended.remove(&id) {
             Some(before) => report.follows(before),
             None => report,
@@ -645,17 +705,23 @@ impl Run {
             share.take.remove(&id);
             self.look_at = Instant::now();
             let elsewhere = matches!(report.outcome, Outcome::Lost | Outcome::Drained);
-            if let Some(running) = was_running.filter(|_| elsewhere) {
+            let stays = self.shared.source.remembers_for().is_none();
+            if let Some(running) = was_running.filter(|_| elsewhere && stays) {
                 self.waiting.insert(id.clone(), running.partition);
             }
         }
-        self.ended.insert(id, report);
+        let keeps = self.shared.source.remembers_for().is_none()
+            || report.outcome == Outcome::Stopped && self.ended.len() < STOPPED_MAX;
+        match keeps {
+            true => drop(self.ended.insert(id, report)),
+            false => self.passed.add(&report),
+        }
     }
 
     async fn report(self) -> Report {
         let bytes_read = self.shared.progress.snapshot().bytes_read;
-        let mut report =
-            Report { interrupted: self.shutdown.is_draining(), bytes_read, ..Report::default() };
+        let interrupted = self.shutdown.is_draining();
+        let mut report = Report { interrupted, bytes_read, ..self.passed };
         // Before anything is told: tasks that a force left behind are dropped with the crew.
         self.crew.dismiss().await;
         // Without a stop only children of partitions that could not be finished are left.
@@ -669,14 +735,19 @@ impl Run {
             ended.entry(rest.partition.clone()).or_insert(rest);
         }
         for partition in ended.into_values() {
-            report.counts = report.counts.plus(&partition.counts);
-            add_stages(&mut report.stages, &partition.stages);
-            report.ranges += partition.ranges;
-            report.objects += partition.objects;
-            report.object_bytes += partition.object_bytes;
+            report.add(&partition);
             report.partitions.push(partition);
         }
         report
+    }
+}
+
+/// The last word to the source. What can't be said in time others find out.
+async fn close(shared: &Shared, shutdown: &Shutdown) {
+    tokio::select! {
+        biased;
+        _ = timeout(shared.settings.drain_max, shared.source.close()) => {}
+        () = shutdown.forced() => {}
     }
 }
 

@@ -20,6 +20,8 @@ mod leases;
 mod ledger;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "s3-source")]
+mod s3_source;
 #[cfg(feature = "sqs")]
 mod sqs;
 
@@ -66,6 +68,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) states_follow: bool,
     /// Its partitions are listed, and nothing is read.
     pub(crate) lists_only: bool,
+    /// What comes is taken: messages of a queue, which others don't get then.
+    pub(crate) receives: bool,
     /// What hosts share who share the source.
     #[cfg(feature = "dynamodb")]
     pub(crate) leases: Option<LeaseStore>,
@@ -81,7 +85,13 @@ pub(crate) fn source(loaded: &Loaded, reading: &Reading<'_>) -> anyhow::Result<A
         ..LineLimits::default()
     };
     let follow = follow(&loaded.config)?;
-    let files = |paths: &[String], compression, framing| {
+    let files = |paths: &[String], compression, framing| -> anyhow::Result<Arc<dyn Source>> {
+        #[cfg(feature = "s3-source")]
+        if let Some(s3) = &written.s3 {
+            let format = (framing, input_compression(compression));
+            let source = s3_source::source(&loaded.config, s3, format, limits, reading)?;
+            return Ok(Arc::new(source) as Arc<dyn Source>);
+        }
         let files = FileSourceConfig {
             base: loaded.base.clone(),
             framing,
@@ -90,7 +100,7 @@ pub(crate) fn source(loaded: &Loaded, reading: &Reading<'_>) -> anyhow::Result<A
             follow: follow.clone(),
             ..FileSourceConfig::new(name.clone(), paths)
         };
-        Arc::new(FileSource::new(files)) as Arc<dyn Source>
+        Ok(Arc::new(FileSource::new(files)))
     };
     if let Some(ndjson) = &written.ndjson {
         let encoding = encoding(ndjson.encoding.as_deref())?;
@@ -99,34 +109,34 @@ pub(crate) fn source(loaded: &Loaded, reading: &Reading<'_>) -> anyhow::Result<A
         } else {
             Framing::Text(Arc::new(TextFormat { encoding, form: TextForm::Json }))
         };
-        return Ok(files(&ndjson.paths, ndjson.compression, framing));
+        return files(&ndjson.paths, ndjson.compression, framing);
     }
     if let Some(csv) = &written.csv {
         let framing = Framing::Csv(Arc::new(csv_format(csv)?));
-        return Ok(files(&csv.paths, csv.compression, framing));
+        return files(&csv.paths, csv.compression, framing);
     }
     if let Some(parquet) = &written.parquet {
         let framing =
             Framing::Parquet(row_format(parquet.nulls, parquet.not_finite, parquet.local_times));
-        return Ok(files(&parquet.paths, InputCompression::None, framing));
+        return files(&parquet.paths, InputCompression::None, framing);
     }
     if let Some(written) = &written.avro {
         #[cfg(feature = "avro")]
-        return Ok(files(
+        return files(
             &written.paths,
             InputCompression::None,
             Framing::Avro(formats::avro(written)?),
-        ));
+        );
         #[cfg(not(feature = "avro"))]
         anyhow::bail!("this program was built without the feature `avro`: {:?}", written.paths);
     }
     if let Some(written) = &written.protobuf {
         #[cfg(feature = "protobuf")]
-        return Ok(files(
+        return files(
             &written.paths,
             written.compression,
             Framing::Protobuf(formats::protobuf(written, &loaded.config.pipeline)?),
-        ));
+        );
         #[cfg(not(feature = "protobuf"))]
         anyhow::bail!("this program was built without the feature `protobuf`: {:?}", written.paths);
     }
@@ -135,10 +145,10 @@ pub(crate) fn source(loaded: &Loaded, reading: &Reading<'_>) -> anyhow::Result<A
         let pattern = line_pattern(text).context("neither `regex` nor `grok` is given")??;
         let form = TextForm::Fields(Arc::new(pattern));
         let framing = Framing::Text(Arc::new(TextFormat { encoding, form }));
-        return Ok(files(&text.paths, text.compression, framing));
+        return files(&text.paths, text.compression, framing);
     }
     if let Some(whole) = &written.whole_file {
-        return Ok(files(&whole.paths, whole.compression, Framing::WholeFile));
+        return files(&whole.paths, whole.compression, Framing::WholeFile);
     }
     if let Some(stdin) = &written.stdin {
         let compression = input_compression(stdin.compression);
@@ -151,6 +161,12 @@ pub(crate) fn source(loaded: &Loaded, reading: &Reading<'_>) -> anyhow::Result<A
         return Ok(Arc::new(kinesis::source(&loaded.config, written, reading)?));
         #[cfg(not(feature = "kinesis"))]
         anyhow::bail!("this program was built without the feature `kinesis`");
+    }
+    if written.s3.is_some() {
+        #[cfg(feature = "s3-source")]
+        return files(&[], InputCompression::Auto, Framing::Lines);
+        #[cfg(not(feature = "s3-source"))]
+        anyhow::bail!("this program was built without the feature `s3-source`");
     }
     let Some(generator) = &written.generator else {
         anyhow::bail!("the config names no source");

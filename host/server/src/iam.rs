@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::{
-    AwsRole, Config, CopyTo, Encryption, Firehose, Kinesis, KinesisSink, Leases, Ledger, S3, Sqs,
+    AwsRole, Config, CopyTo, Encryption, Firehose, Kinesis, KinesisSink, Leases, Ledger, S3,
+    S3Source, Sqs,
 };
 
 /// Who needs what.
@@ -37,8 +38,11 @@ pub(crate) fn policies(config: &Config, account: &str) -> Vec<Policy> {
     if let Some(kinesis) = &config.source.kinesis {
         needs.kinesis(kinesis);
     }
+    if let Some(s3) = &config.source.s3 {
+        needs.s3_source(s3);
+    }
     if let Some(leases) = &config.leases {
-        needs.leases(leases);
+        needs.leases(leases, config.source.s3.is_some());
     }
     if let Some(ledger) = &config.ledger {
         needs.ledger(ledger);
@@ -133,7 +137,7 @@ impl Needs<'_> {
         }
     }
 
-    fn leases(&mut self, leases: &Leases) {
+    fn leases(&mut self, leases: &Leases, expire: bool) {
         let Leases { table, region, role, create_table, s3, .. } = leases;
         let table = self.arn("dynamodb", region.as_deref(), &format!("table/{table}"));
         let actions = [
@@ -145,7 +149,11 @@ impl Needs<'_> {
         ];
         self.grant(role.as_ref(), "ShareLeases", &actions, table.clone());
         if *create_table {
-            self.grant(role.as_ref(), "CreateTable", &["dynamodb:CreateTable"], table);
+            let actions: &[_] = match expire {
+                true => &["dynamodb:CreateTable", "dynamodb:UpdateTimeToLive"],
+                false => &["dynamodb:CreateTable"],
+            };
+            self.grant(role.as_ref(), "CreateTable", actions, table);
         }
         if let Some(s3) = s3 {
             let objects = self.s3(s3);
@@ -170,15 +178,28 @@ impl Needs<'_> {
 
     fn sqs(&mut self, sqs: &Sqs) {
         let Sqs { queue, region, role, offload, .. } = sqs;
-        // A queue's URL ends with its account and its name.
-        let mut parts = queue.rsplit('/');
-        let (name, account) = (parts.next().unwrap_or("*"), parts.next().unwrap_or("*"));
-        let (partition, region) = (partition(region.as_deref()), region.as_deref().unwrap_or("*"));
-        let queue = format!("arn:{partition}:sqs:{region}:{account}:{name}");
+        let queue = queue_arn(queue, region.as_deref());
         self.grant(role.as_ref(), "SendToQueue", &["sqs:SendMessage"], queue);
         if let Some(s3) = offload {
             self.s3(s3);
         }
+    }
+
+    fn s3_source(&mut self, s3: &S3Source) {
+        let S3Source { queue, bucket, prefix, suffix, role, .. } = s3;
+        let (role, aws) = (role.as_ref(), s3.queue_aws());
+        let queue = queue_arn(queue, aws.region);
+        let actions = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"];
+        self.grant(role, "ReceiveFromQueue", &actions, queue);
+        let bucket = match bucket.starts_with("arn:") {
+            true => bucket.clone(),
+            false => format!("arn:{}:s3:::{bucket}", partition(s3.region.as_deref())),
+        };
+        let objects = if bucket.contains(":accesspoint/") { "/object" } else { "" };
+        let objects = format!("{bucket}{objects}/{prefix}*{suffix}");
+        self.grant(role, "ReadObjects", &["s3:GetObject", "s3:GetObjectVersion"], objects);
+        // Without it what is gone looks like what may not be read.
+        self.grant(role, "SeeWhatIsGone", &["s3:ListBucket"], bucket);
     }
 
     fn firehose(&mut self, firehose: &Firehose) {
@@ -237,6 +258,14 @@ fn document(grants: Vec<Grant>) -> Value {
     };
     let statements: Vec<Value> = statements.into_iter().map(statement).collect();
     json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+/// The ARN of a queue, whose URL ends with its account and its name.
+fn queue_arn(url: &str, region: Option<&str>) -> String {
+    let mut parts = url.rsplit('/');
+    let (name, account) = (parts.next().unwrap_or("*"), parts.next().unwrap_or("*"));
+    let partition = partition(region);
+    format!("arn:{partition}:sqs:{}:{account}:{name}", region.unwrap_or("*"))
 }
 
 /// The part of AWS that a region is in.
@@ -389,6 +418,37 @@ dead_letters:
             { "role": role, "policy": { "Version": "2012-10-17", "Statement": of_role } },
         ]);
         assert_eq!(found, expected, "{found:#}");
+    }
+
+    #[test]
+    fn a_source_of_objects_may_read_below_its_prefix_and_take_from_its_queue() {
+        let text = "
+pipeline: inbox
+source:
+  s3:
+    queue: 'https://sqs.eu-west-1.amazonaws.com/444444444444/inbox'
+    bucket: company
+    prefix: in/
+    suffix: .jsonl.gz
+    region: eu-west-1
+sinks: [{ name: out, blackhole: {} }]
+dead_letters: { directory: dead }
+";
+        let policies = policies(&config(text), "111111111111");
+        let found = serde_json::to_value(&policies).expect("policies are JSON");
+        let statements = found[0]["policy"]["Statement"].as_array().expect("a list");
+        let resources: Vec<_> = statements
+            .iter()
+            .map(|it| (it["Sid"].as_str().unwrap_or_default(), &it["Resource"][0]))
+            .collect();
+        assert_eq!(
+            resources,
+            [
+                ("ReadObjects", &json!("arn:aws:s3:::company/in/*.jsonl.gz")),
+                ("ReceiveFromQueue", &json!("arn:aws:sqs:eu-west-1:444444444444:inbox")),
+                ("SeeWhatIsGone", &json!("arn:aws:s3:::company")),
+            ]
+        );
     }
 
     #[test]

@@ -271,6 +271,65 @@ pub const METRICS: &[Metric] = &[
         "Unfinished uploads of earlier runs that were aborted at a start.",
     ),
     counter(
+        "tidegate_s3_source_received_messages_total",
+        &["pipeline"],
+        "Messages that were received from the queue that tells of objects, those that came again \
+         included.",
+    ),
+    counter(
+        "tidegate_s3_source_deleted_messages_total",
+        &["pipeline"],
+        "Messages that were deleted, since all that they name is committed, or is not to be read.",
+    ),
+    counter(
+        "tidegate_s3_source_extended_messages_total",
+        &["pipeline"],
+        "Times that a message was hidden for longer, while what it names was worked on.",
+    ),
+    counter(
+        "tidegate_s3_source_returned_messages_total",
+        &["pipeline"],
+        "Messages that were shown to others at a stop.",
+    ),
+    counter(
+        "tidegate_s3_source_refused_entries_total",
+        &["pipeline"],
+        "Messages that the queue did not delete or hide for longer when it was asked to. It is asked \
+         again.",
+    ),
+    counter(
+        "tidegate_s3_source_malformed_messages_total",
+        &["pipeline"],
+        "Messages that are no notification, or tell of another bucket: dead letters.",
+    ),
+    counter(
+        "tidegate_s3_source_ignored_notices_total",
+        &["pipeline"],
+        "Events of notifications that are not to be read: of keys that `prefix` or `suffix` leave out, \
+         of deletions, of folders, tests.",
+    ),
+    gauge_of(
+        "tidegate_s3_source_objects_held",
+        &["pipeline"],
+        "Objects whose messages were received and that are not finished.",
+    ),
+    counter(
+        "tidegate_s3_source_objects_gone_total",
+        &["pipeline"],
+        "Times that an object was to be read and was gone, or another lay in its place. The log says \
+         which.",
+    ),
+    counter(
+        "tidegate_s3_source_requests_total",
+        &["pipeline", "outcome"],
+        "Requests for a part of an object, by how they ended: done or failed.",
+    ),
+    counter(
+        "tidegate_s3_source_bytes_total",
+        &["pipeline"],
+        "Bytes of objects that were fetched, as they lie there.",
+    ),
+    counter(
         "tidegate_firehose_requests_total",
         &["pipeline", "sink", "outcome"],
         "Requests to Firehose, by how they ended: done, partial (some of the records were not taken) \

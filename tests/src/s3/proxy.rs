@@ -54,6 +54,8 @@ struct State {
     uploads: BTreeMap<String, String>,
     /// Requests with content that are under way, and the most that ever were.
     uploading: (usize, usize),
+    /// The same of reads.
+    reading: (usize, usize),
     delay: Duration,
 }
 
@@ -118,7 +120,7 @@ impl Proxy {
         std::mem::take(&mut state.made)
     }
 
-    /// Each request with content takes at least this long.
+    /// Each request with content takes at least this long, and each read.
     pub fn slow(&self, delay: Duration) {
         self.state().delay = delay;
     }
@@ -131,6 +133,11 @@ impl Proxy {
     /// The most requests with content that were under way at once.
     pub fn uploading_most(&self) -> usize {
         self.state().uploading.1
+    }
+
+    /// The most reads that were under way at once.
+    pub fn reading_most(&self) -> usize {
+        self.state().reading.1
     }
 
     /// Uploads that are neither completed nor aborted.
@@ -169,18 +176,19 @@ impl Proxy {
             keys.entry(path.clone()).or_default().clone()
         };
         let has_content = matches!(operation, "PutObject" | "UploadPart");
-        let delay = self.state().begin(has_content);
-        if !delay.is_zero() && has_content {
+        let reads = operation == "GetObject";
+        let delay = self.state().begin(has_content, reads);
+        if !delay.is_zero() && (has_content || reads) {
             tokio::time::sleep(delay).await;
         }
-        // The parts of one upload arrive side by side.
+        // The parts of one upload arrive side by side, and reads are answered so.
         let in_order = match operation {
-            "UploadPart" => None,
+            "UploadPart" | "GetObject" => None,
             _ => Some(lock.lock().await),
         };
         let answer = forward(self.upstream, Request::from_parts(parts, Full::new(body))).await;
         drop(in_order);
-        self.state().end(has_content);
+        self.state().end(has_content, reads);
         let (parts, answer) = answer?.into_parts();
         self.state().note(operation, &path, &query, parts.status, &answer);
         if fault == Some(Fault::LostResponse) {
@@ -230,13 +238,16 @@ impl State {
         fault
     }
 
-    fn begin(&mut self, has_content: bool) -> Duration {
+    fn begin(&mut self, has_content: bool, reads: bool) -> Duration {
+        self.reading.0 += usize::from(reads);
+        self.reading.1 = self.reading.1.max(self.reading.0);
         self.uploading.0 += usize::from(has_content);
         self.uploading.1 = self.uploading.1.max(self.uploading.0);
         self.delay
     }
 
-    fn end(&mut self, has_content: bool) {
+    fn end(&mut self, has_content: bool, reads: bool) {
+        self.reading.0 -= usize::from(reads);
         self.uploading.0 -= usize::from(has_content);
     }
 

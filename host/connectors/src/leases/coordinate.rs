@@ -115,6 +115,33 @@ impl Observations {
         outdated
     }
 
+    /// Which leases a host takes that a queue has told of, and how many of them have expired.
+    fn of_queue(
+        &mut self,
+        rows: &[Row],
+        me: &str,
+        failover: Duration,
+        now: Instant,
+    ) -> (BTreeSet<PartitionId>, u64) {
+        self.observe(rows, now);
+        self.expected.clear();
+        let (mut take, mut failovers) = (BTreeSet::new(), 0);
+        for row in rows {
+            let others = row.owner.as_deref().is_some_and(|owner| owner != me);
+            let expired =
+                self.seen.get(&row.partition).is_some_and(|it| now - it.since >= failover);
+            // What is finished is taken to see just that, and harms nobody.
+            let is_held = others && !row.is_finished();
+            if is_held && !expired {
+                continue;
+            }
+            failovers += u64::from(is_held);
+            self.expected.insert(row.partition.clone(), row.counter);
+            take.insert(row.partition.clone());
+        }
+        (take, failovers)
+    }
+
     fn decide(
         &mut self,
         rows: &[Row],
@@ -220,6 +247,9 @@ impl Coordinator for LeaseStore {
 
     async fn look(&self, host: HostSituation<'_>) -> Result<Share, StoreError> {
         let shared = &self.shared;
+        if shared.config.expires_after.is_some() {
+            return self.look_at_listed(host).await;
+        }
         let mut rows = shared.table.scan(false).await?;
         // The larger numbers first: of a family that is written in part only children are there, whose
         // parents have no rows, and never a parent whose children were overlooked.
@@ -273,6 +303,29 @@ fn is_history(row: &Row, rows: &[Row], listed: &[Partition]) -> bool {
 }
 
 impl LeaseStore {
+    /// A queue has told this host of what is listed, so that it is its own unless another host is still
+    /// at work on it. Nothing is spread, and no other row is looked at.
+    async fn look_at_listed(&self, host: HostSituation<'_>) -> Result<Share, StoreError> {
+        let shared = &self.shared;
+        let mut rows = Vec::new();
+        for partition in host.listed.iter().filter(|it| !host.running.contains(&it.id)) {
+            let mut row = shared.table.get(&partition.id).await?;
+            if row.is_none() {
+                self.announce(partition, None).await?;
+                row = shared.table.get(&partition.id).await?;
+            }
+            rows.extend(row);
+        }
+        let (take, failovers) = {
+            let mut observations = shared.observations();
+            observations.of_queue(&rows, &host.owner.0, shared.config.failover, Instant::now())
+        };
+        if failovers > 0 {
+            shared.meters.failed_over(failovers);
+        }
+        Ok(Share { take, ..Share::default() })
+    }
+
     /// Asks an owner for a lease: it is to finish its range and hand it over. The counter stays, for it
     /// is the owner's, and so does the name of its last write.
     async fn ask(
@@ -416,6 +469,26 @@ mod tests {
         let decision = table.turn(&mut b, "b");
         assert_eq!((decision.share.take.len(), decision.failovers), (2, 2));
         assert_eq!(table.of("b").len(), 2);
+    }
+
+    #[test]
+    fn what_a_queue_tells_of_is_taken_unless_another_host_is_at_work_on_it() {
+        let mut table = Simulated::with(3);
+        let [free, held, done] = [0, 1, 2].map(|it: usize| table.listed[it].id.clone());
+        table.row(&held).owner = Some("a".to_owned());
+        table.row(&done).owner = Some("a".to_owned());
+        table.row(&done).checkpoint = Some("SHARD_END".to_owned());
+        let mut b = Observations::default();
+        let mut look = |table: &Simulated| b.of_queue(&table.rows, "b", FAILOVER, table.now);
+        assert_eq!(look(&table), ([free.clone(), done.clone()].into(), 0));
+        // It lives, however long it takes.
+        for _ in 0..5 {
+            table.now += FAILOVER / 2;
+            table.row(&held).counter += 1;
+            assert_eq!(look(&table).0, [free.clone(), done.clone()].into());
+        }
+        table.now += FAILOVER;
+        assert_eq!(look(&table), ([free, held, done].into(), 1));
     }
 
     #[test]

@@ -11,13 +11,14 @@ use aws_sdk_dynamodb::{
     types::{
         AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ReturnValue,
         ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TableStatus,
+        TimeToLiveSpecification,
     },
 };
 use tidegate_core::{checkpoint::StoreError, source::PartitionId};
 use tokio::{sync::OnceCell, time::sleep};
 
 use super::{
-    row::{Row, SHARD_END},
+    row::{EXPIRES, Row, SHARD_END},
     table::{Change, Condition, LeaseTable, Written},
 };
 use crate::aws::{
@@ -92,6 +93,28 @@ impl DynamoTable {
             }
         })
         .await
+    }
+
+    /// Lets DynamoDB delete rows whose time is over. Where it can't be told so they stay, and nothing
+    /// else depends on it.
+    pub(super) async fn let_expire(&self) {
+        let specification = TimeToLiveSpecification::builder().enabled(true);
+        let Ok(specification) = specification.attribute_name(EXPIRES).build() else { return };
+        let update = self.client().await.update_time_to_live().table_name(&self.name);
+        let update = update.time_to_live_specification(specification);
+        let told = self.run(async move {
+            match update.send().await {
+                // It has been told before.
+                Err(error) if !is(&error, "ValidationException") => {
+                    Err(failed(|| "let finished leases expire".to_owned(), error))
+                }
+                _ => Ok(()),
+            }
+        });
+        if let Err(error) = told.await {
+            let cause = error.cause.as_deref().map(ToString::to_string).unwrap_or_default();
+            tracing::warn!("rows of finished leases stay in the table: {error}: {cause}");
+        }
     }
 }
 

@@ -50,7 +50,7 @@ use self::{
     hold::{Hold, Holds},
     intent::Pending,
     meters::Meters,
-    row::{Done, Row, SHARD_END, TRIM_HORIZON, checkpoint_of, described, write_id},
+    row::{Done, EXPIRES, Row, SHARD_END, TRIM_HORIZON, checkpoint_of, described, write_id},
     table::{Change, LeaseTable, Written},
 };
 use crate::{aws::AwsConfig, objects::SharedObjects};
@@ -79,6 +79,9 @@ pub struct LeaseConfig {
     pub history_kept: Duration,
     /// What becomes of a partition whose checkpoint somebody else has moved away from its states.
     pub on_state_gap: OnStateGap,
+    /// Set where partitions come and go, and a queue tells each host which are its own: rows of those
+    /// that are finished expire so long after.
+    pub expires_after: Option<Duration>,
 }
 
 impl LeaseConfig {
@@ -95,6 +98,7 @@ impl LeaseConfig {
             look_every: Duration::from_secs(1),
             history_kept: Duration::from_secs(600),
             on_state_gap: OnStateGap::default(),
+            expires_after: None,
         }
     }
 }
@@ -176,6 +180,9 @@ impl LeaseStore {
     ) -> Result<Self, StoreError> {
         let table = DynamoTable::new(config.table.clone(), config.aws.clone());
         table.open(config.create_table).await?;
+        if config.create_table && config.expires_after.is_some() {
+            table.let_expire().await;
+        }
         Ok(LeaseStore::over(config, Arc::new(table), objects))
     }
 
@@ -379,7 +386,7 @@ impl CheckpointStore for LeaseStore {
         let (resume, states) = (to_json(end)?, to_json(&index)?);
         let committed = self.shared.write(lease, write, |row| {
             let change = match intent.manifest.finishes {
-                true => finished(&children),
+                true => self.shared.finished(&children),
                 false => {
                     let (checkpoint, sub) = checkpoint_of(end.position);
                     Change::default()
@@ -424,7 +431,7 @@ impl CheckpointStore for LeaseStore {
             return Err(StoreError::plain(StoreErrorKind::Conflict, message));
         }
         let children = self.shared.children(&row.partition).await?;
-        self.shared.write(lease, write, |_| finished(&children)).await.map(drop)
+        self.shared.write(lease, write, |_| self.shared.finished(&children)).await.map(drop)
     }
 }
 
@@ -605,9 +612,31 @@ impl Shared {
 
     /// The partitions that come after one. Their rows are there before its own says that it ends.
     async fn children(&self, parent: &PartitionId) -> Result<Vec<String>, StoreError> {
+        // What a queue tells of has neither parents nor children.
+        if self.config.expires_after.is_some() {
+            return Ok(Vec::new());
+        }
         let rows = self.table.scan(true).await?;
         let children = rows.into_iter().filter(|row| row.parents.contains(parent));
         Ok(children.map(|row| row.partition.to_string()).collect())
+    }
+
+    /// A row of a partition of which nothing is left to be read.
+    fn finished(&self, children: &[String]) -> Change {
+        let change = Change::default()
+            .set_text("checkpoint", SHARD_END)
+            .set_number("checkpointSubSequenceNumber", 0);
+        let change = match self.config.expires_after {
+            None => change,
+            Some(after) => {
+                let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+                change.set_number(EXPIRES, now.saturating_add(after.as_secs()))
+            }
+        };
+        match children.is_empty() {
+            true => change,
+            false => change.set("childShardIds", AttributeValue::Ss(children.to_vec())),
+        }
     }
 
     /// Forgets objects that no row names any more. What is left costs storage and nothing else.
@@ -618,17 +647,6 @@ impl Shared {
                 tracing::warn!("`{place}` is not needed any more, and is left: {error}");
             }
         }
-    }
-}
-
-/// A row of a partition of which nothing is left to be read.
-fn finished(children: &[String]) -> Change {
-    let change = Change::default()
-        .set_text("checkpoint", SHARD_END)
-        .set_number("checkpointSubSequenceNumber", 0);
-    match children.is_empty() {
-        true => change,
-        false => change.set("childShardIds", AttributeValue::Ss(children.to_vec())),
     }
 }
 

@@ -15,6 +15,7 @@
 //! | `tgStates` | S | which objects hold the states, and how many there are, as JSON |
 //! | `tgTaken` | SS | the hash ranges whose states children have taken |
 //! | `tgNote` | S | what the source has noted |
+//! | `tgExpires` | N | when DynamoDB may delete the row of a partition that is finished |
 //!
 //! Every write changes attributes and never a whole row, so that those of others stay.
 
@@ -32,6 +33,8 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// What `checkpoint` says of a shard that is finished.
 pub(super) const SHARD_END: &str = "SHARD_END";
+/// When a row may be deleted, in seconds since the epoch, as DynamoDB's time to live takes it.
+pub(super) const EXPIRES: &str = "tgExpires";
 /// What it says of one of which nothing is done.
 pub(super) const TRIM_HORIZON: &str = "TRIM_HORIZON";
 /// The same, of one that begins elsewhere.

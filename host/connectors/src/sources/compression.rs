@@ -6,6 +6,8 @@ use std::{
     path::Path,
 };
 
+use tidegate_core::source::SourceError;
+
 /// How a file is compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
@@ -66,5 +68,6 @@ impl Compression {
 
 /// Whether an error is of the compressed data, and not of the device that it was read from.
 pub(super) fn is_damage(error: &io::Error) -> bool {
-    error.raw_os_error().is_none()
+    let is_told = error.get_ref().is_some_and(|it| it.is::<SourceError>());
+    error.raw_os_error().is_none() && !is_told
 }

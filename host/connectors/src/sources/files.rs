@@ -16,7 +16,7 @@ use glob::{MatchOptions, Pattern};
 use memchr::memchr_iter;
 use tidegate_core::{
     Source,
-    parquet::RowFormat,
+    parquet::{ReadAt, RowFormat},
     source::{Partition, PartitionId, Reader, Replay, Resume, SourceError, SourceErrorKind},
 };
 
@@ -32,7 +32,8 @@ use super::{
     follow::{Follow, Live, Located, Registry},
     line_feed::LineFeed,
     lines::{LineLimits, LineReader, Stream, broken},
-    parquet::ParquetFile,
+    medium::{Medium, RawStream},
+    parquet::{ParquetFile, PlainFile},
     text::{TextFile, TextFormat},
     whole::WholeFileReader,
 };
@@ -188,57 +189,45 @@ impl Source for FileSource {
                     Err(error) => return Ok(Err(error)),
                 },
             };
-            let (limits, framing) = (config.limits, config.framing.clone());
-            let resumed = after.as_ref().map(|it| (it.position.offset(), it.token.clone()));
-            let behind = resumed.as_ref().map(|(offset, token)| (*offset, token.as_str()));
-            Ok(match framing {
-                Framing::Lines => file.open(behind).map(|opened| {
-                    Box::new(LineReader::new(file, limits, resumed.clone(), opened))
-                        as Box<dyn Reader>
-                }),
-                Framing::Csv(format) => {
-                    let file = CsvFile::new(file, format);
-                    file.open(behind).map(|opened| {
-                        Box::new(LineReader::new(file, limits, resumed.clone(), opened))
-                            as Box<dyn Reader>
-                    })
-                }
-                Framing::Text(format) => {
-                    let file = TextFile::new(file, format);
-                    file.open(behind).map(|opened| {
-                        Box::new(LineReader::new(file, limits, resumed.clone(), opened))
-                            as Box<dyn Reader>
-                    })
-                }
-                Framing::Parquet(format) => {
-                    let file = ParquetFile::new(file, format);
-                    file.open(behind).map(|opened| {
-                        Box::new(LineReader::new(file, limits, resumed.clone(), opened))
-                            as Box<dyn Reader>
-                    })
-                }
-                #[cfg(feature = "avro")]
-                Framing::Avro(format) => {
-                    let file = AvroFile::new(file, format);
-                    file.open(behind).map(|opened| {
-                        Box::new(LineReader::new(file, limits, resumed.clone(), opened))
-                            as Box<dyn Reader>
-                    })
-                }
-                #[cfg(feature = "protobuf")]
-                Framing::Protobuf(format) => {
-                    let file = MessageFile::new(file, format);
-                    file.open(behind).map(|opened| {
-                        Box::new(LineReader::new(file, limits, resumed.clone(), opened))
-                            as Box<dyn Reader>
-                    })
-                }
-                Framing::WholeFile => WholeFileReader::open(file, after.as_ref())
-                    .map(|reader| Box::new(reader) as Box<dyn Reader>),
-            })
+            Ok(reader(file, &config.framing, after.as_ref()))
         });
         opened.await.map_err(|error| unavailable(format!("failed to open `{partition}`"), error))?
     }
+}
+
+/// Opens a file as records, behind a checkpoint or from its start. Blocks.
+pub(super) fn reader(
+    file: SourceFile,
+    framing: &Framing,
+    after: Option<&Resume>,
+) -> Result<Box<dyn Reader>, SourceError> {
+    match framing.clone() {
+        Framing::Lines => stream_reader(file.limits, file, after),
+        Framing::Csv(format) => stream_reader(file.limits, CsvFile::new(file, format), after),
+        Framing::Text(format) => stream_reader(file.limits, TextFile::new(file, format), after),
+        Framing::Parquet(format) => {
+            stream_reader(file.limits, ParquetFile::new(file, format), after)
+        }
+        #[cfg(feature = "avro")]
+        Framing::Avro(format) => stream_reader(file.limits, AvroFile::new(file, format), after),
+        #[cfg(feature = "protobuf")]
+        Framing::Protobuf(format) => {
+            stream_reader(file.limits, MessageFile::new(file, format), after)
+        }
+        Framing::WholeFile => {
+            WholeFileReader::open(file, after).map(|reader| Box::new(reader) as Box<dyn Reader>)
+        }
+    }
+}
+
+fn stream_reader(
+    limits: LineLimits,
+    stream: impl Stream,
+    after: Option<&Resume>,
+) -> Result<Box<dyn Reader>, SourceError> {
+    let resumed = after.map(|it| (it.position.offset(), it.token.clone()));
+    let opened = stream.open(resumed.as_ref().map(|(offset, token)| (*offset, token.as_str())))?;
+    Ok(Box::new(LineReader::new(stream, limits, resumed, opened)))
 }
 
 /// A partition among those that are followed.
@@ -268,6 +257,9 @@ pub(super) struct SourceFile {
     of_lines: bool,
     /// Set where it is followed; the path is then where it was first seen.
     live: Option<Arc<Live>>,
+    /// Set where it lies elsewhere than in the file system; the path is then for people, and ends as
+    /// its name does.
+    medium: Option<Arc<dyn Medium>>,
 }
 
 impl SourceFile {
@@ -280,7 +272,43 @@ impl SourceFile {
             line_feed: LineFeed::Byte,
             of_lines: true,
             live: None,
+            medium: None,
         }
+    }
+
+    /// A file that lies elsewhere than in the file system.
+    #[cfg(feature = "s3-source")]
+    pub(super) fn on(
+        medium: Arc<dyn Medium>,
+        path: PathBuf,
+        compression: Compression,
+        limits: LineLimits,
+    ) -> Self {
+        SourceFile { medium: Some(medium), ..SourceFile::at(path, compression, limits) }
+    }
+
+    /// Its bytes as they lie there, from the first on.
+    pub(super) fn raw(&self) -> io::Result<Box<dyn RawStream>> {
+        match &self.medium {
+            Some(medium) => medium.open(),
+            None => Ok(Box::new(File::open(&self.path)?)),
+        }
+    }
+
+    /// The same, to be read at offsets.
+    pub(super) fn at_offsets(&self) -> io::Result<Arc<dyn ReadAt>> {
+        match &self.medium {
+            Some(medium) => medium.at_offsets(),
+            None => Ok(Arc::new(PlainFile::new(File::open(&self.path)?)?)),
+        }
+    }
+
+    /// Its bytes, decompressed.
+    pub(super) fn decompressed(
+        &self,
+        compression: Compression,
+    ) -> io::Result<Box<dyn Read + Send>> {
+        compression.of(&self.path).decode(self.raw()?)
     }
 
     fn live(live: Arc<Live>, limits: LineLimits) -> Self {
@@ -364,7 +392,7 @@ impl SourceFile {
         after: Option<(u64, &str)>,
     ) -> Result<(Box<dyn Read + Send>, Head), SourceError> {
         let failed = |error| self.failed(after.map_or(0, |it| it.0), error);
-        let Some(live) = &self.live else { return self.open_path(&self.path, after) };
+        let Some(live) = &self.live else { return self.open_whole(after) };
         match live.locate(after)? {
             Located::Own(mut file) => {
                 let (head, last) = match after {
@@ -380,27 +408,28 @@ impl SourceFile {
                     line_feed: self.line_feed,
                     ..SourceFile::at(path, Compression::ByExtension, self.limits)
                 };
-                copy.open_path(&copy.path, after)
+                copy.open_whole(after)
             }
             Located::Over => Ok((Box::new(io::empty()), Head::default())),
         }
     }
 
-    fn open_path(
+    /// A file that is read to its end.
+    fn open_whole(
         &self,
-        path: &Path,
         after: Option<(u64, &str)>,
     ) -> Result<(Box<dyn Read + Send>, Head), SourceError> {
         let failed = |error| self.failed(0, error);
         let Some((offset, token)) = after else {
-            return Ok((self.compression.open(path).map_err(failed)?, Head::default()));
+            let stream = self.decompressed(self.compression).map_err(failed)?;
+            return Ok((stream, Head::default()));
         };
-        if self.compression.of(path) == Compression::Plain {
-            let mut file = File::open(path).map_err(failed)?;
-            let (head, _) = self.seek(&mut file, offset, token)?;
-            return Ok((Box::new(file), head));
+        if self.compression.of(&self.path) == Compression::Plain {
+            let mut raw = self.raw().map_err(failed)?;
+            let (head, _) = self.seek(&mut raw, offset, token)?;
+            return Ok((Box::new(raw), head));
         }
-        let mut stream = self.compression.open(path).map_err(failed)?;
+        let mut stream = self.decompressed(self.compression).map_err(failed)?;
         let skip = |stream: &mut Box<dyn Read + Send>, from: u64, to: u64| {
             io::copy(&mut stream.take(to - from), &mut io::sink()).map(drop)
         };
@@ -412,7 +441,7 @@ impl SourceFile {
     /// last bytes before the offset.
     fn seek(
         &self,
-        file: &mut File,
+        file: &mut (impl Read + Seek),
         offset: u64,
         token: &str,
     ) -> Result<(Head, Vec<u8>), SourceError> {

@@ -1,5 +1,5 @@
 //! Where records come from: lines of files, rows of CSV, Parquet and Avro, messages of Protobuf,
-//! whole files, standard input, Kinesis streams.
+//! whole files, standard input, objects of S3, Kinesis streams.
 //!
 //! A file is a partition. Its name is the path as it was asked for, relative to the source's base,
 //! so that a tree may be moved. Files are read to the end that they have when it is reached: a
@@ -19,11 +19,14 @@ mod follow;
 pub mod kinesis;
 mod line_feed;
 mod lines;
+mod medium;
 pub(crate) mod parquet;
 mod progress;
 #[cfg(feature = "protobuf")]
 mod protobuf;
 mod records;
+#[cfg(feature = "s3-source")]
+pub mod s3;
 mod stdin;
 mod text;
 mod whole;

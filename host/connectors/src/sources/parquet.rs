@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -52,8 +52,7 @@ impl Stream for ParquetFile {
     type Loader = ParquetRows;
 
     fn open(&self, after: Option<(u64, &str)>) -> Result<(ParquetRows, Head), SourceError> {
-        let file = File::open(&self.file.path).and_then(PlainFile::new);
-        let source = Arc::new(file.map_err(|error| self.file.failed(0, error))?);
+        let source = self.file.at_offsets().map_err(|error| self.file.failed(0, error))?;
         let opened = parquet::File::open(source, self.format);
         let opened = match (opened, after) {
             (Ok(opened), _) => opened,

@@ -1,7 +1,6 @@
 //! Whole files as records.
 
 use std::{
-    fs::File,
     io::{self, Read},
     sync::Arc,
 };
@@ -43,7 +42,7 @@ impl WholeFileReader {
             }
         } else {
             // Missing files are told of here, and not when somebody reads.
-            File::open(&file.path).map_err(|error| file.failed(0, error))?;
+            file.raw().map_err(|error| file.failed(0, error))?;
         }
         Ok(WholeFileReader { file: Arc::new(file), done: after.is_some(), token })
     }
@@ -111,7 +110,7 @@ impl SourceFile {
     }
 
     fn load_as(&self, compression: Compression) -> io::Result<Content> {
-        let mut stream = compression.open(&self.path)?;
+        let mut stream = self.decompressed(compression)?;
         let mut bytes = Vec::new();
         let kept_max = self.limits.payload_bytes_max as u64;
         let mut length = (&mut stream).take(kept_max).read_to_end(&mut bytes)? as u64;

@@ -65,6 +65,18 @@ impl StoreInspector {
         Ok(found)
     }
 
+    /// How many partitions were finished and are forgotten: their ranges are not among those that are
+    /// told here.
+    pub fn forgotten(&self) -> Result<u64, StoreError> {
+        let there = "SELECT count(*) FROM sqlite_schema WHERE name = 'forgotten'";
+        // An older file has none, and none are forgotten there.
+        let count = |sql| self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        match count(there).map_err(reading)? {
+            0 => Ok(0),
+            _ => Ok(count("SELECT partitions FROM forgotten").map_err(reading)? as u64),
+        }
+    }
+
     /// The manifests of a partition's committed ranges, in order, one at a time.
     pub fn manifests(
         &self,

@@ -12,7 +12,7 @@ mod schema;
 mod swaps;
 mod thread;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tidegate_core::{
@@ -244,6 +244,11 @@ impl CheckpointStore for SqliteStore {
     async fn finish(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError> {
         let lease = lease.clone();
         self.ask(|answer| Event::Finish { lease, write, answer }).await
+    }
+
+    async fn forget(&self, finished_for: Duration) -> Result<u64, StoreError> {
+        let seconds = finished_for.as_secs();
+        self.catalogue(move |it| operations::forget(it, seconds)).await
     }
 }
 

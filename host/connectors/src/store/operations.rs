@@ -21,6 +21,9 @@ const EXPIRED_PER_COMMIT_MAX: u32 = 1_000;
 /// At most this many states are moved at once, so that nobody waits for a great many.
 const INHERITED_PER_WRITE_MAX: u32 = 5_000;
 
+/// At most this many partitions are forgotten at once, for the same reason.
+const FORGOTTEN_PER_WRITE_MAX: u32 = 1_000;
+
 /// Where a state lies in its partition: its stage's number and its key.
 pub(super) type StatePlace = (i64, Vec<u8>);
 
@@ -185,7 +188,9 @@ pub(super) fn commit(
         redriven::settle(connection, &lease.partition, &manifest)?;
         execute(
             connection,
-            "UPDATE partitions SET resume = ?2, next_range = ?3, finished = ?4 WHERE id = ?1",
+            "UPDATE partitions SET resume = ?2, next_range = ?3, finished = ?4,
+                 finished_at = iif(?4, unixepoch(), NULL)
+             WHERE id = ?1",
             params![held.partition, to_json(&manifest.end)?, range as i64 + 1, manifest.finishes],
         )
     })?;
@@ -239,11 +244,44 @@ pub(super) fn finish(
         }
         execute(
             connection,
-            "UPDATE partitions SET finished = 1 WHERE id = ?1",
+            "UPDATE partitions SET finished = 1, finished_at = unixepoch() WHERE id = ?1",
             params![held.partition],
         )
     })
     .map(drop)
+}
+
+/// Takes away everything that is known of partitions that have been finished for so many seconds, and
+/// says of how many.
+pub(super) fn forget(connection: &Connection, finished_for: u64) -> Result<u64, StoreError> {
+    let forgetting = |error| failed("forget partitions", error);
+    let seconds = i64::try_from(finished_for).unwrap_or(i64::MAX);
+    let mut find = prepare(
+        connection,
+        "SELECT id FROM partitions WHERE finished_at < unixepoch() - ?1
+         AND NOT EXISTS (SELECT 1 FROM intents WHERE partition = id)
+         ORDER BY finished_at LIMIT ?2",
+    )?;
+    let found = find
+        .query_map(params![seconds, FORGOTTEN_PER_WRITE_MAX], |row| row.get(0))
+        .map_err(forgetting)?
+        .collect::<Result<Vec<i64>, _>>()
+        .map_err(forgetting)?;
+    for partition in &found {
+        for statement in [
+            "DELETE FROM states WHERE partition = ?1",
+            "DELETE FROM state_keys WHERE partition = ?1",
+            "DELETE FROM ranges WHERE partition = ?1",
+            "DELETE FROM partitions WHERE id = ?1",
+        ] {
+            execute(connection, statement, params![partition])?;
+        }
+    }
+    if !found.is_empty() {
+        let forgotten = params![found.len() as i64];
+        execute(connection, "UPDATE forgotten SET partitions = partitions + ?1", forgotten)?;
+    }
+    Ok(found.len() as u64)
 }
 
 /// Replaces all states of some stages, on every partition, where nothing is half done.

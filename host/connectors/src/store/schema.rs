@@ -14,7 +14,7 @@ pub(super) const FILE: &str = "tidegate.db";
 const APPLICATION: i32 = 0x7469_6465;
 
 /// Grows with each change of the tables.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 
 /// How many states there are: nobody counts a million rows to know whether there is room for one
 /// more. New in version 3.
@@ -25,6 +25,16 @@ const STATE_KEYS: &str = "
         keys INTEGER NOT NULL,
         PRIMARY KEY (partition, stage)
     ) STRICT, WITHOUT ROWID;
+";
+
+/// When partitions were finished, and how many were forgotten since. New in version 4: those that were
+/// finished before count from then on.
+const FORGETTING: &str = "
+    ALTER TABLE partitions ADD COLUMN finished_at INTEGER;
+    UPDATE partitions SET finished_at = unixepoch() WHERE finished;
+    CREATE INDEX partitions_by_finish ON partitions (finished_at) WHERE finished_at IS NOT NULL;
+    CREATE TABLE forgotten (partitions INTEGER NOT NULL) STRICT;
+    INSERT INTO forgotten VALUES (0);
 ";
 
 /// Names stand once, in `partitions` and `stages`: a state row is its key, its bytes and little
@@ -127,12 +137,15 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     if new {
         // One transaction, so that a file has all of its tables and a version, or nothing.
         let create = format!(
-            "BEGIN; {TABLES} {STATE_KEYS} {} PRAGMA application_id = {APPLICATION}; \
+            "BEGIN; {TABLES} {STATE_KEYS} {FORGETTING} {} PRAGMA application_id = {APPLICATION}; \
              PRAGMA user_version = {VERSION}; COMMIT;",
             swaps::TABLES
         );
         connection.execute_batch(&create).map_err(opening)?;
-    } else if version(&connection).map_err(opening)? < VERSION {
+        return Ok(connection);
+    }
+    let found = version(&connection).map_err(opening)?;
+    if found < 3 {
         let intents =
             connection.query_row("SELECT count(*) FROM intents", [], |row| row.get::<_, i64>(0));
         if intents.map_err(opening)? > 0 {
@@ -147,8 +160,12 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
             "BEGIN; ALTER TABLE states ADD COLUMN hash_key BLOB; {STATE_KEYS}
              INSERT INTO state_keys
                  SELECT partition, stage, count(*) FROM states GROUP BY partition, stage;
-             PRAGMA user_version = {VERSION}; COMMIT;"
+             PRAGMA user_version = 3; COMMIT;"
         );
+        connection.execute_batch(&upgrade).map_err(opening)?;
+    }
+    if found < VERSION {
+        let upgrade = format!("BEGIN; {FORGETTING} PRAGMA user_version = {VERSION}; COMMIT;");
         connection.execute_batch(&upgrade).map_err(opening)?;
     }
     Ok(connection)
@@ -186,9 +203,9 @@ fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     }
     match version(connection).map_err(opening)? {
         // Whoever opens it to write brings it up to date.
-        2 | VERSION => Ok(()),
+        2..=VERSION => Ok(()),
         other => broken(format!(
-            "the store `{path}` is of version {other}, and this host reads 2 and {VERSION}: \
+            "the store `{path}` is of version {other}, and this host reads 2 to {VERSION}: \
              use the host that wrote it, or begin with an empty data directory"
         )),
     }
@@ -204,6 +221,8 @@ mod tests {
         let path = directory.path().join(FILE);
         let older = open(&path).unwrap();
         let fill = "DROP TABLE state_keys; ALTER TABLE states DROP COLUMN hash_key;
+            DROP TABLE forgotten; DROP INDEX partitions_by_finish;
+            ALTER TABLE partitions DROP COLUMN finished_at;
             PRAGMA user_version = 2;
             INSERT INTO partitions VALUES (1, 'p', 'o', 1, x'', NULL, 0, 0);
             INSERT INTO stages VALUES (1, 'a'), (2, 'b');

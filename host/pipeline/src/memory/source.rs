@@ -54,6 +54,10 @@ struct Inner {
     pushed: Notify,
     troubles: Troubles,
     unlistable: AtomicBool,
+    /// Partitions go when their work has ended.
+    passing: AtomicBool,
+    /// What was heard of how work has ended.
+    heard: Mutex<Vec<(PartitionId, bool)>>,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +116,17 @@ impl MemorySource {
         self.inner.unlistable.store(true, Ordering::Relaxed);
     }
 
+    /// From here on partitions go when the work on them has ended, and may come again.
+    pub fn let_pass(&self) {
+        self.inner.passing.store(true, Ordering::Relaxed);
+    }
+
+    /// How the work on partitions has ended, in order: whether each was finished.
+    pub fn heard(&self) -> Vec<(String, bool)> {
+        let heard = lock(&self.inner.heard);
+        heard.iter().map(|(id, finished)| (id.to_string(), *finished)).collect()
+    }
+
     /// Reads wait until [`MemorySource::uncork`].
     pub fn cork(&self) {
         self.inner.troubles.cork(true);
@@ -168,6 +183,17 @@ impl Source for MemorySource {
             hash_range: held.hash_range,
         });
         Ok(listed.collect())
+    }
+
+    fn remembers_for(&self) -> Option<Duration> {
+        self.inner.passing.load(Ordering::Relaxed).then_some(Duration::from_secs(3600))
+    }
+
+    fn ended(&self, partition: &PartitionId, finished: bool) {
+        if self.remembers_for().is_some() {
+            lock(&self.inner.heard).push((partition.clone(), finished));
+            lock(&self.inner.partitions).remove(partition);
+        }
     }
 
     fn hash_key(&self) -> Option<HashKey> {

@@ -82,6 +82,34 @@ async fn finished_partitions_are_not_opened_again() {
     assert_eq!((world.source.opened("p"), report.counts.read.records), (opened, 0));
 }
 
+/// Where partitions come and go, the source hears of each end, a run keeps no report of those that were
+/// done, and one that comes again is found to be finished.
+#[tokio::test(start_paused = true)]
+async fn partitions_that_come_and_go_leave_their_counts_and_nothing_else() {
+    let world = World::new();
+    world.source.let_pass();
+    for partition in ["a", "b"] {
+        world.fill(partition, 25);
+    }
+    world.source.push("open", record("open", 0));
+    let comes_again = async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        world.fill("a", 25);
+        world.fill("c", 10);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        world.source.end("open");
+    };
+    let (report, ()) = tokio::join!(world.run(), comes_again);
+    assert!(report.is_complete());
+    let heard = world.source.heard();
+    for (partition, times) in [("a", 2), ("b", 1), ("c", 1), ("open", 1)] {
+        let of = heard.iter().filter(|it| it.0 == partition).map(|it| it.1);
+        assert_eq!(Vec::from_iter(of), vec![true; times], "{heard:?}");
+    }
+    assert_eq!(report.counts.read.records, 25 + 25 + 10 + 1);
+    assert!(report.partitions.is_empty(), "none is kept");
+}
+
 #[tokio::test(start_paused = true)]
 async fn partitions_that_appear_while_others_run_are_read() {
     let world = World::new();

@@ -229,6 +229,7 @@ fn build(
         run: &run,
         states_follow,
         lists_only: false,
+        receives: true,
         #[cfg(feature = "dynamodb")]
         leases,
     };

@@ -82,6 +82,14 @@ fn text(verdict: &Verdict) -> String {
     if !verdict.source_read_again {
         text.push_str("  the source can't be read again: the manifests stand for it\n");
     }
+    if verdict.forgotten > 0 {
+        let _ = writeln!(
+            text,
+            "  {} partitions were finished long ago and are forgotten: what lies there of them is not \
+             looked at",
+            verdict.forgotten
+        );
+    }
     for sink in &verdict.sinks_not_looked_into {
         let _ = writeln!(
             text,

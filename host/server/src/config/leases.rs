@@ -107,8 +107,8 @@ impl Rules<'_> {
             let message = "this program was built without the feature `dynamodb`";
             self.find("one-of", "/leases", message);
         }
-        if config.source.kinesis.is_none() {
-            let message = "only shards of `kinesis` are shared by hosts";
+        if config.source.kinesis.is_none() && config.source.s3.is_none() {
+            let message = "only shards of `kinesis` and objects of `s3` are shared by hosts";
             self.find("unsupported", "/leases", message);
         }
         self.aws(leases.aws(), "/leases");

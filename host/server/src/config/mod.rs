@@ -26,6 +26,8 @@ pub mod reference;
 mod rules;
 mod s3;
 mod s3_rules;
+mod s3_source;
+mod s3_source_rules;
 mod schemas;
 mod shape;
 mod sink;
@@ -62,6 +64,7 @@ pub use model::{
 };
 pub use policy::{Blocked, Identity, Key, LoadedPolicy, PolicyFile, Signatures, load_policy};
 pub use s3::{Checksum, Encryption, KmsEncryption, S3, StorageClass};
+pub use s3_source::{OnGone, S3Source};
 pub use sink::{
     Compression, DeadLetters, Directory, Layout, Level as TreeLevel, NestedLayout, Nothing,
     Rotation, Sink, TimePart, Unrouted, Zone,

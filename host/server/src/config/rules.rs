@@ -106,21 +106,22 @@ impl Rules<'_> {
             let message = "only records of `kinesis` say when they arrived";
             self.find("unsupported", "/source/record_age_max", message);
         }
-        self.exactly_one(
-            "/source",
-            &[
-                ("ndjson", source.ndjson.is_some()),
-                ("csv", source.csv.is_some()),
-                ("parquet", source.parquet.is_some()),
-                ("avro", source.avro.is_some()),
-                ("protobuf", source.protobuf.is_some()),
-                ("text", source.text.is_some()),
-                ("whole_file", source.whole_file.is_some()),
-                ("stdin", source.stdin.is_some()),
-                ("kinesis", source.kinesis.is_some()),
-                ("generator", source.generator.is_some()),
-            ],
-        );
+        let sources = [
+            ("ndjson", source.ndjson.is_some()),
+            ("csv", source.csv.is_some()),
+            ("parquet", source.parquet.is_some()),
+            ("avro", source.avro.is_some()),
+            ("protobuf", source.protobuf.is_some()),
+            ("text", source.text.is_some()),
+            ("whole_file", source.whole_file.is_some()),
+            ("stdin", source.stdin.is_some()),
+            ("kinesis", source.kinesis.is_some()),
+            ("generator", source.generator.is_some()),
+        ];
+        match &source.s3 {
+            Some(s3) => self.s3_source(s3, source),
+            None => self.exactly_one("/source", &sources),
+        }
         let files = [
             ("/source/ndjson/paths", source.ndjson.as_ref().map(|it| &it.paths)),
             ("/source/csv/paths", source.csv.as_ref().map(|it| &it.paths)),
@@ -131,7 +132,7 @@ impl Rules<'_> {
             ("/source/whole_file/paths", source.whole_file.as_ref().map(|it| &it.paths)),
         ];
         for (pointer, paths) in files {
-            if paths.is_some_and(Vec::is_empty) {
+            if source.s3.is_none() && paths.is_some_and(Vec::is_empty) {
                 self.find("empty", pointer, "a source of files has at least one path");
             }
         }

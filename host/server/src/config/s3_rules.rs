@@ -31,7 +31,7 @@ impl Rules<'_> {
     }
 
     /// What is read and written goes over TLS, but on this machine.
-    fn endpoint(&mut self, endpoint: &str, pointer: &str) {
+    pub(super) fn endpoint(&mut self, endpoint: &str, pointer: &str) {
         match endpoint.parse::<axum::http::Uri>().ok().and_then(|uri| {
             let host = uri.host()?.trim_matches(['[', ']']).to_owned();
             Some((uri.scheme_str()?.to_owned(), host))
@@ -55,13 +55,8 @@ impl Rules<'_> {
         }
     }
 
-    pub(super) fn s3(&mut self, s3: &S3, pointer: &str) {
-        if cfg!(not(feature = "s3")) {
-            let message = "this program was built without the feature `s3`";
-            self.find("one-of", pointer, message);
-        }
-        self.aws(s3.aws(), pointer);
-        let bucket = s3.bucket.as_str();
+    /// A bucket by its name, or by an access point.
+    pub(super) fn bucket_name(&mut self, bucket: &str, pointer: &str) {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
         let is_name = (3..=63).contains(&bucket.len()) && bucket.chars().all(plain);
         let is_arn = bucket.starts_with("arn:") && bucket.contains(":accesspoint");
@@ -74,6 +69,15 @@ impl Rules<'_> {
             );
             self.find("invalid-value", &step(pointer, "bucket"), message);
         }
+    }
+
+    pub(super) fn s3(&mut self, s3: &S3, pointer: &str) {
+        if cfg!(not(feature = "s3")) {
+            let message = "this program was built without the feature `s3`";
+            self.find("one-of", pointer, message);
+        }
+        self.aws(s3.aws(), pointer);
+        self.bucket_name(&s3.bucket, pointer);
         let prefix = s3.prefix.trim_end_matches('/');
         if prefix.is_empty() {
             let message = "`prefix` says below what in the bucket nothing else is written";

@@ -9,11 +9,12 @@ use tidegate_connectors::generator::PARTITION_KEY;
 use super::{
     field::FieldPath,
     kinesis::{Kinesis, PayloadCompression},
+    s3_source::S3Source,
     units::{ByteSize, TimeSpan},
 };
 
 /// Where records come from: exactly one of `ndjson`, `csv`, `parquet`, `avro`, `protobuf`, `text`,
-/// `whole_file`, `stdin`, `kinesis` and `generator`.
+/// `whole_file`, `stdin`, `kinesis` and `generator`; or `s3`, alone or beside what its objects hold.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Source {
@@ -36,6 +37,8 @@ pub struct Source {
     /// JSON Lines from standard input. It can't be read twice: each record is delivered at most
     /// once, and a run that is killed loses what it had read.
     pub stdin: Option<Stdin>,
+    /// Where the files lie: objects of a bucket, read as they are created.
+    pub s3: Option<S3Source>,
     /// Records of an Amazon Kinesis data stream.
     pub kinesis: Option<Kinesis>,
     /// Generated events, for trying things out.
@@ -60,6 +63,7 @@ impl Default for Source {
             text: None,
             whole_file: None,
             stdin: None,
+            s3: None,
             kinesis: None,
             generator: None,
             // Far above what streams carry: a Kinesis record has at most 10 MiB.

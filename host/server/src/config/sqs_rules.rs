@@ -51,7 +51,7 @@ impl Rules<'_> {
 }
 
 /// Whether it is the address of something: with a server and a path.
-fn is_url(text: &str) -> bool {
+pub(super) fn is_url(text: &str) -> bool {
     text.parse::<axum::http::Uri>().is_ok_and(|uri| {
         let scheme = uri.scheme_str();
         let is_web = scheme == Some("https") || scheme == Some("http");

@@ -50,6 +50,7 @@ pub(crate) async fn store(
             config::OnStateGap::Fail => OnStateGap::Fail,
             config::OnStateGap::Reset => OnStateGap::Reset,
         },
+        expires_after: config.source.s3.as_ref().map(|it| it.remember.0),
         ..LeaseConfig::new(&written.table)
     };
     let store = LeaseStore::open(leases, objects).await;

@@ -9,6 +9,7 @@
 //!   positions' hashes, are those that its manifest accounts for, each in exactly one place.
 //! - Each object is there with the digest and the number of records of its manifest, and nothing
 //!   else lies beside it.
+//!   Not so where partitions come and go, and some are forgotten already: see `forgotten`.
 //! - The dead letters name their records: these are the ones that the manifest counts as dead.
 //! - What was redriven was read out of the dead letters, which are its source.
 //! - With a replay, each range goes through the plugins again, with the time that it was opened
@@ -57,6 +58,8 @@ pub(crate) struct Verdict {
     /// which each was a dead letter.
     pub(crate) redriven: u64,
     pub(crate) partitions: u64,
+    /// Partitions that were finished long ago, and of which nothing is known any more.
+    pub(crate) forgotten: u64,
     pub(crate) ranges: u64,
     pub(crate) objects: u64,
     pub(crate) object_bytes: u64,
@@ -142,7 +145,7 @@ pub(crate) async fn verify(
         let origin = redriven.origin(&record.id);
         let (source, can_read_again) = match &origin {
             Some(_) => (&redriven, true),
-            None => (source, can_read_again),
+            None => (source, source.can_be_read_again(&record.id)),
         };
         verdict.partitions += 1;
         let mut manifests = Vec::new();
@@ -167,7 +170,11 @@ pub(crate) async fn verify(
         }
         verdict.complete &= record.checkpoint.finished && record.pending.is_none();
     }
-    trees.find_foreign(&mut verdict).await?;
+    verdict.forgotten = store.forgotten()?;
+    // What lies there of ranges that are forgotten can't be told from what is somebody else's.
+    if verdict.forgotten == 0 {
+        trees.find_foreign(&mut verdict).await?;
+    }
     if can_read_again && let Ok(listed) = source.partitions().await {
         verdict.complete &=
             listed.iter().all(|listed| partitions.iter().any(|known| known.id == listed.id));

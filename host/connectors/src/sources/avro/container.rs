@@ -6,7 +6,6 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
     io::{self, BufReader, Read, Seek, SeekFrom},
     str::FromStr,
 };
@@ -14,6 +13,8 @@ use std::{
 use apache_avro::{Codec, Schema, reader::datum::GenericDatumReader, types::Value};
 use memchr::memmem;
 use xxhash_rust::xxh3::Xxh3;
+
+use crate::sources::medium::RawStream;
 
 /// What a file begins with.
 const MAGIC: &[u8; 4] = b"Obj\x01";
@@ -42,7 +43,7 @@ static LONG: Schema = Schema::Long;
 
 /// A file, and how far its blocks have been passed.
 pub(super) struct Container {
-    file: BufReader<File>,
+    file: BufReader<Box<dyn RawStream>>,
     /// Where the reader stands.
     cursor: u64,
     length: u64,
@@ -102,8 +103,8 @@ pub(super) struct Damage {
 
 impl Container {
     /// Reads the header.
-    pub(super) fn open(mut file: File) -> Result<(Self, Header), OpenError> {
-        let length = file.metadata()?.len();
+    pub(super) fn open(mut file: Box<dyn RawStream>) -> Result<(Self, Header), OpenError> {
+        let length = file.seek(SeekFrom::End(0))?;
         let fingerprint = fingerprint(&mut file, length)?;
         file.rewind()?;
         let mut start = BufReader::new(file).take(HEADER_BYTES_MAX.min(length));
@@ -269,7 +270,7 @@ fn codec(metadata: &HashMap<String, Value>) -> Result<Codec, String> {
     })
 }
 
-fn fingerprint(file: &mut File, length: u64) -> io::Result<String> {
+fn fingerprint(file: &mut (impl Read + Seek), length: u64) -> io::Result<String> {
     let mut hash = Xxh3::new();
     let mut piece = Vec::new();
     for from in [0, length.saturating_sub(FINGERPRINT_BYTES)] {

@@ -16,7 +16,6 @@ mod schema;
 mod write;
 
 use std::{
-    fs::File,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -89,7 +88,7 @@ impl Stream for AvroFile {
         util::max_allocation_bytes(DECODED_BYTES_MAX);
         util::max_decode_recursion_depth(DEPTH_MAX);
         let failed = |error| self.file.failed(0, error);
-        let file = File::open(&self.file.path).map_err(failed)?;
+        let file = self.file.raw().map_err(failed)?;
         let (mut container, header) = match (Container::open(file), after) {
             (Ok(opened), _) => opened,
             (Err(OpenError::Failed(error)), _) => return Err(failed(error)),

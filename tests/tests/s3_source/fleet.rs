@@ -1,0 +1,90 @@
+//! Several hosts on one queue: leases in DynamoDB see to it that each version of an object is delivered
+//! once, whatever the queue and the hosts do.
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use tidegate_tests::{
+    program::Program,
+    running,
+    s3::REGION,
+    server::{ServerProcess, free_address},
+};
+
+use super::{
+    inbox::{Inbox, Shape, assert_each_once, notification, records},
+    proxy::Trouble,
+};
+
+/// Amazon's own DynamoDB on this machine, where Java is to be had. A test that can't have it says so.
+fn dynamodb(test: &str) -> Option<(ServerProcess, String)> {
+    let Some(folder) = std::env::var_os("TIDEGATE_DYNAMODB_LOCAL").map(PathBuf::from) else {
+        println!("SKIPPED: {test}: DynamoDB Local is absent, which needs Java and Maven");
+        return None;
+    };
+    let address = free_address();
+    let mut java = Command::new("java");
+    java.current_dir(folder)
+        .args(["-Xmx256m", "-Djava.library.path=.", "-cp", "*"])
+        .arg("com.amazonaws.services.dynamodbv2.local.main.ServerRunner")
+        .args(["-inMemory", "-sharedDb", "-disableTelemetry", "-port"])
+        .arg(address.port().to_string());
+    Some((ServerProcess::start(&mut java, address), format!("http://{address}")))
+}
+
+fn host(inbox: &Inbox, dynamodb: &str, name: &str) -> Program {
+    let leases = format!(
+        "range: {{ records: 250 }}\nleases:\n  table: inbox\n  region: {REGION}\n  endpoint: \
+         {dynamodb}\n  failover: 3s\n  look_every: 300ms\n  directory: ${{OUT}}/leases\n"
+    );
+    let settings = "visibility: 2s\n    objects: 4\n    chunk_size: 1MiB";
+    inbox.pipeline(settings, "", &leases).with("HOST", name)
+}
+
+fn start(program: &Program) -> std::process::Child {
+    program.start("run", &[])
+}
+
+#[test]
+fn two_hosts_share_a_queue_and_one_that_is_killed_or_cut_off_from_it_changes_nothing() {
+    let test = "two_hosts_share_a_queue";
+    let Some((_process, dynamodb)) = dynamodb(test) else { return };
+    let Some(inbox) = Inbox::start(test) else { return };
+    inbox.s3.proxy.slow(Duration::from_millis(150));
+    let mut expected = Vec::new();
+    let mut arrive = |objects: std::ops::Range<usize>| {
+        for object in objects {
+            let key = format!("in/{object:02}.jsonl");
+            let (text, lines) = records(&format!("o{object}"), 3_000);
+            expected.extend(lines);
+            let tag = inbox.put(&key, text.as_bytes());
+            // Every third twice: the hosts get one each.
+            for _ in 0..=usize::from(object % 3 == 0) {
+                inbox.send(&notification(Shape::Standard, &[(&key, &tag)]));
+            }
+        }
+    };
+    arrive(0..16);
+    let (a, b) = (host(&inbox, &dynamodb, "a"), host(&inbox, &dynamodb, "b"));
+    let mut first = start(&a);
+    let second = start(&b);
+    running::wait_for("work", || inbox.out().len() > 6_000);
+    first.kill().expect("it can be killed");
+    first.wait().expect("it can be waited for");
+    arrive(16..24);
+    // Messages come again while they are worked on, to whoever asks: both hosts get all of them.
+    inbox.proxy.trouble("ChangeMessageVisibilityBatch", Trouble::Whole);
+    let first = start(&a);
+    let before = inbox.out().len();
+    running::wait_for("work", || inbox.out().len() > before + 6_000);
+    inbox.proxy.trouble("ChangeMessageVisibilityBatch", Trouble::None);
+    inbox.settles(expected.len());
+    for run in [first, second] {
+        running::stop(run);
+    }
+    assert_each_once(&inbox.out(), &expected);
+    assert!(inbox.letters().is_empty());
+    let leases = a.data("leases ls", &[]);
+    let leases = leases["leases"].as_array().expect("a list");
+    assert_eq!(leases.len(), 24);
+    assert!(leases.iter().all(|it| it["finished"] == true), "{leases:#?}");
+}
