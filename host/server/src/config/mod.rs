@@ -18,6 +18,7 @@ mod interpolate;
 mod kinesis;
 mod kinesis_rules;
 mod kinesis_sink;
+mod lambda;
 mod leases;
 mod model;
 mod policy;
@@ -53,6 +54,7 @@ pub use kinesis::{
     Kinesis, KinesisStart, OnExplicitHash, OnTrimmed, OutOfRange, PayloadCompression,
 };
 pub use kinesis_sink::KinesisSink;
+pub use lambda::{Contract, Lambda, Reply};
 pub use leases::{Leases, OnStateGap};
 pub use model::{
     Batch, Breaker, Config, Grant, Observability, OnExhausted, OnPoison, OnReject, PluginLimits,
