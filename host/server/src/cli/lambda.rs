@@ -82,6 +82,22 @@ pub(super) fn is_bootstrap() -> bool {
 }
 
 pub(super) fn lambda(args: &LambdaArgs) -> Result<Outcome, Failed> {
+    let result = run(args);
+    match args.serves() && environment(VARIABLES[0]).is_some() {
+        true => result.or_else(|failed| Ok(logged(failed))),
+        false => result,
+    }
+}
+
+/// Why a function does not start, in its log: nobody sees what else a process prints there.
+fn logged(failed: Failed) -> Outcome {
+    let Failed { exit, findings, error } = failed;
+    findings.iter().for_each(|finding| tracing::error!("{finding}"));
+    tracing::error!("{error:#}");
+    Outcome { exit, data: Value::Null, text: String::new(), findings: Vec::new() }
+}
+
+fn run(args: &LambdaArgs) -> Result<Outcome, Failed> {
     let started = Instant::now();
     let pipeline = args.pipeline();
     let supply = args.policy.supply()?;
@@ -186,12 +202,10 @@ async fn serve(function: Arc<Function>) -> Result<Outcome, Failed> {
         let function = Arc::clone(&function);
         async move {
             let deadline = deadline(event.context.deadline);
-            function.answer(event.payload, deadline).await.map_err(|failure| {
-                tracing::error!("{failure}");
-                Diagnostic {
-                    error_type: failure.kind().to_owned(),
-                    error_message: failure.to_string(),
-                }
+            // The runtime logs it.
+            function.answer(event.payload, deadline).await.map_err(|failure| Diagnostic {
+                error_type: failure.kind().to_owned(),
+                error_message: failure.to_string(),
             })
         }
     });

@@ -271,7 +271,10 @@ fn start_logging(as_json: bool) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter);
     match as_json {
-        true => log.json().flatten_event(true).with_writer(std::io::stderr).init(),
+        true => {
+            let log = log.json().flatten_event(true).with_span_list(false);
+            log.with_writer(std::io::stderr).init();
+        }
         false => log.with_writer(progress::AroundBars::default).init(),
     }
 }
