@@ -130,7 +130,7 @@ pub(super) struct StreamRecord<'a> {
     data: Cow<'a, str>,
     /// In seconds.
     #[serde(default)]
-    approximate_arrival_timestamp: f64,
+    approximate_arrival_timestamp: Option<f64>,
 }
 
 impl<'a> Event<'a> {
@@ -183,11 +183,12 @@ impl FirehoseRecord<'_> {
         decode(&self.data, into)
     }
 
-    pub(super) fn arrival(&self) -> Timestamp {
+    /// When it arrived, where that is said.
+    pub(super) fn arrival(&self) -> Option<Timestamp> {
         let of_stream = self.kinesis_record_metadata.as_ref();
         let of_stream = of_stream.and_then(|it| it.approximate_arrival_timestamp);
-        let milliseconds = of_stream.or(self.approximate_arrival_timestamp).unwrap_or_default();
-        Timestamp((milliseconds * 1e3) as i64)
+        let milliseconds = of_stream.or(self.approximate_arrival_timestamp)?;
+        Some(Timestamp((milliseconds * 1e3) as i64))
     }
 }
 
@@ -213,8 +214,9 @@ impl StreamRecord<'_> {
         decode(&self.data, into)
     }
 
-    pub(super) fn arrival(&self) -> Timestamp {
-        Timestamp((self.approximate_arrival_timestamp * 1e6) as i64)
+    /// When it arrived, where that is said.
+    pub(super) fn arrival(&self) -> Option<Timestamp> {
+        Some(Timestamp((self.approximate_arrival_timestamp? * 1e6) as i64))
     }
 }
 
@@ -248,7 +250,7 @@ mod tests {
              {"sequenceNumber":"7","subsequenceNumber":2,"shardId":"s"}}]}"#;
         let Ok(Event::Firehose(event)) = Event::parse(firehose) else { panic!("it is one") };
         assert!(matches!(event.records[0].data, Cow::Borrowed("YQ==")), "nothing is copied");
-        assert_eq!(event.records[0].arrival(), Timestamp(1_495_072_949_453_000));
+        assert_eq!(event.records[0].arrival(), Some(Timestamp(1_495_072_949_453_000)));
         let metadata = |row: usize| event.records[row].kinesis_record_metadata.as_ref().unwrap();
         assert_eq!((metadata(1).subsequence_number(), metadata(2).subsequence_number()), (0, 2));
         let kinesis = r#"{"Records":[{"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":"1",
@@ -257,7 +259,7 @@ mod tests {
             "eventSource":"aws:kinesis","eventID":"shardId-000000000006:4959","awsRegion":"r"}]}"#;
         let Ok(Event::Kinesis(event)) = Event::parse(kinesis) else { panic!("it is one") };
         assert_eq!(event.records[0].shard(), "shardId-000000000006");
-        assert_eq!(event.records[0].kinesis.arrival(), Timestamp(1_545_084_650_987_000));
+        assert_eq!(event.records[0].kinesis.arrival(), Some(Timestamp(1_545_084_650_987_000)));
     }
 
     #[test]

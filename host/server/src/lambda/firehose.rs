@@ -18,7 +18,7 @@ use tidegate_pipeline::{
 use tokio::time::{Duration, Instant};
 
 use super::{
-    chain::{Ranges, Stopped},
+    chain::{Ranges, Stopped, now},
     emission::Emission,
     event::{FirehoseEvent, FirehoseRecord},
     reply::{Reply, Verdict},
@@ -174,7 +174,7 @@ impl Transformation {
             batch.defects.extend(fault.map(defect));
             batch.spans.push((start, bytes.len() as u32));
             batch.positions.push(*position);
-            batch.arrivals.push(record.arrival());
+            batch.arrivals.push(record.arrival().unwrap_or_else(now));
             let key = record.kinesis_record_metadata.as_ref().map(|it| it.partition_key.as_bytes());
             batch.keys.push(key.unwrap_or_default());
         }

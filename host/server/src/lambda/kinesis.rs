@@ -23,7 +23,7 @@ use tidegate_pipeline::{Plan, PlanSpec, RangeOutput, causes, plan::Compression};
 use tokio::time::Instant;
 
 use super::{
-    chain::{Next, Processed, Ranges, Stopped},
+    chain::{Next, Processed, Ranges, Stopped, now},
     emission::Emission,
     event::KinesisEvent,
     report::Report,
@@ -292,7 +292,7 @@ fn shards<'a>(event: &'a KinesisEvent<'_>) -> Result<Vec<Shard<'a>>, InvalidPosi
         let sequence_number = &*record.kinesis.sequence_number;
         let handed = HandedRecord {
             sequence_number: sequence_number.to_owned(),
-            arrival: record.kinesis.arrival(),
+            arrival: record.kinesis.arrival().unwrap_or_else(now),
             key: record.kinesis.partition_key.clone().into_owned(),
             data: bytes.slice(span),
         };

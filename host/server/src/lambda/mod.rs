@@ -144,6 +144,9 @@ impl Function {
         let spec =
             || tidegate_pipeline::PlanSpec { tables: tables.clone(), ..plan::spec(config, stages) };
         let mut warnings = refusals::ignored(loaded);
+        if for_firehose.is_empty() {
+            warnings.extend(refusals::not_written(loaded));
+        }
         let mut build = |spec| -> Result<Arc<Plan>, NoFunction> {
             let (plan, found) = plan::build_from(loaded, spec).map_err(NoFunction::Refused)?;
             for warning in found {

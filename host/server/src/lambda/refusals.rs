@@ -55,6 +55,17 @@ pub(super) fn ignored(loaded: &Loaded) -> Vec<Finding> {
     findings
 }
 
+/// A sink whose form alone counts, where Firehose invokes the function.
+pub(super) fn not_written(loaded: &Loaded) -> Option<Finding> {
+    let sink = loaded.config.sinks.first().filter(|sink| sink.reply.is_none())?;
+    let message = format!(
+        "where Firehose invokes the function, nothing is written to sink `{}`: records go into the \
+         answer, in the form that they would have there",
+        sink.name
+    );
+    Some(loaded.finding("ignored", "/sinks/0", message).warning())
+}
+
 struct Refusals<'a> {
     loaded: &'a Loaded,
     findings: Vec<Finding>,
