@@ -211,7 +211,10 @@ impl Delivery {
         until: Instant,
         undone: &Undone,
     ) -> Result<(), Trouble> {
-        let trouble = match self.letters(&range.output, until).await {
+        // A queue that is away must leave time for the records that have nothing to do with it.
+        let now = Instant::now();
+        let letters_until = now + until.saturating_duration_since(now) * 3 / 4;
+        let trouble = match self.letters(&range.output, letters_until).await {
             Ok(()) => return self.rows(&range.output, until).await,
             Err(trouble) => trouble,
         };
@@ -227,9 +230,15 @@ impl Delivery {
             let records: RecordBatch = handed.take(&limit)?;
             let partition = partition.clone();
             // A plugin is pure: what it makes of them is what it made before.
-            let output = Ranges::whole(&self.plan, partition, self.batch, until, records).await?;
-            self.rows(&output, until).await?;
-            undone.set(shard.name, again_from);
+            let before = Ranges::whole(&self.plan, partition, self.batch, until, records).await;
+            let delivered = match before {
+                Ok(output) => self.rows(&output, until).await,
+                Err(stopped) => Err(stopped.into()),
+            };
+            match delivered {
+                Ok(()) => undone.set(shard.name, again_from),
+                Err(error) => tracing::error!("and those before: {}", causes(&error)),
+            }
         }
         Err(trouble)
     }
