@@ -69,7 +69,8 @@ impl Ranges {
         Ranges { plan, partition, batcher, until, keeps_outcomes: false, opened: 0, open: None }
     }
 
-    /// Takes records through as one range, and says what became of each.
+    /// Takes records through as one range, and says what became of each: for an answer, which has no
+    /// raw zone.
     pub(super) async fn whole(
         plan: &Arc<Plan>,
         partition: PartitionId,

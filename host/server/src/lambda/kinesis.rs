@@ -228,19 +228,32 @@ impl Delivery {
             let mut handed = self.handed(before.map(|(.., record)| record));
             let limit = ReadLimit { records_max: usize::MAX, bytes_max: usize::MAX, until: None };
             let records: RecordBatch = handed.take(&limit)?;
-            let partition = partition.clone();
-            // A plugin is pure: what it makes of them is what it made before.
-            let before = Ranges::whole(&self.plan, partition, self.batch, until, records).await;
-            let delivered = match before {
-                Ok(output) => self.rows(&output, until).await,
-                Err(stopped) => Err(stopped.into()),
-            };
-            match delivered {
+            match self.before(partition, records, until).await {
                 Ok(()) => undone.set(shard.name, again_from),
                 Err(error) => tracing::error!("and those before: {}", causes(&error)),
             }
         }
         Err(trouble)
+    }
+
+    /// Delivers records that have been processed once, with those behind them. A plugin is pure: what it
+    /// makes of them is what it made before, and their letters are sent.
+    async fn before(
+        &self,
+        partition: &PartitionId,
+        records: RecordBatch,
+        until: Instant,
+    ) -> Result<(), Trouble> {
+        let mut ranges = Ranges::new(&self.plan, partition.clone(), self.batch, until);
+        ranges.push(records);
+        ranges.end();
+        loop {
+            match ranges.next().await? {
+                Next::Cut(range) => self.rows(&range.output, until).await?,
+                Next::Read => {}
+                Next::Done => return Ok(()),
+            }
+        }
     }
 
     async fn letters(&self, output: &RangeOutput, until: Instant) -> Result<(), Trouble> {
