@@ -163,9 +163,8 @@ impl Transformation {
                 compression => {
                     packed.clear();
                     let fault = record.decode(&mut packed);
-                    match fault {
-                        Some(_) => bytes.extend_from_slice(&packed),
-                        None => {}
+                    if fault.is_some() {
+                        bytes.extend_from_slice(&packed);
                     }
                     fault.or_else(|| fill(&packed, compression, self.record_bytes_max, &mut bytes))
                 }
