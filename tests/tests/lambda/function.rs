@@ -31,10 +31,15 @@ impl Function {
     /// Starts a pipeline as a function with a timeout in seconds. A test that can't have the emulator
     /// says so.
     pub(crate) fn start(test: &str, pipeline: &Path, timeout: u32) -> Option<Function> {
+        // A busy machine may take longer to compile than the function has.
+        let mut compile = Command::new(program());
+        compile.args(["lambda", "--compile"]).arg(pipeline).env("TIDEGATE_PLUGINS", plugins());
+        let compiled = compile.output().expect("the program starts");
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
         Function::start_program(test, &program(), pipeline, timeout)
     }
 
-    /// The same, of a program in a package.
+    /// The same, of a program in a package, with the compiled plugins that lie there.
     pub(crate) fn start_program(
         test: &str,
         program: &Path,
