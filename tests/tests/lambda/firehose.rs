@@ -61,13 +61,13 @@ dead_letters:
     ];
     let answer = function.invoke(&of_firehose(&records));
     let expected = [
-        triple("r0", "Ok", "{\"id\":1,\"type\":\"a\",\"amount\":1,\"doubled\":2}\n"),
+        triple("r0", "Ok", "{\"id\":1,\"type\":\"a\",\"amount\":1,\"doubled\":2.0}\n"),
         triple("r1", "ProcessingFailed", ""),
         triple("r2", "ProcessingFailed", ""),
         triple("r3", "ProcessingFailed", ""),
         triple("r4", "Dropped", ""),
-        triple("r5", "Ok", "{\"id\":6,\"type\":\"b c\",\"amount\":4,\"doubled\":8}\n"),
-        triple("r6", "Ok", "{\"id\":7,\"amount\":1.5,\"doubled\":3}\n"),
+        triple("r5", "Ok", "{\"id\":6,\"type\":\"b c\",\"amount\":4,\"doubled\":8.0}\n"),
+        triple("r6", "Ok", "{\"id\":7,\"amount\":1.5,\"doubled\":3.0}\n"),
     ];
     assert_eq!(results(&answer), expected, "{}", function.log());
     let keys = |place: usize| answer["records"][place]["metadata"]["partitionKeys"]["type"].clone();
@@ -80,9 +80,8 @@ dead_letters:
         letters.push((text("position"), text("errorCode")));
     }
     letters.sort();
-    let codes = [("2", "rejected"), ("3", "plugin-trap"), ("4", "json-syntax")];
     let found: Vec<_> = letters.iter().map(|(at, code)| (&**at, &**code)).collect();
-    assert_eq!(found[..2], codes[..2], "{letters:?}");
+    assert_eq!(found[..2], [("2", "rejected"), ("3", "plugin-trap")], "{letters:?}");
     assert!(found[2].0 == "4" && found[2].1.starts_with("json-"), "{letters:?}");
 
     let batch = function.logged("batch").pop().expect("each batch is logged");
