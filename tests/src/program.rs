@@ -30,6 +30,16 @@ pub fn plugins() -> PathBuf {
     from_env("TIDEGATE_PLUGINS").unwrap_or_else(|| target().join("plugins"))
 }
 
+/// The program itself.
+///
+/// # Panics
+/// Where it has not been built.
+pub fn program() -> PathBuf {
+    let binary = from_env("TIDEGATE_BIN").unwrap_or_else(|| target().join("release/tidegate"));
+    assert!(binary.exists(), "{} is missing: run `cargo xtask test`", binary.display());
+    binary
+}
+
 fn from_env(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from)
 }
@@ -70,9 +80,7 @@ impl Program {
     }
 
     fn command(&self, command: &str, arguments: &[&str]) -> Command {
-        let binary = from_env("TIDEGATE_BIN").unwrap_or_else(|| target().join("release/tidegate"));
-        assert!(binary.exists(), "{} is missing: run `cargo xtask test`", binary.display());
-        let mut run = Command::new(binary);
+        let mut run = Command::new(program());
         run.args(command.split(' ')).arg(&self.pipeline).args(arguments);
         run.env("TIDEGATE_PLUGINS", plugins());
         run.envs(self.variables.iter().map(|(name, value)| (name, value)));

@@ -1,6 +1,7 @@
 //! Servers of other makes, as processes that end with their test.
 
 use std::{
+    fs::File,
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -21,8 +22,23 @@ impl ServerProcess {
     /// # Panics
     /// Where it does not start.
     pub fn start(command: &mut Command, address: SocketAddr) -> Self {
-        let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = silent.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        ServerProcess::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()), address)
+    }
+
+    /// The same, of one whose output is of interest.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn start_logged(command: &mut Command, address: SocketAddr, log: File) -> Self {
+        let errors = log.try_clone().expect("a file can be opened twice");
+        ServerProcess::spawn(command.stdout(log).stderr(errors), address)
+    }
+
+    fn spawn(command: &mut Command, address: SocketAddr) -> Self {
+        let child = command
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         // From here on it ends with this, whatever happens.
         let process = ServerProcess(child);
         let started = Instant::now();

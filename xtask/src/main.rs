@@ -9,6 +9,7 @@ mod demo;
 mod dynamodb_local;
 mod guests;
 mod kinesis_local;
+mod lambda_emulator;
 mod languages;
 mod nab;
 mod python;

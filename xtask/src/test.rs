@@ -7,7 +7,9 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::{demo, dynamodb_local, kinesis_local, languages, python, registry, shell};
+use crate::{
+    demo, dynamodb_local, kinesis_local, lambda_emulator, languages, python, registry, shell,
+};
 
 /// What the tests take.
 #[derive(clap::Args)]
@@ -61,6 +63,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     if let Some(program) = registry::program() {
         host.env("TIDEGATE_REGISTRY", program);
+    }
+    if let Some(program) = lambda_emulator::program() {
+        host.env("TIDEGATE_LAMBDA_EMULATOR", program);
     }
     host.arg("test").args(workspace).arg("--no-fail-fast");
     summary.run("host, SDK and integration", &mut host, &counts, &tidegate)?;

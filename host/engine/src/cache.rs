@@ -4,11 +4,15 @@
 //! program: a directory that belongs to this user and that nobody else may enter. What lies there
 //! is taken only under the name that this host would give it (component, engine configuration,
 //! host build) and with the digest that it wrote along. Nothing is ever taken from outside.
+//!
+//! A deployment package brings compiled components along, so that the first start of a function needs
+//! no compiler either. They are trusted as far as the program in the same package is: see
+//! [`Package`].
 
 use std::{
     fs, io,
     io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -132,6 +136,89 @@ impl Cache {
         let surplus = files.len().saturating_sub(FILES_MAX);
         files.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
     }
+}
+
+/// Compiled components beside the program that runs them, in one deployment package. Read only.
+///
+/// Whoever unpacks a package gives its files other times, and other owners. So a file is taken where
+/// it belongs to whom the program belongs to and nobody else may write to it or to its directory:
+/// who could forge it could replace the program. Its name says that a program of the same size and
+/// version has made it, and wasmtime checks that it was made for this engine and this processor.
+#[derive(Debug)]
+pub(crate) struct Package {
+    directory: PathBuf,
+    program: Digest,
+}
+
+impl Package {
+    pub(crate) fn open(directory: PathBuf) -> Self {
+        Package { directory, program: program_digest() }
+    }
+
+    /// A component that the package brings along. Whatever is wrong with a file, the component is
+    /// compiled instead.
+    pub(crate) fn find(&self, engine: &Engine, component: Digest) -> Option<Component> {
+        let path = self.path(component);
+        if !path.exists() {
+            return None;
+        }
+        self.read(engine, &path)
+            .inspect_err(|why| {
+                tracing::warn!(path = %path.display(), "a compiled component is no use: {why}");
+            })
+            .ok()
+    }
+
+    fn read(&self, engine: &Engine, path: &Path) -> Result<Component, String> {
+        let program = std::env::current_exe().and_then(fs::metadata);
+        let owner = program.map_err(|error| format!("the program is not to be seen: {error}"))?;
+        for path in [&*self.directory, path] {
+            let metadata = fs::symlink_metadata(path).map_err(|error| error.to_string())?;
+            if metadata.uid() != owner.uid() || metadata.mode() & 0o022 != 0 {
+                return Err(format!(
+                    "{} must belong to the owner of the program, and nobody else may write to it",
+                    path.display()
+                ));
+            }
+        }
+        let file = fs::read(path).map_err(|error| error.to_string())?;
+        let (digest, compiled) = file.split_at_checked(32).ok_or("it is damaged")?;
+        if digest != Digest::of(compiled).0 {
+            return Err("it is damaged".to_owned());
+        }
+        // SAFETY: the bytes are what this program serialized, by their name and their digest, and
+        // lie where only those can write who can replace the program. Wasmtime checks that they
+        // were made for this engine's configuration and for what this processor can do.
+        unsafe { Component::deserialize(engine, compiled) }.map_err(|error| format!("{error:#}"))
+    }
+
+    /// Puts a component into a package that is being made.
+    pub(crate) fn keep(&self, component: Digest, compiled: &Component) -> io::Result<()> {
+        let bytes = compiled.serialize().map_err(|error| io::Error::other(format!("{error:#}")))?;
+        fs::create_dir_all(&self.directory)?;
+        // Whoever runs the function may be another user.
+        let readable = fs::Permissions::from_mode(0o644);
+        let mut file =
+            tempfile::Builder::new().permissions(readable).tempfile_in(&self.directory)?;
+        file.write_all(&Digest::of(&bytes).0)?;
+        file.write_all(&bytes)?;
+        file.persist(self.path(component))?;
+        Ok(())
+    }
+
+    fn path(&self, component: Digest) -> PathBuf {
+        self.directory.join(format!("{}-{}.cwasm", component.hex(), self.program.short()))
+    }
+}
+
+/// The program that runs, by what stays the same when it is packed and unpacked.
+fn program_digest() -> Digest {
+    let mut hasher = sha2::Sha256::new();
+    hasher.update(env!("CARGO_PKG_VERSION"));
+    if let Ok(program) = std::env::current_exe().and_then(fs::metadata) {
+        hasher.update(program.len().to_le_bytes());
+    }
+    Digest(hasher.finalize().into())
 }
 
 /// The engine's configuration as wasmtime sees it, and the program that runs: its version, and

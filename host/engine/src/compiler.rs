@@ -11,7 +11,10 @@ use std::{
 use tidegate_core::Digest;
 use wasmtime::{Engine, component::Component};
 
-use crate::{cache::Cache, error::LoadError};
+use crate::{
+    cache::{Cache, Package},
+    error::LoadError,
+};
 
 /// Components that may wait: more than a host has plugins.
 const QUEUE_JOBS_MAX: usize = 64;
@@ -25,6 +28,17 @@ pub(crate) struct Compiler {
     queue: SyncSender<Job>,
 }
 
+/// Where compiled components lie.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// Those of earlier runs.
+    pub(crate) cache: Option<Cache>,
+    /// Those of the program's own package.
+    pub(crate) package: Option<Package>,
+    /// The package is being made.
+    pub(crate) packs: bool,
+}
+
 struct Job {
     bytes: Vec<u8>,
     digest: Digest,
@@ -32,13 +46,13 @@ struct Job {
 }
 
 impl Compiler {
-    pub(crate) fn start(engine: Engine, cache: Option<Cache>) -> io::Result<Self> {
+    pub(crate) fn start(engine: Engine, kept: Kept) -> io::Result<Self> {
         let (queue, jobs) = sync_channel(QUEUE_JOBS_MAX);
         thread::Builder::new()
             .name("wasm-compiler".into())
             // Cranelift recurses over deeply nested code.
             .stack_size(8 << 20)
-            .spawn(move || run(&engine, cache.as_ref(), &jobs))?;
+            .spawn(move || run(&engine, &kept, &jobs))?;
         Ok(Compiler { queue })
     }
 
@@ -59,13 +73,13 @@ fn stopped() -> LoadError {
     LoadError::Compile("the compiler's thread has stopped".into())
 }
 
-fn run(engine: &Engine, cache: Option<&Cache>, jobs: &Receiver<Job>) {
+fn run(engine: &Engine, kept: &Kept, jobs: &Receiver<Job>) {
     // On Linux a priority is a thread's own. Without the right to lower it, it stays as it was.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, NICENESS);
     while let Ok(job) = jobs.recv() {
         // Whoever asked may have gone; the next job is no worse off.
-        let _ = job.done.send(compile(engine, cache, &job));
+        let _ = job.done.send(compile(engine, kept, &job));
         drop(job);
         give_memory_back();
     }
@@ -81,8 +95,12 @@ fn give_memory_back() {
     }
 }
 
-fn compile(engine: &Engine, cache: Option<&Cache>, job: &Job) -> Result<Component, LoadError> {
-    if let Some(component) = cache.and_then(|cache| cache.find(engine, job.digest)) {
+fn compile(engine: &Engine, kept: &Kept, job: &Job) -> Result<Component, LoadError> {
+    let Kept { cache, package, packs } = kept;
+    let packed = package.as_ref().filter(|_| !packs);
+    let found = packed.and_then(|package| package.find(engine, job.digest));
+    let found = found.or_else(|| cache.as_ref()?.find(engine, job.digest));
+    if let Some(component) = found {
         return Ok(component);
     }
     // The bytes are anybody's: a fault of the compiler costs this component and not the thread.
@@ -91,6 +109,9 @@ fn compile(engine: &Engine, cache: Option<&Cache>, job: &Job) -> Result<Componen
         .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
     if let Some(cache) = cache {
         cache.keep(job.digest, &compiled);
+    }
+    if let Some(package) = package.as_ref().filter(|_| *packs) {
+        package.keep(job.digest, &compiled).map_err(LoadError::Pack)?;
     }
     Ok(compiled)
 }

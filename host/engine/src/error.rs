@@ -65,6 +65,9 @@ pub enum LoadError {
     /// It has the right names and the wrong types, or uses a feature that is off.
     #[error("failed to compile: {0}")]
     Compile(String),
+    /// It was compiled, and can't be put into the package.
+    #[error("failed to put the compiled component into the package")]
+    Pack(#[source] std::io::Error),
     /// The compiler's queue is full.
     #[error("too many components wait to be compiled")]
     Busy,

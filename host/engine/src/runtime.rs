@@ -16,8 +16,13 @@ use std::{
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::{
-    cache::Cache, compiler::Compiler, component::Component, error::LoadError, error::RuntimeError,
-    guest::TABLE_ELEMENTS_MAX, limits::Limits,
+    cache::{Cache, Package},
+    compiler::{Compiler, Kept},
+    component::Component,
+    error::LoadError,
+    error::RuntimeError,
+    guest::TABLE_ELEMENTS_MAX,
+    limits::Limits,
 };
 
 /// How often the epoch moves, and so how exactly a deadline is kept.
@@ -52,6 +57,11 @@ pub struct RuntimeOptions {
     pub memory_bytes_max: u64,
     /// Where compiled components are kept: a directory of this user's alone. None: compile anew.
     pub cache: Option<PathBuf>,
+    /// The directory of compiled components in the deployment package that the program is part of.
+    pub package: Option<PathBuf>,
+    /// That package is being made: what is compiled is put there, for any processor that AWS Lambda
+    /// has of this architecture.
+    pub packs: bool,
 }
 
 impl Default for RuntimeOptions {
@@ -63,6 +73,8 @@ impl Default for RuntimeOptions {
             // Four times the default limit of a plugin.
             memory_bytes_max: 256 << 20,
             cache: None,
+            package: None,
+            packs: false,
         }
     }
 }
@@ -82,9 +94,13 @@ impl Runtime {
     /// Starts the engine and its two threads.
     pub fn new(options: RuntimeOptions) -> Result<Self, RuntimeError> {
         let engine = new_engine(&options)?;
-        let cache = options.cache.map(|path| Cache::open(path, &engine)).transpose()?;
+        let kept = Kept {
+            cache: options.cache.map(|path| Cache::open(path, &engine)).transpose()?,
+            package: options.package.map(Package::open),
+            packs: options.packs,
+        };
         let shared = Shared {
-            compiler: Compiler::start(engine.clone(), cache).map_err(RuntimeError::Thread)?,
+            compiler: Compiler::start(engine.clone(), kept).map_err(RuntimeError::Thread)?,
             _ticker: Ticker::start(engine.clone()).map_err(RuntimeError::Thread)?,
             memory_bytes_max: options.memory_bytes_max,
             engine,
@@ -132,6 +148,9 @@ pub(crate) fn epoch_ticks(time: Duration) -> u64 {
 
 fn new_engine(options: &RuntimeOptions) -> Result<Engine, RuntimeError> {
     let mut pooling = config();
+    if options.packs {
+        for_any_lambda(&mut pooling)?;
+    }
     pooling.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(options)));
     Engine::new(&pooling).or_else(|error| {
         // Where the process may not reserve so much (`ulimit -v`), each memory is mapped when it
@@ -141,6 +160,9 @@ fn new_engine(options: &RuntimeOptions) -> Result<Engine, RuntimeError> {
              the process's address space (`ulimit -v`): {error:#}"
         );
         let mut on_demand = config();
+        if options.packs {
+            for_any_lambda(&mut on_demand)?;
+        }
         on_demand
             .allocation_strategy(InstanceAllocationStrategy::OnDemand)
             .memory_reservation(options.memory_bytes_max)
@@ -187,6 +209,35 @@ fn config() -> Config {
         .max_wasm_stack(STACK_BYTES_MAX)
         .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX));
     config
+}
+
+/// What the processors of AWS Lambda can do, whatever this machine's can. Lambda promises AVX2 on x86,
+/// and has no arm before Graviton2.
+fn for_any_lambda(config: &mut Config) -> Result<(), RuntimeError> {
+    let failed = |error: wasmtime::Error| RuntimeError::Engine(format!("{error:#}"));
+    config
+        .target(&format!("{}-unknown-{}-gnu", std::env::consts::ARCH, std::env::consts::OS))
+        .map_err(failed)?;
+    #[cfg(target_arch = "x86_64")]
+    for (flag, is_here) in [
+        ("has_sse3", std::is_x86_feature_detected!("sse3")),
+        ("has_ssse3", std::is_x86_feature_detected!("ssse3")),
+        ("has_sse41", std::is_x86_feature_detected!("sse4.1")),
+        ("has_sse42", std::is_x86_feature_detected!("sse4.2")),
+        ("has_popcnt", std::is_x86_feature_detected!("popcnt")),
+        ("has_avx", std::is_x86_feature_detected!("avx")),
+        ("has_avx2", std::is_x86_feature_detected!("avx2")),
+        ("has_bmi1", std::is_x86_feature_detected!("bmi1")),
+        ("has_bmi2", std::is_x86_feature_detected!("bmi2")),
+        ("has_fma", std::is_x86_feature_detected!("fma")),
+        ("has_lzcnt", std::is_x86_feature_detected!("lzcnt")),
+    ] {
+        if is_here {
+            // SAFETY: this processor has it, and code that is loaded elsewhere is checked there.
+            unsafe { config.cranelift_flag_enable(flag) };
+        }
+    }
+    Ok(())
 }
 
 /// Moves the engine's epoch, without which no deadline passes.

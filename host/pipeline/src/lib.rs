@@ -12,6 +12,7 @@ pub mod call;
 mod chain;
 mod closer;
 mod dead_letter;
+pub mod emit;
 pub mod encode;
 pub mod error;
 pub mod failpoint;

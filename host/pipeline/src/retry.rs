@@ -115,14 +115,14 @@ impl Retry {
 
 /// One row of attempts.
 #[derive(Debug)]
-struct Attempts {
+pub(crate) struct Attempts {
     policy: RetryPolicy,
     bounds: ExponentialBackoff,
     failed: u32,
 }
 
 impl Attempts {
-    fn new(policy: RetryPolicy) -> Self {
+    pub(crate) fn new(policy: RetryPolicy) -> Self {
         let bounds = ExponentialBuilder::new()
             .with_min_delay(policy.delay_first)
             .with_max_delay(policy.delay_max)
@@ -134,7 +134,11 @@ impl Attempts {
 
     /// How long to wait after another failed attempt, at least as long as the far side asked for.
     /// None where there should be no further one.
-    fn delay(&mut self, random: &mut impl Rng, after: Option<Duration>) -> Option<Duration> {
+    pub(crate) fn delay(
+        &mut self,
+        random: &mut impl Rng,
+        after: Option<Duration>,
+    ) -> Option<Duration> {
         self.failed += 1;
         if self.failed >= self.policy.attempts && self.policy.on_exhausted == OnExhausted::Stop {
             return None;

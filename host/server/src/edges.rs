@@ -168,6 +168,12 @@ pub(crate) fn source(loaded: &Loaded, reading: &Reading<'_>) -> anyhow::Result<A
         #[cfg(not(feature = "s3-source"))]
         anyhow::bail!("this program was built without the feature `s3-source`");
     }
+    if written.lambda.is_some() {
+        anyhow::bail!(
+            "the records of `source.lambda` come with invocations of AWS Lambda: `tidegate lambda` \
+             takes them"
+        );
+    }
     let Some(generator) = &written.generator else {
         anyhow::bail!("the config names no source");
     };
@@ -316,17 +322,21 @@ pub(crate) async fn sinks(config: &Config) -> anyhow::Result<Vec<Arc<dyn Sink>>>
     let dead = &config.dead_letters;
     let dead = named(config, DEAD_LETTERS, dead.directory.as_deref(), dead.s3.as_ref()).await?;
     sinks.push(dead.context("the config names no place for dead letters")?);
-    if let Some(config::CopyTo::Sqs(queue)) = &config.dead_letters.copy_to {
-        #[cfg(feature = "sqs")]
-        sinks.push(sqs::sink(config, queue).await?);
-        #[cfg(not(feature = "sqs"))]
-        anyhow::bail!("this program was built without the feature `sqs`: {}", queue.queue);
-    }
+    sinks.extend(letter_copies(config).await?);
     Ok(sinks)
 }
 
+/// Who gets copies of the dead letters, if anybody does.
+pub(crate) async fn letter_copies(config: &Config) -> anyhow::Result<Option<Arc<dyn Sink>>> {
+    let Some(config::CopyTo::Sqs(queue)) = &config.dead_letters.copy_to else { return Ok(None) };
+    #[cfg(feature = "sqs")]
+    return sqs::sink(config, queue).await.map(Some);
+    #[cfg(not(feature = "sqs"))]
+    anyhow::bail!("this program was built without the feature `sqs`: {}", queue.queue);
+}
+
 /// A sink whose objects have no names.
-fn unnamed(config: &Config, sink: &config::Sink) -> anyhow::Result<Arc<dyn Sink>> {
+pub(crate) fn unnamed(config: &Config, sink: &config::Sink) -> anyhow::Result<Arc<dyn Sink>> {
     if let Some(stream) = &sink.kinesis {
         #[cfg(feature = "kinesis")]
         return Ok(kinesis::sink(config, &sink.name, stream));
@@ -341,6 +351,12 @@ fn unnamed(config: &Config, sink: &config::Sink) -> anyhow::Result<Arc<dyn Sink>
             "this program was built without the feature `firehose`: {} {:?}",
             config.pipeline,
             stream
+        );
+    }
+    if sink.reply.is_some() {
+        anyhow::bail!(
+            "sink `{}` is the answer to Firehose, which only `tidegate lambda` gives",
+            sink.name
         );
     }
     Ok(match sink.stdout {

@@ -21,6 +21,8 @@ pub mod finding;
 pub mod golden;
 pub mod health;
 mod iam;
+#[cfg(feature = "lambda")]
+mod lambda;
 mod letters;
 pub mod lineage;
 pub mod metrics;

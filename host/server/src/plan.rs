@@ -52,7 +52,14 @@ pub fn build(
     stages: &[LoadedStage],
     tables: Vec<Arc<LookupTable>>,
 ) -> Result<(Arc<Plan>, Vec<Finding>), Vec<Finding>> {
-    let spec = PlanSpec { tables, ..spec(&loaded.config, stages) };
+    build_from(loaded, PlanSpec { tables, ..spec(&loaded.config, stages) })
+}
+
+/// The same, of a spec that somebody has made for a purpose of their own.
+pub(crate) fn build_from(
+    loaded: &Loaded,
+    spec: PlanSpec,
+) -> Result<(Arc<Plan>, Vec<Finding>), Vec<Finding>> {
     match Plan::build(spec) {
         Ok(plan) => {
             let warnings = findings(loaded, plan.warnings());
@@ -81,7 +88,8 @@ fn findings(loaded: &Loaded, found: &plan::Findings) -> Vec<Finding> {
     found.0.iter().map(finding).collect()
 }
 
-fn spec(config: &Config, stages: &[LoadedStage]) -> PlanSpec {
+/// What a config says, to be made a plan. Without its tables.
+pub(crate) fn spec(config: &Config, stages: &[LoadedStage]) -> PlanSpec {
     let dead = &config.dead_letters;
     PlanSpec {
         pipeline: config.pipeline.clone(),
@@ -222,7 +230,7 @@ pub(crate) fn columns(written: &config::ParquetFormat) -> Vec<ColumnSpec> {
 
 /// Only objects with names can be found again.
 pub(crate) fn naming(sink: &Sink) -> Naming {
-    if sink.tree().is_some() { Naming::Named } else { Naming::Unnamed }
+    if sink.is_named() { Naming::Named } else { Naming::Unnamed }
 }
 
 fn level(compression: Compression, level: Option<u32>) -> u32 {

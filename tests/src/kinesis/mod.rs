@@ -250,6 +250,11 @@ impl Kinesis {
         self.records().into_iter().map(|(shard, records)| (shard, lines(records))).collect()
     }
 
+    /// The data of all records, in the order of their shards.
+    pub fn raw(&self) -> Vec<Vec<u8>> {
+        self.records().into_values().flatten().map(|(_, data)| data).collect()
+    }
+
     /// The keys and payloads that each shard holds.
     fn records(&self) -> BTreeMap<String, Vec<(String, Vec<u8>)>> {
         let shards = self.shards();

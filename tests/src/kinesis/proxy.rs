@@ -121,6 +121,11 @@ impl Proxy {
         state.faults.entry(operation.to_owned()).or_default().extend(faults);
     }
 
+    /// Nothing more goes wrong.
+    pub fn forgive(&self) {
+        self.state.lock().expect("nobody panics with it").faults.clear();
+    }
+
     /// The next calls of an operation go well, so many of them, and then one goes wrong.
     pub fn fail_next_but(&self, operation: &str, well: usize, fault: Fault) {
         let mut state = self.state.lock().expect("nobody panics with it");

@@ -7,6 +7,7 @@ mod blocked;
 mod copies;
 mod counting;
 mod crash;
+mod emit;
 mod fleet;
 mod outage;
 mod partial;

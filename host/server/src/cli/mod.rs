@@ -6,6 +6,8 @@ mod dlq;
 mod generations;
 mod graph;
 mod iam;
+#[cfg(feature = "lambda")]
+mod lambda;
 #[cfg(feature = "dynamodb")]
 mod leases;
 mod plugin;
@@ -48,6 +50,10 @@ struct Cli {
 enum Command {
     /// Run a pipeline until its source ends or it is told to stop.
     Run(run::RunArgs),
+    /// Answer the events of a function of AWS Lambda: transform records for Firehose, or deliver those
+    /// of a Kinesis stream.
+    #[cfg(feature = "lambda")]
+    Lambda(lambda::LambdaArgs),
     /// Find everything that is wrong with a pipeline, and show what it would do.
     Check(check::CheckArgs),
     /// Hold what a pipeline makes of given records against what is expected of it.
@@ -199,10 +205,12 @@ enum PluginCommand {
 
 /// Does what the process's arguments say.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    start_logging();
+    let cli = parse();
+    start_logging(cli.command.serves_lambda());
     let (name, result) = match &cli.command {
         Command::Run(args) => ("run", run::run(args)),
+        #[cfg(feature = "lambda")]
+        Command::Lambda(args) => ("lambda", lambda::lambda(args)),
         Command::Check(args) => ("check", check::check(args)),
         Command::Test(args) => ("test", test::test(args)),
         Command::Graph(args) => ("graph", graph::graph(args)),
@@ -236,14 +244,39 @@ pub fn main() -> ExitCode {
     output::print(name, cli.json, result)
 }
 
-/// Logs go to standard error, as `RUST_LOG` says.
-fn start_logging() {
+/// The process's arguments. As the `bootstrap` of a function it gets none.
+fn parse() -> Cli {
+    #[cfg(feature = "lambda")]
+    if lambda::is_bootstrap() {
+        return Cli::parse_from(["tidegate", "lambda"]);
+    }
+    Cli::parse()
+}
+
+impl Command {
+    /// Whether it is a function of Lambda, whose log machines read.
+    fn serves_lambda(&self) -> bool {
+        match self {
+            #[cfg(feature = "lambda")]
+            Command::Lambda(args) => args.serves(),
+            _ => false,
+        }
+    }
+}
+
+/// Logs go to standard error, as `RUST_LOG` says; one JSON object a line where nobody reads them as
+/// they come.
+fn start_logging(as_json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(progress::AroundBars::default)
-        .init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    match as_json {
+        true => {
+            let log = log.json().flatten_event(true).with_span_list(false);
+            log.with_writer(std::io::stderr).init();
+        }
+        false => log.with_writer(progress::AroundBars::default).init(),
+    }
 }
 
 /// How plugins are run for a config. Compiled components are kept beside the progress, once there

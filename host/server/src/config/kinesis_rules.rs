@@ -68,7 +68,9 @@ impl Rules<'_> {
                 self.find("invalid-value", &step(pointer, "partition_key"), message);
             }
             Some(Origin::Host(HostValue::PartitionKey))
-                if source.kinesis.is_none() && source.partition_key().is_none() =>
+                if source.kinesis.is_none()
+                    && source.lambda.is_none()
+                    && source.partition_key().is_none() =>
             {
                 let message = "records of this source have no partition key of their own: \
                                `partition_key` names a field, or says `@record-id` where no two \

@@ -18,6 +18,7 @@ mod interpolate;
 mod kinesis;
 mod kinesis_rules;
 mod kinesis_sink;
+mod lambda;
 mod leases;
 mod ledger;
 mod model;
@@ -56,6 +57,7 @@ pub use kinesis::{
     Kinesis, KinesisStart, OnExplicitHash, OnTrimmed, OutOfRange, PayloadCompression,
 };
 pub use kinesis_sink::KinesisSink;
+pub use lambda::{Contract, Lambda, Reply};
 pub use leases::{Leases, OnStateGap};
 pub use ledger::Ledger;
 pub use model::{

@@ -56,6 +56,7 @@ pub struct Config {
     /// Where records go.
     pub sinks: Vec<Sink>,
     /// Where records go that a plugin rejects, that are no JSON, or that no sink can take.
+    #[serde(default)]
     pub dead_letters: DeadLetters,
     /// What becomes of a record that no sink takes.
     #[serde(default)]

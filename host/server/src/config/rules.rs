@@ -102,8 +102,8 @@ impl Rules<'_> {
     }
 
     fn source(&mut self, source: &Source) {
-        if source.record_age_max.is_some() && source.kinesis.is_none() {
-            let message = "only records of `kinesis` say when they arrived";
+        if source.record_age_max.is_some() && source.kinesis.is_none() && source.lambda.is_none() {
+            let message = "only records of `kinesis` and `lambda` say when they arrived";
             self.find("unsupported", "/source/record_age_max", message);
         }
         let sources = [
@@ -116,6 +116,7 @@ impl Rules<'_> {
             ("whole_file", source.whole_file.is_some()),
             ("stdin", source.stdin.is_some()),
             ("kinesis", source.kinesis.is_some()),
+            ("lambda", source.lambda.is_some()),
             ("generator", source.generator.is_some()),
         ];
         match &source.s3 {
@@ -157,6 +158,10 @@ impl Rules<'_> {
         }
         if let Some(kinesis) = &source.kinesis {
             self.kinesis(kinesis);
+        }
+        if source.lambda.is_some() && cfg!(not(feature = "lambda")) {
+            let message = "this program was built without the feature `lambda`";
+            self.find("one-of", "/source/lambda", message);
         }
         if let Some(generator) = &source.generator {
             if generator.start.parse::<jiff::Timestamp>().is_err() {
@@ -307,6 +312,7 @@ impl Rules<'_> {
                 ("s3", sink.s3.is_some()),
                 ("kinesis", sink.kinesis.is_some()),
                 ("firehose", sink.firehose.is_some()),
+                ("reply", sink.reply.is_some()),
                 ("stdout", sink.stdout.is_some()),
                 ("blackhole", sink.blackhole.is_some()),
             ],
@@ -328,7 +334,7 @@ impl Rules<'_> {
                 if sink.kinesis.is_some() {
                     self.find("one-of", pointer, "Kinesis takes lines, and no files");
                 }
-                if sink.firehose.is_some() {
+                if sink.firehose.is_some() || sink.reply.is_some() {
                     self.find("one-of", pointer, "Firehose takes lines, and no files");
                 }
                 if sink.layout != Layout::Flat {
@@ -348,6 +354,10 @@ impl Rules<'_> {
         }
         if let Some(firehose) = &sink.firehose {
             self.firehose(firehose, sink, pointer);
+        }
+        if sink.reply.is_some() && sink.compression != Compression::None {
+            let message = "Firehose takes records and not files: let the stream compress them";
+            self.find("one-of", &step(pointer, "compression"), message);
         }
         for (name, whose) in [
             (crate::DEAD_LETTERS, "the dead letters"),

@@ -140,7 +140,10 @@ impl Rules<'_> {
     pub(super) fn dead_letters(&mut self, config: &Config) {
         let dead = &config.dead_letters;
         let given = [("directory", dead.directory.is_some()), ("s3", dead.s3.is_some())];
-        self.exactly_one("/dead_letters", &given);
+        // A function has neither a ledger of what it wrote nor a disk that lasts.
+        if config.source.lambda.is_none() || given.iter().all(|(_, given)| *given) {
+            self.exactly_one("/dead_letters", &given);
+        }
         if let Some(copy_to) = &dead.copy_to {
             self.copy_to(copy_to, "/dead_letters/copy_to");
         }

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::Condition;
 
 use super::{
-    firehose::Firehose, format::Format, kinesis_sink::KinesisSink, s3::S3, sqs::CopyTo,
-    units::ByteSize,
+    firehose::Firehose, format::Format, kinesis_sink::KinesisSink, lambda::Reply, s3::S3,
+    sqs::CopyTo, units::ByteSize,
 };
 
-/// Where records go: exactly one of `directory`, `s3`, `kinesis`, `firehose`, `stdout` and
+/// Where records go: exactly one of `directory`, `s3`, `kinesis`, `firehose`, `reply`, `stdout` and
 /// `blackhole`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +40,10 @@ pub struct Sink {
     /// a run is killed, or when an answer is lost.
     #[serde(default)]
     pub firehose: Option<Firehose>,
+    /// The answer of an AWS Lambda function that transforms records for Firehose: for `tidegate
+    /// lambda` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Reply>,
     /// Standard output, record by record. It can't be looked up afterwards: a record may come
     /// twice when a run is killed.
     #[serde(default)]
@@ -145,10 +149,17 @@ impl Level {
 }
 
 impl Sink {
-    /// Where its objects lie: a directory's tree or a bucket's. None where they have no names.
+    /// What its records are sorted by: a directory's tree, a bucket's, or a reply's. None where there
+    /// can be none.
     pub(crate) fn tree(&self) -> Option<&[Level]> {
         let directory = self.directory.as_ref().map(|it| it.tree.as_slice());
-        directory.or(self.s3.as_ref().map(|it| it.tree.as_slice()))
+        let reply = self.reply.as_ref().map(|it| it.tree.as_slice());
+        directory.or(self.s3.as_ref().map(|it| it.tree.as_slice())).or(reply)
+    }
+
+    /// Whether its objects have names, under which they can be found again.
+    pub(crate) fn is_named(&self) -> bool {
+        self.directory.is_some() || self.s3.is_some()
     }
 
     /// The pipeline's template of the whole tree.
@@ -159,7 +170,11 @@ impl Sink {
 
     /// Below which key the levels of its tree stand.
     pub(crate) fn tree_pointer(&self) -> &'static str {
-        if self.s3.is_some() { "/s3/tree" } else { "/directory/tree" }
+        match (&self.s3, &self.reply) {
+            (Some(_), _) => "/s3/tree",
+            (None, Some(_)) => "/reply/tree",
+            (None, None) => "/directory/tree",
+        }
     }
 }
 
@@ -230,8 +245,9 @@ impl Default for Rotation {
     }
 }
 
-/// Where dead letters go: exactly one of `directory` and `s3`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+/// Where dead letters go: exactly one of `directory` and `s3`. Where the source is `lambda`, neither is
+/// needed: nothing is written there.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetters {
     /// The directory, relative to this file. Nothing else may write there.

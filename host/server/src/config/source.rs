@@ -9,12 +9,13 @@ use tidegate_connectors::generator::PARTITION_KEY;
 use super::{
     field::FieldPath,
     kinesis::{Kinesis, PayloadCompression},
+    lambda::Lambda,
     s3_source::S3Source,
     units::{ByteSize, TimeSpan},
 };
 
 /// Where records come from: exactly one of `ndjson`, `csv`, `parquet`, `avro`, `protobuf`, `text`,
-/// `whole_file`, `stdin`, `kinesis` and `generator`; or `s3`, alone or beside what its objects hold.
+/// `whole_file`, `stdin`, `kinesis`, `lambda` and `generator`; or `s3`, alone or beside what its objects hold.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Source {
@@ -41,13 +42,15 @@ pub struct Source {
     pub s3: Option<S3Source>,
     /// Records of an Amazon Kinesis data stream.
     pub kinesis: Option<Kinesis>,
+    /// Records that an AWS Lambda function is invoked with.
+    pub lambda: Option<Lambda>,
     /// Generated events, for trying things out.
     pub generator: Option<Generator>,
     /// A longer record is a dead letter.
     pub record_bytes_max: ByteSize,
     /// A record that had arrived longer before its batch time is a dead letter, `record-age`, and
-    /// no plugin sees it: for sources that say when a record arrived, which is `kinesis`. Without
-    /// it, none is too old. A redrive does not look at it.
+    /// no plugin sees it: for sources that say when a record arrived, which are `kinesis` and
+    /// `lambda`. Without it, none is too old. A redrive does not look at it.
     pub record_age_max: Option<TimeSpan>,
 }
 
@@ -65,6 +68,7 @@ impl Default for Source {
             stdin: None,
             s3: None,
             kinesis: None,
+            lambda: None,
             generator: None,
             // Far above what streams carry: a Kinesis record has at most 10 MiB.
             record_bytes_max: ByteSize::mib(10),
@@ -641,6 +645,9 @@ impl Source {
                 "compression": compression, "out_of_range": it.out_of_range,
                 "on_explicit_hash": it.on_explicit_hash,
             }));
+        }
+        if let Some(it) = &self.lambda {
+            return Some(serde_json::json!({ "compression": it.compression }));
         }
         let it = self.text.as_ref()?;
         Some(serde_json::json!({

@@ -162,7 +162,7 @@ impl Unread {
                     bytes.extend_from_slice(&item.data);
                     Some((code, message))
                 }
-                _ => fill(&item.data, rules, &mut bytes),
+                _ => fill(&item.data, rules.compression, rules.record_bytes_max, &mut bytes),
             };
             let batch = &mut taken.batch;
             batch.defects.extend(fault.map(|(code, message)| Defect { row, code, message }));
@@ -303,19 +303,24 @@ impl Rules {
     }
 }
 
-/// Appends the payload as it was before its producer compressed it, or as it is, with the reason.
-fn fill(data: &Bytes, rules: &Rules, bytes: &mut Vec<u8>) -> Option<(&'static str, String)> {
-    let fault = match unpack(data, rules.compression, rules.record_bytes_max, bytes) {
+/// Appends the payload as it was before its producer compressed it, or as it is, with a code and the
+/// reason.
+pub fn fill(
+    payload: &[u8],
+    compression: PayloadCompression,
+    bytes_max: usize,
+    into: &mut Vec<u8>,
+) -> Option<(&'static str, String)> {
+    let fault = match unpack(payload, compression, bytes_max, into) {
         Unpacked::Whole => return None,
         Unpacked::TooLarge => {
-            let max = rules.record_bytes_max;
-            ("record-too-large", format!("its payload expands to more than {max} bytes"))
+            ("record-too-large", format!("its payload expands to more than {bytes_max} bytes"))
         }
         Unpacked::Damaged(error) => {
             ("not-decompressible", format!("its payload can't be decompressed: {error}"))
         }
     };
-    bytes.extend_from_slice(data);
+    into.extend_from_slice(payload);
     Some(fault)
 }
 

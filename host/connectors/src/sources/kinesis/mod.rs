@@ -16,6 +16,7 @@ mod budget;
 mod client;
 mod decode;
 mod feed;
+mod handed;
 mod loss;
 mod meters;
 mod notes;
@@ -30,7 +31,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tidegate_core::Timestamp;
 
-pub use decode::{OnExplicitHash, OutOfRange};
+pub use decode::{OnExplicitHash, OutOfRange, fill};
+pub use handed::{HandedRecord, HandedRecords};
 pub use notes::{NotedShard, ShardNotes};
 pub use payload::PayloadCompression;
 pub use source::KinesisSource;
