@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::{demo, dynamodb_local, kinesis_local, languages, python, registry, shell};
+use crate::{demo, dynamodb_local, kcl, kinesis_local, languages, python, registry, shell};
 
 /// What the tests take.
 #[derive(clap::Args)]
@@ -56,6 +56,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     if let Some(folder) = dynamodb_local::folder() {
         host.env("TIDEGATE_DYNAMODB_LOCAL", folder);
+    }
+    if let Some(folder) = kcl::folder() {
+        host.env("TIDEGATE_KCL", folder);
     }
     if let Some(program) = registry::program() {
         host.env("TIDEGATE_REGISTRY", program);

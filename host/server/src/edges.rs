@@ -62,6 +62,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) states_follow: bool,
     /// Its partitions are listed, and nothing is read.
     pub(crate) lists_only: bool,
+    /// It is read, and nothing is written down of it where other hosts see it.
+    pub(crate) looks_only: bool,
     /// What hosts share who share the source.
     #[cfg(feature = "dynamodb")]
     pub(crate) leases: Option<LeaseStore>,

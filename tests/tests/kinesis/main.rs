@@ -1,8 +1,11 @@
 //! The Kinesis source and the Kinesis sink: alone, and in stories of the whole program, against real
 //! servers; and the leases by which a fleet shares a stream.
 
+mod aggregates;
 mod dynamodb;
 mod fleet;
+mod kcl;
+mod kills;
 mod leases;
 mod local;
 mod sink;

@@ -122,6 +122,34 @@ pub struct LeaseRecord {
     pub note: Option<String>,
 }
 
+impl LeaseRecord {
+    fn of(row: Row) -> Result<LeaseRecord, StoreError> {
+        let resume = match row.done()? {
+            Done::Ours(resume) | Done::Moved(resume) => resume,
+        };
+        let finished = row.is_finished();
+        Ok(LeaseRecord {
+            checkpoint: Checkpoint { resume, next_range: row.next_range, finished },
+            owner: row.owner.map(OwnerId),
+            hands_over: row.hands_over.map(OwnerId),
+            counter: row.counter,
+            pends: row.pending.is_some(),
+            parents: row.parents.into_iter().collect(),
+            note: row.note,
+            partition: row.partition,
+        })
+    }
+}
+
+/// What the ranges of a partition were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseHistory {
+    /// Those that are committed, in order, without what has expired.
+    pub committed: Vec<Manifest>,
+    /// One that is intended.
+    pub pending: Option<Manifest>,
+}
+
 /// The store of a fleet. Clones are the same store.
 #[derive(Clone)]
 pub struct LeaseStore {
@@ -162,25 +190,20 @@ impl LeaseStore {
     /// All leases, by partition.
     pub async fn leases(&self) -> Result<Vec<LeaseRecord>, StoreError> {
         let rows = self.shared.table.scan(true).await?;
-        let records = rows.into_iter().map(|row| {
-            let resume = match row.done()? {
-                Done::Ours(resume) | Done::Moved(resume) => resume,
-            };
-            let finished = row.is_finished();
-            Ok(LeaseRecord {
-                checkpoint: Checkpoint { resume, next_range: row.next_range, finished },
-                owner: row.owner.map(OwnerId),
-                hands_over: row.hands_over.map(OwnerId),
-                counter: row.counter,
-                pends: row.pending.is_some(),
-                parents: row.parents.into_iter().collect(),
-                note: row.note,
-                partition: row.partition,
-            })
-        });
-        let mut records = records.collect::<Result<Vec<_>, StoreError>>()?;
+        let mut records =
+            rows.into_iter().map(LeaseRecord::of).collect::<Result<Vec<_>, StoreError>>()?;
         records.sort_by(|a, b| a.partition.cmp(&b.partition));
         Ok(records)
+    }
+
+    /// A lease, and what the ranges of its partition were; none where it has no row.
+    pub async fn history(
+        &self,
+        partition: &PartitionId,
+    ) -> Result<Option<(LeaseRecord, LeaseHistory)>, StoreError> {
+        let Some(row) = self.shared.table.get(partition).await? else { return Ok(None) };
+        let history = self.shared.history(&row).await?;
+        Ok(Some((LeaseRecord::of(row)?, history)))
     }
 
     /// Creates a partition's row, with what its source notes of it. Where there is one already, it
@@ -361,6 +384,7 @@ impl CheckpointStore for LeaseStore {
                 .set_number("ownerSwitchesSinceCheckpoint", 0)
                 .set_text("tgResume", &resume)
                 .set_number("tgRange", range + 1)
+                .set_text("tgLast", intent.key())
                 .remove("pendingCheckpoint")
                 .remove("pendingCheckpointSubSequenceNumber")
                 .remove("pendingCheckpointState");
@@ -446,7 +470,8 @@ impl Shared {
             from: row.resume.as_ref().map(|it| it.position),
             to: resume.as_ref().map(|it| it.position),
         };
-        if !row.states.objects.is_empty() {
+        // Where only an intent was taken away, the states are of the checkpoint.
+        if !row.states.objects.is_empty() && moved.from != moved.to {
             if self.config.on_state_gap == OnStateGap::Fail {
                 let place = |it: Option<tidegate_core::Position>| {
                     it.map_or_else(|| "the beginning".to_owned(), |it| it.to_string())
@@ -595,7 +620,8 @@ impl Shared {
 fn finished(children: &[String]) -> Change {
     let change = Change::default()
         .set_text("checkpoint", SHARD_END)
-        .set_number("checkpointSubSequenceNumber", 0);
+        .set_number("checkpointSubSequenceNumber", 0)
+        .set("tgEnded", AttributeValue::Bool(true));
     match children.is_empty() {
         true => change,
         false => change.set("childShardIds", AttributeValue::Ss(children.to_vec())),
