@@ -155,7 +155,7 @@ public final class Consumer implements ShardRecordProcessor {
             configs.processorConfig(), retrieval);
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             try {
-                say("stops: " + scheduler.startGracefulShutdown().get(60, TimeUnit.SECONDS));
+                say("stops: " + scheduler.startGracefulShutdown().get(5, TimeUnit.SECONDS));
             } catch (Exception error) {
                 say("does not stop: " + error);
             }

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::{primitives::Blob, types::PutRecordsRequestEntry};
 use serde_json::Value;
 use tidegate_tests::server::ServerProcess;
@@ -296,7 +297,8 @@ impl Relay {
         }
     }
 
-    fn turn(&mut self, number: usize, (who, reshard, end): Turn, before: Option<End>) {
+    fn turn(&mut self, number: usize, turn: Turn, before: Option<End>, is_last: bool) {
+        let (who, reshard, end) = turn;
         let started = Instant::now();
         let (rows, found) = (self.rows(), self.checkpoints());
         let objects = self.objects();
@@ -316,6 +318,9 @@ impl Relay {
             self.until_parents_are_finished();
         }
         self.write(4);
+        if is_last {
+            self.until_all_is_handled(number, who, &objects);
+        }
         match (reader, end) {
             (Reader::Kcl(run) | Reader::Ours(run), End::Killed) => {
                 // Until something was handled that is most likely not checkpointed.
@@ -394,7 +399,13 @@ impl Relay {
             assert!(done.is_none_or(|it| position > it), "{key} {n} was checkpointed by {done:?}");
             // In order, and what comes twice comes from the one who was killed.
             let last = order.insert(key, *n);
-            assert!(last.is_none_or(|last| *n == last + 1), "{key}: {n} after {last:?}");
+            let of = |n: u64| &self.put[&(key.clone(), n)];
+            assert!(
+                last.is_none_or(|last| *n == last + 1),
+                "{key}: {n} of {:?} after {:?}",
+                of(*n),
+                last.map(of)
+            );
             if self.handled.contains(&(key.clone(), *n)) {
                 assert_eq!(before, Some(End::Killed), "{key} {n} comes twice after a stop");
             }
@@ -458,15 +469,13 @@ fn relay(test: &str, version: &str, turns: &[Turn]) {
     let Some(mut relay) = Relay::start(test, version) else { return };
     let mut before = None;
     for (number, turn) in turns.iter().enumerate() {
-        relay.turn(number, *turn, before);
+        relay.turn(number, *turn, before, number + 1 == turns.len());
         before = Some(turn.2);
         if number == 0 {
             // Somebody else's, on a row of a lease.
             for key in relay.rows().into_iter().filter(|(_, row)| is_lease(row)).map(|it| it.0) {
-                let value =
-                    aws_sdk_dynamodb::types::AttributeValue::S("of an application".to_owned());
-                let change =
-                    relay.fleet.dynamodb.change(&key, "SET annotation = :a", &[(":a", value)]);
+                let values = [(":a", AttributeValue::S("of an application".to_owned()))];
+                let change = relay.fleet.dynamodb.change(&key, "SET annotation = :a", &values);
                 relay.fleet.runtime.block_on(change);
             }
         }

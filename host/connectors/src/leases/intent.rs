@@ -309,7 +309,8 @@ impl Shared {
             }
             let mut taken = left.within(hash_range);
             taken.retain(|it| states.find(&it.stage, it.key).is_none());
-            if !taken.is_empty() && (row.resume.is_some() || !parent.ended) {
+            let ended_by_others = parent.is_finished() && !parent.ended;
+            if !taken.is_empty() && (row.resume.is_some() || ended_by_others) {
                 self.is_gap(&row, &parent)?;
                 continue;
             }
