@@ -166,6 +166,16 @@ pub(crate) async fn shards(config: &Config) -> anyhow::Result<Vec<Partition>> {
     source.shards().await.context("failed to list the shards")
 }
 
+/// The time that `latest` stands for on the stream that is read.
+#[cfg(feature = "kinesis")]
+pub(crate) async fn latest(config: &Config) -> anyhow::Result<Timestamp> {
+    let written = config.source.kinesis.as_ref();
+    let written = written.context("the source is no stream: it has no `latest`")?;
+    let reading = Reading { lists_only: true, ..Reading::default() };
+    let source = kinesis::source(config, written, &reading)?;
+    source.now().await.context("failed to ask for the stream's time")
+}
+
 /// How files are followed, where they are, and how far they have been read.
 fn follow(config: &Config) -> anyhow::Result<Option<Follow>> {
     let Some(on_lost) = config.source.follows() else { return Ok(None) };

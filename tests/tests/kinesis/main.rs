@@ -8,6 +8,7 @@ mod kcl;
 mod kills;
 mod leases;
 mod local;
+mod offsets;
 mod sink;
 mod sink_stories;
 mod source;

@@ -20,6 +20,7 @@ mod coordinate;
 mod hold;
 mod intent;
 mod meters;
+mod reset;
 mod row;
 mod states;
 mod table;
@@ -40,6 +41,7 @@ use tidegate_core::{
     source::{Partition, PartitionId},
 };
 
+pub use self::reset::LeaseReset;
 use self::{
     coordinate::Observations,
     hold::{Hold, Holds},
@@ -120,6 +122,10 @@ pub struct LeaseRecord {
     pub parents: Vec<PartitionId>,
     /// What the source has noted.
     pub note: Option<String>,
+    /// The range of the last intent, whatever became of it.
+    pub intended: Option<u64>,
+    /// How many states it has.
+    pub state_keys: StateKeys,
 }
 
 impl LeaseRecord {
@@ -136,6 +142,8 @@ impl LeaseRecord {
             pends: row.pending.is_some(),
             parents: row.parents.into_iter().collect(),
             note: row.note,
+            intended: row.intended,
+            state_keys: row.states.keys,
             partition: row.partition,
         })
     }

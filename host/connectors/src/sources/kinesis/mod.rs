@@ -30,7 +30,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tidegate_core::Timestamp;
 
 pub use decode::{OnExplicitHash, OutOfRange};
-pub use notes::{NotedShard, ShardNotes};
+pub use notes::{NotedShard, ShardNotes, begin_anew, note_anew};
 pub use payload::PayloadCompression;
 pub use source::KinesisSource;
 
