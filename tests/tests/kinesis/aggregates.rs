@@ -103,7 +103,7 @@ fn what_amazons_library_has_aggregated_comes_out_record_by_record() {
             let hash = match n % 3 {
                 // The first one is where the aggregate goes.
                 0 => Some(lower + u128::from(n)),
-                1 if list % 2 == 0 => Some(upper + u128::from(n)),
+                1 if list.is_multiple_of(2) => Some(upper + u128::from(n)),
                 _ => Some(lower + u128::from(list)),
             };
             let data =

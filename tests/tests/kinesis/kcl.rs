@@ -152,7 +152,7 @@ impl Relay {
     /// Writes some records of each key, half the time in aggregates of three.
     fn write(&mut self, rounds: u64) {
         for round in 0..rounds {
-            let (next, width) = (self.next, if round % 2 == 0 { 1 } else { 3 });
+            let (next, width) = (self.next, if round.is_multiple_of(2) { 1 } else { 3 });
             let keys: Vec<String> = (0..8).map(|key| format!("key-{key}")).collect();
             let entries = match width {
                 1 => keys.iter().map(|key| plain(key, &record(key, next))).collect(),
