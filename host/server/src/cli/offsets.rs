@@ -373,7 +373,7 @@ fn text(moves: &[Move], place: Place, executed: bool) -> String {
     }
     let partitions = moves.len();
     let _ = match executed {
-        true => writeln!(text, "{partitions} partitions are moved"),
+        true => writeln!(text, "moved: {partitions}"),
         false => writeln!(text, "nothing is written: `--execute` does it"),
     };
     text
