@@ -116,9 +116,18 @@ impl Program {
 
     /// Starts a command that writes its results there.
     pub fn start_piped(&self, command: &str, arguments: &[&str], stdout: Stdio) -> Child {
+        self.start_with(command, arguments, stdout, Stdio::null())
+    }
+
+    /// Starts a command that writes its log there.
+    pub fn start_logged(&self, command: &str, arguments: &[&str], log: fs::File) -> Child {
+        self.start_with(command, arguments, Stdio::null(), log.into())
+    }
+
+    fn start_with(&self, command: &str, arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Child {
         self.command(command, arguments)
             .stdout(stdout)
-            .stderr(Stdio::null())
+            .stderr(stderr)
             .spawn()
             .expect("the program can be started")
     }

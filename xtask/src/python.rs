@@ -25,6 +25,12 @@ pub(crate) const ENVIRONMENTS: &[Environment] = &[
         folder: "protobuf",
         packages: &["protobuf==7.36.2", "grpcio-tools==1.85.1"],
     },
+    // Amazon's own library that makes and reads aggregates of Kinesis records.
+    Environment {
+        variable: "TIDEGATE_AGGREGATES",
+        folder: "aggregates",
+        packages: &["aws-kinesis-agg==1.2.3", "protobuf==7.36.2", "six==1.17.0"],
+    },
     // A server of AWS's services: Firehose, SQS, and S3 of another make than the embedded one.
     Environment {
         variable: "TIDEGATE_MINISTACK",

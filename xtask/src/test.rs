@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, bail};
 
 use crate::{
-    demo, dynamodb_local, kinesis_local, lambda_emulator, languages, python, registry, shell,
+    demo, dynamodb_local, kcl, kinesis_local, lambda_emulator, languages, python, registry, shell,
 };
 
 /// What the tests take.
@@ -60,6 +60,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     if let Some(folder) = dynamodb_local::folder() {
         host.env("TIDEGATE_DYNAMODB_LOCAL", folder);
+    }
+    if let Some(folder) = kcl::folder() {
+        host.env("TIDEGATE_KCL", folder);
     }
     if let Some(program) = registry::program() {
         host.env("TIDEGATE_REGISTRY", program);

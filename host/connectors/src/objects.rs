@@ -97,11 +97,13 @@ impl SharedObjects for SharedDirectory {
 
 /// Creates a directory, and makes its name and those of new ones above it durable.
 fn create_durably(directory: &Path) -> io::Result<()> {
+    // The first part of a relative path has no parent that could be opened.
+    let directory = std::path::absolute(directory)?;
     let missing: Vec<&Path> = directory.ancestors().take_while(|path| !path.exists()).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    fs::create_dir_all(directory)?;
+    fs::create_dir_all(&directory)?;
     missing
         .into_iter()
         .filter_map(Path::parent)
@@ -138,5 +140,17 @@ mod tests {
             other.remove("p/states/1").await.expect("removed, or gone");
         }
         assert_eq!(one.get("p/states/1").await.expect("readable"), None);
+    }
+    #[tokio::test]
+    async fn a_directory_of_a_relative_name_is_created() {
+        let here = tempfile::tempdir_in(".").expect("a temporary folder");
+        let name = here.path().file_name().expect("it has a name").to_owned();
+        // Its own first part is missing as well.
+        drop(here);
+        let shared = SharedDirectory::new(&name, "a");
+        let put = shared.put("p/states/1", Bytes::from_static(b"content")).await;
+        let removed = fs::remove_dir_all(&name);
+        put.expect("there is room");
+        removed.expect("it was created");
     }
 }

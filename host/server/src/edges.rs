@@ -70,6 +70,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) lists_only: bool,
     /// What comes is taken: messages of a queue, which others don't get then.
     pub(crate) receives: bool,
+    /// It is read, and nothing is written down of it where other hosts see it.
+    pub(crate) looks_only: bool,
     /// What hosts share who share the source.
     #[cfg(feature = "dynamodb")]
     pub(crate) leases: Option<LeaseStore>,
@@ -188,6 +190,16 @@ pub(crate) async fn shards(config: &Config) -> anyhow::Result<Vec<Partition>> {
     let reading = Reading { lists_only: true, ..Reading::default() };
     let source = kinesis::source(config, written, &reading)?;
     source.shards().await.context("failed to list the shards")
+}
+
+/// The time that `latest` stands for on the stream that is read.
+#[cfg(feature = "kinesis")]
+pub(crate) async fn latest(config: &Config) -> anyhow::Result<Timestamp> {
+    let written = config.source.kinesis.as_ref();
+    let written = written.context("the source is no stream: it has no `latest`")?;
+    let reading = Reading { lists_only: true, ..Reading::default() };
+    let source = kinesis::source(config, written, &reading)?;
+    source.now().await.context("failed to ask for the stream's time")
 }
 
 /// How files are followed, where they are, and how far they have been read.

@@ -256,7 +256,7 @@ impl Kinesis {
     }
 
     /// The keys and payloads that each shard holds.
-    fn records(&self) -> BTreeMap<String, Vec<(String, Vec<u8>)>> {
+    pub fn records(&self) -> BTreeMap<String, Vec<(String, Vec<u8>)>> {
         let shards = self.shards();
         self.run(async |client, stream| {
             let mut contents = BTreeMap::new();

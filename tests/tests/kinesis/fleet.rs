@@ -17,24 +17,33 @@ use tidegate_tests::{
 use tokio::runtime::Runtime;
 
 use super::{
-    dynamodb::DynamoDb,
+    dynamodb::{DynamoDb, Item},
     server::{Kinesis, REGION},
     stories::{ONCE, PATIENCE, Run, Writers, wait_for},
 };
 
 /// A stream, a table and a folder that all hosts share.
-struct Fleet {
-    kinesis: Kinesis,
-    dynamodb: DynamoDb,
-    runtime: Runtime,
-    folder: tempfile::TempDir,
+pub(super) struct Fleet {
+    pub(super) kinesis: Kinesis,
+    pub(super) dynamodb: DynamoDb,
+    pub(super) runtime: Runtime,
+    pub(super) folder: tempfile::TempDir,
 }
 
 impl Fleet {
     fn start(test: &str, shards: i32, stages: &str) -> Option<Fleet> {
+        Fleet::with(test, stages, || Some(Kinesis::start(shards)))
+    }
+
+    /// The same, over a server of another make.
+    pub(super) fn with(
+        test: &str,
+        stages: &str,
+        kinesis: impl FnOnce() -> Option<Kinesis>,
+    ) -> Option<Fleet> {
         let runtime = Runtime::new().expect("threads can be started");
         let dynamodb = runtime.block_on(DynamoDb::start(test))?;
-        let kinesis = Kinesis::start(shards);
+        let kinesis = kinesis()?;
         let folder = tempfile::tempdir().expect("a temporary folder");
         let text = format!(
             r#"
@@ -70,37 +79,61 @@ range: {{ age: 200ms, records: 500 }}
         Some(Fleet { kinesis, dynamodb, runtime, folder })
     }
 
-    fn program(&self, host: &str) -> Program {
+    /// Changes the pipeline's file.
+    pub(super) fn edit(&self, change: impl FnOnce(String) -> String) {
+        let file = self.folder.path().join("pipeline.yaml");
+        let before = fs::read_to_string(&file).expect("it was written");
+        let after = change(before.clone());
+        assert_ne!(before, after, "it is changed");
+        fs::write(file, after).expect("there is room");
+    }
+
+    pub(super) fn program(&self, host: &str) -> Program {
         let program = Program::new(self.folder.path().join("pipeline.yaml"));
         with_credentials(program.with("OUT", self.folder.path()).with("HOST", host))
     }
 
-    fn host(&self, name: &str) -> Run {
+    pub(super) fn host(&self, name: &str) -> Run {
         Run(self.program(name).start("run", &[]))
     }
 
-    fn out(&self) -> PathBuf {
+    pub(super) fn out(&self) -> PathBuf {
         self.folder.path().join("out")
+    }
+
+    /// Two texts of each lease; none where there is no table yet.
+    fn leases(&self, attributes: [&str; 2]) -> Vec<[String; 2]> {
+        let scan = self.dynamodb.client.scan().table_name(&self.dynamodb.table);
+        let scan = scan.consistent_read(true);
+        let Ok(rows) = self.runtime.block_on(scan.send()) else { return Vec::new() };
+        let text = |value: Option<&AttributeValue>| value.and_then(|it| it.as_s().ok()).cloned();
+        let texts = |row: &Item| attributes.map(|it| text(row.get(it)).unwrap_or_default());
+        rows.items().iter().map(texts).collect()
     }
 
     /// How many unfinished leases each owner has.
     fn owners(&self) -> BTreeMap<String, usize> {
-        let scan = self.dynamodb.client.scan().table_name(&self.dynamodb.table);
-        let scan = scan.consistent_read(true);
-        let Ok(rows) = self.runtime.block_on(scan.send()) else { return BTreeMap::new() };
-        let text = |value: Option<&AttributeValue>| value.and_then(|it| it.as_s().ok()).cloned();
         let mut owners = BTreeMap::new();
-        for row in rows.items() {
-            if text(row.get("checkpoint")).as_deref() != Some("SHARD_END") {
-                let owner = text(row.get("leaseOwner")).unwrap_or_default();
+        for [checkpoint, owner] in self.leases(["checkpoint", "leaseOwner"]) {
+            if checkpoint != "SHARD_END" {
                 *owners.entry(owner).or_default() += 1;
             }
         }
         owners
     }
 
+    /// How far each shard is done.
+    pub(super) fn checkpoints(&self) -> BTreeMap<String, String> {
+        let leases = self.leases(["leaseKey", "checkpoint"]).into_iter();
+        leases.map(|[shard, checkpoint]| (shard, checkpoint)).collect()
+    }
+
     /// Waits until leases are spread so, and says how long it took.
-    fn until(&self, what: &str, spread: impl Fn(&BTreeMap<String, usize>) -> bool) -> Duration {
+    pub(super) fn until(
+        &self,
+        what: &str,
+        spread: impl Fn(&BTreeMap<String, usize>) -> bool,
+    ) -> Duration {
         let started = Instant::now();
         loop {
             let owners = self.owners();
@@ -112,7 +145,7 @@ range: {{ age: 200ms, records: 500 }}
         }
     }
 
-    fn nothing_is_dead(&self) {
+    pub(super) fn nothing_is_dead(&self) {
         assert!(tree(&self.folder.path().join("dead")).is_empty(), "nothing is a dead letter");
     }
 }
@@ -236,11 +269,8 @@ fn states_follow_their_keys_from_host_to_host_through_a_reshard() {
 #[test]
 fn a_shard_that_nobody_has_read_begins_where_the_first_host_saw_it() {
     let Some(fleet) = Fleet::start("a_shard_that_nobody_has_read", 1, "") else { return };
-    let file = fleet.folder.path().join("pipeline.yaml");
-    let text = fs::read_to_string(&file).expect("it was written");
     let stream = format!("stream: {}", fleet.kinesis.stream);
-    let text = text.replace(&stream, &format!("{stream}\n    start: latest"));
-    fs::write(&file, text).expect("there is room");
+    fleet.edit(|text| text.replace(&stream, &format!("{stream}\n    start: latest")));
     fleet.kinesis.put(&[("key", br#"{"key":"old"}"#)]);
     // Arrivals are told to the second.
     std::thread::sleep(Duration::from_millis(3_100));

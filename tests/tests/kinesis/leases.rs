@@ -472,3 +472,107 @@ async fn children_wait_for_their_parents_on_whatever_host() {
     a.turn(&listed[2..]).await;
     assert_eq!(rows().await, 1);
 }
+
+/// KCL clears what pends with each checkpoint of its own, also where that is no further.
+#[tokio::test]
+async fn an_intent_that_somebody_has_taken_away_is_told_and_its_number_is_not_given_again() {
+    let Some(server) = DynamoDb::start("an_intent_that_was_taken_away").await else { return };
+    let store = server.store().await;
+    let lease = acquire(&store, "p", "me").await.lease;
+    store.intend(&lease, write(), &manifest(0), &[]).await.expect("intent");
+    let taken_away = "SET leaseCounter = leaseCounter + :o
+        REMOVE pendingCheckpoint, pendingCheckpointSubSequenceNumber, pendingCheckpointState";
+    let one = || [(":o", AttributeValue::N("1".to_owned()))];
+    server.change("p", taken_away, &one()).await;
+    let found = acquire(&store, "p", "me").await;
+    assert_eq!(found.moved, Some(MovedCheckpoint { from: None, to: None }));
+    assert_eq!((found.checkpoint.next_range, found.pending), (1, None));
+
+    let first = Manifest { start: None, ..manifest(1) };
+    store.intend(&found.lease, write(), &first, &[state(1, "kept")]).await.expect("intent");
+    store.commit(&found.lease, write(), 1).await.expect("commit");
+    store.intend(&found.lease, write(), &manifest(2), &[]).await.expect("intent");
+    server.change("p", taken_away, &one()).await;
+    let found = acquire(&store, "p", "me").await;
+    let here = Some(position(20, 3));
+    assert_eq!(found.moved, Some(MovedCheckpoint { from: here, to: here }));
+    assert_eq!(found.checkpoint.resume, Some(resume(20)), "with its token");
+    assert_eq!((found.checkpoint.next_range, found.state_keys["sum"]), (3, 1));
+    assert_eq!(acquire(&store, "p", "me").await.moved, None, "it is told once");
+}
+
+/// Whoever else reads the end of a parent, or the beginning of its child, leaves a gap in the states.
+#[tokio::test]
+async fn a_child_does_not_take_states_of_where_somebody_else_has_read_on() {
+    let Some(server) = DynamoDb::start("a_child_does_not_take_states").await else { return };
+    let s = |text: &str| AttributeValue::S(text.to_owned());
+    let n = |number: &str| AttributeValue::N(number.to_owned());
+    let parents = |name: &str| -> [PartitionId; 1] { [format!("{name}-parent").as_str().into()] };
+    let inherit = async |store: &LeaseStore, name: &str| {
+        let lease = acquire(store, name, "me").await.lease;
+        store.inherit(&lease, write(), &parents(name), (0, u128::MAX)).await
+    };
+    for name in ["ours", "ended", "begun"] {
+        let store = server.store().await;
+        let lease = acquire(&store, &parents(name)[0].0, "me").await.lease;
+        pass(&store, &lease, 0, &[state(1, "kept")]).await;
+        let child = Partition {
+            id: name.into(),
+            parents: parents(name).to_vec(),
+            hash_range: Some((0, u128::MAX)),
+        };
+        store.announce(&child, None).await.expect("announced");
+        let counted = "leaseCounter = leaseCounter + :o";
+        match name {
+            "ended" => {
+                let values = [(":c", s("SHARD_END")), (":o", n("1"))];
+                let set = format!("SET checkpoint = :c, {counted}");
+                server.change(&parents(name)[0].0, &set, &values).await;
+            }
+            _ => store.finish(&lease, write()).await.expect("finished"),
+        }
+        if name == "begun" {
+            let values = [(":c", s(&format!("{NUMBER}0015"))), (":s", n("0")), (":o", n("1"))];
+            let set = format!("SET checkpoint = :c, checkpointSubSequenceNumber = :s, {counted}");
+            server.change(name, &set, &values).await;
+        }
+    }
+    let store = server.store().await;
+    assert_eq!(inherit(&store, "ours").await.expect("inherited")["sum"], 1);
+    for name in ["ended", "begun"] {
+        for _ in 0..2 {
+            let error = inherit(&store, name).await.expect_err("they are of another place");
+            assert_eq!(error.kind, StoreErrorKind::Conflict);
+            assert!(error.message.contains("on_state_gap"), "{error}");
+        }
+        let config = LeaseConfig { on_state_gap: OnStateGap::Reset, ..server.config().await };
+        let store = server.store_with(config).await;
+        assert_eq!(inherit(&store, name).await.expect("it begins with none"), [].into());
+    }
+}
+
+#[tokio::test]
+async fn the_history_of_a_partition_is_what_was_committed_and_nothing_else() {
+    let Some(server) = DynamoDb::start("the_history_of_a_partition").await else { return };
+    let store = server.store().await;
+    let lease = acquire(&store, "p", "me").await.lease;
+    pass(&store, &lease, 0, &[]).await;
+    // An intent that was described and never written, as by a host that was fenced just then.
+    let other = server.store().await;
+    let late = acquire(&other, "p", "other").await.lease;
+    let lease = acquire(&store, "p", "me").await.lease;
+    let described = Manifest { opened_at: Timestamp(77), ..manifest(1) };
+    other.intend(&late, write(), &described, &[]).await.expect_err("it is too late");
+    // One that was replaced by another revision.
+    store.intend(&lease, write(), &manifest(1), &[]).await.expect("intent");
+    let revised = Manifest { revision: 1, ..manifest(1) };
+    store.intend(&lease, write(), &revised, &[]).await.expect("intent");
+    store.commit(&lease, write(), 1).await.expect("commit");
+    store.intend(&lease, write(), &manifest(2), &[]).await.expect("intent");
+    assert_eq!(server.objects("manifests").len(), 5);
+    let found = server.store().await.history(&"p".into()).await.expect("it can be read");
+    let (record, history) = found.expect("there is a row");
+    assert_eq!(history.committed, [manifest(0), revised]);
+    assert_eq!((history.pending, record.pends), (Some(manifest(2)), true));
+    assert_eq!(server.store().await.history(&"q".into()).await.expect("it can be read"), None);
+}

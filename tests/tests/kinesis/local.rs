@@ -1,6 +1,6 @@
 //! kinesis-local, a server of another make, where Node is to be had.
 
-use std::{path::PathBuf, process::Command};
+use std::{net::SocketAddr, path::PathBuf, process::Command};
 
 use tidegate_tests::{
     program::root,
@@ -13,7 +13,9 @@ use super::server::Kinesis;
 /// A server and its process.
 pub(crate) struct KinesisLocal {
     pub(crate) kinesis: Kinesis,
-    _process: ServerProcess,
+    /// Where it is itself, for clients who ask in CBOR, which the proxy does not read.
+    pub(crate) address: SocketAddr,
+    pub(crate) process: ServerProcess,
 }
 
 impl KinesisLocal {
@@ -37,6 +39,7 @@ impl KinesisLocal {
             .env("SHARD_LIMIT", "200");
         let process = ServerProcess::start(&mut node, address);
         let runtime = Runtime::new().expect("threads can be started");
-        Some(KinesisLocal { kinesis: Kinesis::before(runtime, address, shards), _process: process })
+        let kinesis = Kinesis::before(runtime, address, shards);
+        Some(KinesisLocal { kinesis, address, process })
     }
 }

@@ -1,11 +1,15 @@
 //! The Kinesis source and the Kinesis sink: alone, and in stories of the whole program, against real
 //! servers; the leases by which a fleet shares a stream, and the ledger of ranges.
 
+mod aggregates;
 mod dynamodb;
 mod fleet;
+mod kcl;
+mod kills;
 mod leases;
 mod ledger;
 mod local;
+mod offsets;
 mod sink;
 mod sink_stories;
 mod source;

@@ -36,7 +36,7 @@ const IDLE_MAX: usize = 20;
 
 const LIMIT: ReadLimit = ReadLimit { records_max: usize::MAX, bytes_max: 1 << 20, until: None };
 
-fn config(kinesis: &Kinesis, notes: &Path) -> KinesisConfig {
+pub(super) fn config(kinesis: &Kinesis, notes: &Path) -> KinesisConfig {
     let aws = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(REGION))
         .credentials_provider(Credentials::new("test", "test", None, None, "test"));
@@ -53,12 +53,12 @@ fn config(kinesis: &Kinesis, notes: &Path) -> KinesisConfig {
 
 /// A record as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Found {
-    text: String,
-    key: String,
-    resume: Resume,
-    defect: Option<&'static str>,
-    ends_group: bool,
+pub(super) struct Found {
+    pub(super) text: String,
+    pub(super) key: String,
+    pub(super) resume: Resume,
+    pub(super) defect: Option<&'static str>,
+    pub(super) ends_group: bool,
 }
 
 fn texts(found: &[Found]) -> Vec<&str> {
@@ -106,7 +106,7 @@ async fn read(
 }
 
 /// Opens a shard and reads what there is.
-async fn read_shard(
+pub(super) async fn read_shard(
     source: &KinesisSource,
     shard: &PartitionId,
     after: Option<&Resume>,
@@ -545,7 +545,7 @@ fn the_user_records_of_all_vectors_come_out_exact() {
     }
 }
 
-fn base64_of(text: &Value) -> Vec<u8> {
+pub(super) fn base64_of(text: &Value) -> Vec<u8> {
     use base64::{Engine, engine::general_purpose::STANDARD};
     STANDARD.decode(text.as_str().expect("a text")).expect("base64")
 }

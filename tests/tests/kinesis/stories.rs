@@ -187,9 +187,14 @@ impl Writers {
     /// Every record is there once, and those of a key in order. Objects are named by their shards,
     /// and children have larger numbers than their parents.
     pub(super) fn check(&self, out: &Path) {
+        self.check_lines(&lines(out));
+    }
+
+    /// The same, of the lines of all objects, in the order of their names.
+    pub(super) fn check_lines(&self, lines: &[Vec<u8>]) {
         let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for line in lines(out) {
-            let record: Value = serde_json::from_slice(&line).expect("a record is JSON");
+        for line in lines {
+            let record: Value = serde_json::from_slice(line).expect("a record is JSON");
             let key = record["key"].as_str().expect("a key").to_owned();
             found.entry(key).or_default().push(record["n"].as_u64().expect("a number"));
         }

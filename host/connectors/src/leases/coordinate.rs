@@ -39,6 +39,8 @@ pub(super) struct Observations {
     unlisted: BTreeSet<PartitionId>,
     /// Since when nobody asks for a row any more.
     history: HashMap<PartitionId, Instant>,
+    /// The table was looked at before.
+    has_looked: bool,
 }
 
 /// A lease, as it was last seen to change.
@@ -53,6 +55,9 @@ struct Seen {
     between: Option<Instant>,
     /// Its owner has moved it on while this host looked.
     lives: bool,
+    /// An earlier run of this host had it when this one looked first, and it has not changed since.
+    /// That run has ended, for it had the data directory that this one has. It may be taken at once.
+    is_of_earlier_run: bool,
 }
 
 /// What is to be done.
@@ -71,7 +76,10 @@ impl Observations {
         self.expected.get(partition).copied()
     }
 
-    fn observe(&mut self, rows: &[Row], now: Instant) {
+    fn observe(&mut self, rows: &[Row], me: &str, now: Instant) {
+        // Only then: were two hosts copies of one another, they would take leases from each other
+        // for ever.
+        let is_first = !std::mem::replace(&mut self.has_looked, true);
         self.seen.retain(|id, _| rows.iter().any(|row| row.partition == *id));
         for row in rows {
             let before = self.seen.get(&row.partition);
@@ -81,6 +89,10 @@ impl Observations {
             let same = before.filter(|it| it.owner == row.owner && it.hands_over == row.hands_over);
             let between = is_between.then(|| same.and_then(|it| it.between).unwrap_or(now));
             let lives = same.is_some_and(|it| it.lives || moved);
+            let is_of_earlier_run = match before {
+                None => is_first && row.has().is_some_and(|owner| is_earlier_run(owner, me)),
+                Some(before) => before.is_of_earlier_run && same.is_some() && !moved,
+            };
             let seen = Seen {
                 counter: row.counter,
                 owner: row.owner.clone(),
@@ -88,6 +100,7 @@ impl Observations {
                 since,
                 between,
                 lives,
+                is_of_earlier_run,
             };
             self.seen.insert(row.partition.clone(), seen);
         }
@@ -149,8 +162,8 @@ impl Observations {
         failover: Duration,
         now: Instant,
     ) -> Decision {
-        self.observe(rows, now);
         let me = host.owner.0.as_str();
+        self.observe(rows, me, now);
         let mut share = Share::default();
         share
             .finished
@@ -167,7 +180,7 @@ impl Observations {
         let ready = host.listed.iter().filter(|it| !done(&it.id) && it.parents.iter().all(done));
         let ready = ready.filter_map(|it| Some((&it.id, self.seen.get(&it.id)?)));
         let ready: Vec<(&PartitionId, &Seen)> = ready.collect();
-        let expired = |seen: &Seen| now - seen.since >= failover;
+        let expired = |seen: &Seen| seen.is_of_earlier_run || now - seen.since >= failover;
 
         let mut load: BTreeMap<&str, usize> = [(me, 0)].into();
         let (mut mine, mut free, mut asked) = (BTreeSet::new(), Vec::new(), false);
@@ -209,13 +222,14 @@ impl Observations {
         let nothing_is_free = free.is_empty();
         for (id, seen) in free {
             // One that others have left lying is taken whoever has how many.
-            let is_left = seen.between.is_some_and(|it| now - it >= failover)
+            let is_left = seen.is_of_earlier_run
+                || seen.between.is_some_and(|it| now - it >= failover)
                 || now - seen.since >= 2 * failover;
             if room == 0 && !is_left {
                 continue;
             }
             room = room.saturating_sub(1);
-            failovers += u64::from(seen.owner.is_some());
+            failovers += u64::from(seen.owner.is_some() && !seen.is_of_earlier_run);
             share.take.insert(id.clone());
         }
         share.take.extend(mine.into_iter().cloned());
@@ -237,6 +251,12 @@ impl Observations {
         });
         Decision { share, failovers, ask: ask.flatten() }
     }
+}
+
+/// Whether two names are of two runs of one host: `<host>:<run>`.
+fn is_earlier_run(owner: &str, me: &str) -> bool {
+    let same = owner.rsplit_once(':').zip(me.rsplit_once(':')).filter(|(a, b)| a.0 == b.0);
+    same.is_some_and(|(earlier, now)| earlier.1 != now.1)
 }
 
 #[async_trait]
@@ -489,6 +509,36 @@ mod tests {
         }
         table.now += FAILOVER;
         assert_eq!(look(&table), ([free, held, done].into(), 1));
+    }
+
+    #[test]
+    fn a_host_that_starts_again_takes_back_what_it_had_at_once_and_only_that() {
+        let mut table = Simulated::with(4);
+        let runs = ["a-1:1", "b-1:1"].map(|name| (Observations::default(), name));
+        let [(mut first, a), (mut other, b)] = runs;
+        for _ in 0..6 {
+            table.turn(&mut first, a);
+            table.turn(&mut other, b);
+            table.now += Duration::from_secs(1);
+        }
+        let (had, theirs) = (table.of(a), table.of(b));
+        assert_eq!((had.len(), theirs.len()), (2, 2));
+        let decision = table.turn(&mut Observations::default(), "a-1:2");
+        assert_eq!((&decision.share.take, decision.failovers), (&had, 0));
+        assert_eq!((table.of("a-1:2"), table.of(b)), (had.clone(), theirs.clone()));
+        // A third host of a similar name has to wait.
+        let decision = table.turn(&mut Observations::default(), "a-12:1");
+        assert_eq!(decision.share.take, [].into());
+        // Nor does a run take anything back later, as a copy of a host would for ever.
+        let mut second = Observations::default();
+        table.turn(&mut second, "a-1:3");
+        assert_eq!(table.of("a-1:3"), had);
+        for id in &had {
+            table.row(id).owner = Some("a-1:4".to_owned());
+            table.row(id).counter += 1;
+        }
+        let decision = table.turn(&mut second, "a-1:3");
+        assert_eq!(decision.share.take, [].into());
     }
 
     #[test]

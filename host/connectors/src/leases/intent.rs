@@ -12,7 +12,7 @@ use tidegate_core::{
 };
 
 use super::{
-    Shared, fenced,
+    LeaseHistory, OnStateGap, Shared, fenced,
     row::{Row, StateIndex, StateObject, hash_range_text},
     states::{StateMap, is_long},
     table::{Change, Written},
@@ -63,6 +63,10 @@ struct Description {
     manifest: Manifest,
     states: Option<StateObject>,
     keys: StateKeys,
+    /// Where the range before it is described, which was committed. So the last one leads to all of
+    /// them, and past what was intended and never committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
 }
 
 impl Pending {
@@ -78,6 +82,11 @@ impl Pending {
 }
 
 impl Intent {
+    /// Where it is described.
+    pub(super) fn key(&self) -> &str {
+        &self.reference.key
+    }
+
     /// What the row says of it.
     pub(super) fn reference(&self) -> Blob {
         let Reference { digest, key } = &self.reference;
@@ -139,12 +148,13 @@ impl Shared {
             true => None,
             false => Some(self.put_states(partition, &name, &changes).await?),
         };
-        let description = Description { manifest: manifest.clone(), states, keys };
+        let before = row.last.clone();
+        let description = Description { manifest: manifest.clone(), states, keys, before };
         let content = Bytes::from(to_json(&description)?);
         let digest = Digest::of(&content);
         let key = format!("manifests/{}/{name}-{}.json", folder(partition), digest.hex());
         self.objects.put(&key, content).await?;
-        let Description { manifest, states, keys } = description;
+        let Description { manifest, states, keys, .. } = description;
         let reference = Reference { digest, key };
         Ok(Intent { manifest, states, keys, changes: Some(changes.into()), reference })
     }
@@ -155,24 +165,64 @@ impl Shared {
         partition: &PartitionId,
         reference: &Reference,
     ) -> Result<Intent, StoreError> {
-        let place = || self.objects.place(&reference.key);
-        let conflict = |what: String| {
-            let message = format!("the intent of partition `{partition}` {what}");
-            StoreError::plain(StoreErrorKind::Conflict, message)
+        let description = self.description(partition, reference).await?;
+        let Some(Description { manifest, states, keys, .. }) = description else {
+            let message = format!(
+                "the intent of partition `{partition}` is described in `{}`, which is not there: put it \
+                 back",
+                self.objects.place(&reference.key)
+            );
+            return Err(StoreError::plain(StoreErrorKind::Conflict, message));
         };
-        let content = self.objects.get(&reference.key).await?;
-        let content = content.ok_or_else(|| {
-            conflict(format!("is described in `{}`, which is not there: put it back", place()))
-        })?;
-        if Digest::of(&content) != reference.digest {
-            return Err(conflict(format!("is not what lies in `{}`", place())));
-        }
-        let Description { manifest, states, keys } =
-            serde_json::from_slice(&content).map_err(|error| {
-                let message = format!("failed to read the intent in `{}`", place());
-                StoreError::new(StoreErrorKind::Conflict, message, error)
-            })?;
         Ok(Intent { manifest, states, keys, changes: None, reference: reference.clone() })
+    }
+
+    /// What lies where a range is described; none where nothing does.
+    async fn description(
+        &self,
+        partition: &PartitionId,
+        reference: &Reference,
+    ) -> Result<Option<Description>, StoreError> {
+        let place = || self.objects.place(&reference.key);
+        let Some(content) = self.objects.get(&reference.key).await? else { return Ok(None) };
+        if Digest::of(&content) != reference.digest {
+            let message =
+                format!("the intent of partition `{partition}` is not what lies in `{}`", place());
+            return Err(StoreError::plain(StoreErrorKind::Conflict, message));
+        }
+        let description = serde_json::from_slice(&content).map_err(|error| {
+            let message = format!("failed to read the intent in `{}`", place());
+            StoreError::new(StoreErrorKind::Conflict, message, error)
+        })?;
+        Ok(Some(description))
+    }
+
+    /// The manifests of the committed ranges of a partition, in order, from its row backwards, and of
+    /// the range that pends. What has expired, and what was before it, is not among them.
+    pub(super) async fn history(&self, row: &Row) -> Result<LeaseHistory, StoreError> {
+        let (mut committed, mut next) = (Vec::new(), row.last.clone());
+        while let Some(key) = next.take() {
+            // Its name ends with its digest.
+            let digest = key.strip_suffix(".json").and_then(|it| it.rsplit('-').next());
+            let digest = digest.and_then(|it| format!("sha256:{it}").parse().ok());
+            let Some(digest) = digest else {
+                let message = format!("partition `{}` names `{key}`, which is none", row.partition);
+                return Err(StoreError::plain(StoreErrorKind::Conflict, message));
+            };
+            let reference = Reference { digest, key };
+            let described = self.description(&row.partition, &reference).await?;
+            let Some(description) = described else { break };
+            next = description.before;
+            committed.push(description.manifest);
+        }
+        committed.reverse();
+        let pending = match Pending::of(row) {
+            Pending::Ours(reference) => {
+                Some(self.intent(&row.partition, &reference).await?.manifest)
+            }
+            _ => None,
+        };
+        Ok(LeaseHistory { committed, pending })
     }
 
     /// The changes of states of an intent.
@@ -259,6 +309,11 @@ impl Shared {
             }
             let mut taken = left.within(hash_range);
             taken.retain(|it| states.find(&it.stage, it.key).is_none());
+            let ended_by_others = parent.is_finished() && !parent.ended;
+            if !taken.is_empty() && (row.resume.is_some() || ended_by_others) {
+                self.is_gap(&row, &parent)?;
+                continue;
+            }
             Arc::make_mut(&mut states).apply(&taken);
             inherited.append(&mut taken);
             self.is_taken(&parent.partition, hash_range).await?;
@@ -272,6 +327,25 @@ impl Shared {
         self.write(lease, write, |_| Change::default().set_text("tgStates", &index)).await?;
         self.holds().of(lease)?.states = Some(states);
         Ok(keys)
+    }
+
+    /// Somebody else has read the end of a parent, or the beginning of its child: the states that the
+    /// parent has left are not of where the child goes on.
+    fn is_gap(&self, child: &Row, parent: &Row) -> Result<(), StoreError> {
+        let (child, parent) = (&child.partition, &parent.partition);
+        if self.config.on_state_gap == OnStateGap::Reset {
+            tracing::warn!(
+                partition = %child, %parent,
+                "somebody else has read in between: the states of the parent are not taken"
+            );
+            return Ok(());
+        }
+        let message = format!(
+            "somebody else has read the end of `{parent}` or the beginning of `{child}`, and the states \
+             that `{parent}` has left are not of where `{child}` goes on: say `on_state_gap: reset` to \
+             begin with none"
+        );
+        Err(StoreError::plain(StoreErrorKind::Conflict, message))
     }
 
     /// Writes on a parent's row which of its states are a child's now.

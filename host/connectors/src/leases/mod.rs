@@ -22,6 +22,7 @@ mod hold;
 mod intent;
 mod memory;
 mod meters;
+mod reset;
 mod row;
 mod states;
 mod table;
@@ -42,8 +43,6 @@ use tidegate_core::{
     source::{Partition, PartitionId},
 };
 
-pub use memory::{Call, Fate, LeaseWrite, MemoryTable, Passage};
-
 use self::{
     coordinate::Observations,
     dynamo::DynamoTable,
@@ -52,6 +51,10 @@ use self::{
     meters::Meters,
     row::{Done, EXPIRES, Row, SHARD_END, TRIM_HORIZON, checkpoint_of, described, write_id},
     table::{Change, LeaseTable, Written},
+};
+pub use self::{
+    memory::{Call, Fate, LeaseWrite, MemoryTable, Passage},
+    reset::LeaseReset,
 };
 use crate::{aws::AwsConfig, objects::SharedObjects};
 
@@ -133,10 +136,14 @@ pub struct LeaseRecord {
     pub parents: Vec<PartitionId>,
     /// What the source has noted.
     pub note: Option<String>,
+    /// The range of the last intent, whatever became of it.
+    pub intended: Option<u64>,
+    /// How many states it has.
+    pub state_keys: StateKeys,
 }
 
 impl LeaseRecord {
-    fn of(row: Row) -> Result<Self, StoreError> {
+    fn of(row: Row) -> Result<LeaseRecord, StoreError> {
         let resume = match row.done()? {
             Done::Ours(resume) | Done::Moved(resume) => resume,
         };
@@ -149,9 +156,20 @@ impl LeaseRecord {
             pends: row.pending.is_some(),
             parents: row.parents.into_iter().collect(),
             note: row.note,
+            intended: row.intended,
+            state_keys: row.states.keys,
             partition: row.partition,
         })
     }
+}
+
+/// What the ranges of a partition were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseHistory {
+    /// Those that are committed, in order, without what has expired.
+    pub committed: Vec<Manifest>,
+    /// One that is intended.
+    pub pending: Option<Manifest>,
 }
 
 /// The store of a fleet. Clones are the same store.
@@ -218,6 +236,16 @@ impl LeaseStore {
         let mut records = records.collect::<Result<Vec<_>, StoreError>>()?;
         records.sort_by(|a, b| a.partition.cmp(&b.partition));
         Ok(records)
+    }
+
+    /// A lease, and what the ranges of its partition were; none where it has no row.
+    pub async fn history(
+        &self,
+        partition: &PartitionId,
+    ) -> Result<Option<(LeaseRecord, LeaseHistory)>, StoreError> {
+        let Some(row) = self.shared.table.get(partition).await? else { return Ok(None) };
+        let history = self.shared.history(&row).await?;
+        Ok(Some((LeaseRecord::of(row)?, history)))
     }
 
     /// Creates a partition's row, with what its source notes of it. Where there is one already, it
@@ -398,6 +426,7 @@ impl CheckpointStore for LeaseStore {
                 .set_number("ownerSwitchesSinceCheckpoint", 0)
                 .set_text("tgResume", &resume)
                 .set_number("tgRange", range + 1)
+                .set_text("tgLast", intent.key())
                 .remove("pendingCheckpoint")
                 .remove("pendingCheckpointSubSequenceNumber")
                 .remove("pendingCheckpointState");
@@ -483,7 +512,8 @@ impl Shared {
             from: row.resume.as_ref().map(|it| it.position),
             to: resume.as_ref().map(|it| it.position),
         };
-        if !row.states.objects.is_empty() {
+        // Where only an intent was taken away, the states are of the checkpoint.
+        if !row.states.objects.is_empty() && moved.from != moved.to {
             if self.config.on_state_gap == OnStateGap::Fail {
                 let place = |it: Option<tidegate_core::Position>| {
                     it.map_or_else(|| "the beginning".to_owned(), |it| it.to_string())
@@ -625,7 +655,8 @@ impl Shared {
     fn finished(&self, children: &[String]) -> Change {
         let change = Change::default()
             .set_text("checkpoint", SHARD_END)
-            .set_number("checkpointSubSequenceNumber", 0);
+            .set_number("checkpointSubSequenceNumber", 0)
+            .set("tgEnded", AttributeValue::Bool(true));
         let change = match self.config.expires_after {
             None => change,
             Some(after) => {

@@ -16,6 +16,8 @@
 //! | `tgTaken` | SS | the hash ranges whose states children have taken |
 //! | `tgNote` | S | what the source has noted |
 //! | `tgExpires` | N | when DynamoDB may delete the row of a partition that is finished |
+//! | `tgLast` | S | what the last committed range was intended to be: the last of all manifests |
+//! | `tgEnded` | BOOL | it was ended by one of us, and the states are of its end |
 //!
 //! Every write changes attributes and never a whole row, so that those of others stay.
 
@@ -62,6 +64,10 @@ pub(super) struct Row {
     pub(super) states: StateIndex,
     pub(super) taken: Vec<(u128, u128)>,
     pub(super) note: Option<String>,
+    /// Where the last committed range is described.
+    pub(super) last: Option<String>,
+    /// One of us has ended it.
+    pub(super) ended: bool,
 }
 
 /// Which objects hold a partition's states: a base, and what changed since then, in order.
@@ -83,7 +89,8 @@ pub(super) struct StateObject {
 pub(super) enum Done {
     /// Up to where we left it; none where nothing is.
     Ours(Option<Resume>),
-    /// Up to where somebody else has moved it.
+    /// Up to where somebody else has moved it; or where we left it, and somebody has taken away what
+    /// pended there.
     Moved(Option<Resume>),
 }
 
@@ -131,6 +138,8 @@ impl Row {
                 .map(|it| hash_range_of(it).ok_or_else(|| broken("tgTaken")))
                 .collect::<Result<_, _>>()?,
             note: text(item, "tgNote").map(str::to_owned),
+            last: text(item, "tgLast").map(str::to_owned),
+            ended: item.get("tgEnded").is_some_and(|it| it.as_bool() == Ok(&true)),
         }))
     }
 
@@ -141,7 +150,12 @@ impl Row {
 
     /// Whether an owner may write: it has the lease, or is still to hand it over.
     pub(super) fn is_of(&self, owner: &str) -> bool {
-        self.hands_over.as_ref().or(self.owner.as_ref()).is_some_and(|it| it == owner)
+        self.has() == Some(owner)
+    }
+
+    /// Who has it now: the owner, or whoever is still to hand it over.
+    pub(super) fn has(&self) -> Option<&str> {
+        self.hands_over.as_deref().or(self.owner.as_deref())
     }
 
     /// How far the partition is done, and by whose word.
@@ -152,15 +166,18 @@ impl Row {
         }
         if BEGINNINGS.contains(&checkpoint) {
             return Ok(match self.resume {
-                None => Done::Ours(None),
-                Some(_) => Done::Moved(None),
+                None if !self.lost_its_intent() => Done::Ours(None),
+                _ => Done::Moved(None),
             });
         }
         let sub = self.sub_sequence.unwrap_or_default();
         if let Some(resume) = &self.resume
             && checkpoint_of(resume.position) == (checkpoint.to_owned(), sub)
         {
-            return Ok(Done::Ours(self.resume.clone()));
+            return Ok(match self.lost_its_intent() {
+                false => Done::Ours(self.resume.clone()),
+                true => Done::Moved(self.resume.clone()),
+            });
         }
         let mut position = Position::from_sequence_number(checkpoint).map_err(|error| {
             let message =
@@ -170,6 +187,14 @@ impl Row {
         position.0[3] = sub;
         // Whoever moved it has left no token: the source begins there without one.
         Ok(Done::Moved(Some(Resume { position, token: String::new() })))
+    }
+}
+
+impl Row {
+    /// Whether a range was intended that was never committed and does not pend any more: whoever has
+    /// checkpointed meanwhile has removed it. What it named may be visible.
+    fn lost_its_intent(&self) -> bool {
+        self.pending.is_none() && self.intended.is_some_and(|it| it >= self.next_range)
     }
 }
 

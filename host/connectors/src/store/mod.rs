@@ -21,7 +21,7 @@ use tidegate_core::{
         Acquired, Lease, Manifest, OwnerId, StateChange, StateKeys, StateRow, StoreError,
         StoreErrorKind, WriteId,
     },
-    source::PartitionId,
+    source::{PartitionId, Resume},
 };
 use tokio::sync::oneshot;
 
@@ -135,6 +135,20 @@ impl SqliteStore {
         self.catalogue(move |it| {
             operations::replace_states(it, &stages, &states)?;
             swaps::set_pin(it, pin)
+        })
+        .await
+    }
+
+    /// Moves partitions, all of them or none: each behind a record, or to its beginning, with its states
+    /// or without. What pends is gone.
+    pub async fn reset(
+        &self,
+        partitions: Vec<(PartitionId, Option<Resume>, bool)>,
+    ) -> Result<(), StoreError> {
+        self.catalogue(move |it| {
+            partitions.iter().try_for_each(|(partition, resume, forgets_states)| {
+                operations::reset(it, partition, resume.as_ref(), *forgets_states)
+            })
         })
         .await
     }

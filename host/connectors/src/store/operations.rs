@@ -9,7 +9,7 @@ use tidegate_core::{
         Acquired, Checkpoint, Lease, Manifest, OwnerId, StateChange, StateKeys, StateRow,
         StoreError, StoreErrorKind, WriteId,
     },
-    source::PartitionId,
+    source::{PartitionId, Resume},
 };
 
 use super::{Generation, failed, redriven};
@@ -307,6 +307,33 @@ pub(super) fn replace_states(
         apply(connection, held.partition, states)?;
     }
     Ok(())
+}
+
+/// Moves a partition, and forgets what pends: the number of its range is not given again.
+pub(super) fn reset(
+    connection: &Connection,
+    partition: &PartitionId,
+    resume: Option<&Resume>,
+    forgets_states: bool,
+) -> Result<(), StoreError> {
+    let held = held(connection, partition)?.ok_or_else(|| vanished(partition))?;
+    let pending = pending(connection, held.partition)?.map(|(manifest, _)| manifest.range + 1);
+    let next = pending.unwrap_or_default().max(held.checkpoint.next_range);
+    let resume = resume.map(to_json).transpose()?;
+    execute(
+        connection,
+        "UPDATE partitions SET resume = ?2, next_range = ?3, finished = 0, owner = NULL,
+         counter = counter + 1, last_write = x'' WHERE id = ?1",
+        params![held.partition, resume, next as i64],
+    )?;
+    let pending = "DELETE FROM intents WHERE partition = ?1";
+    let states = "DELETE FROM states WHERE partition = ?1";
+    let counts = "DELETE FROM state_keys WHERE partition = ?1";
+    let forgotten: &[&'static str] = match forgets_states {
+        true => &[pending, states, counts],
+        false => &[pending],
+    };
+    forgotten.iter().try_for_each(|delete| execute(connection, delete, params![held.partition]))
 }
 
 pub(super) fn record_generation(

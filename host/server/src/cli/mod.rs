@@ -10,6 +10,7 @@ mod iam;
 mod lambda;
 #[cfg(feature = "dynamodb")]
 mod leases;
+mod offsets;
 mod plugin;
 mod plugin_bench;
 mod plugin_dev;
@@ -70,6 +71,9 @@ enum Command {
     Rollback(generations::RollbackArgs),
     /// Have a running pipeline look at its files at once, and say what became of them.
     Reload(generations::ReloadArgs),
+    /// Move partitions that nobody reads to where they are to go on.
+    #[command(subcommand)]
+    Offsets(OffsetsCommand),
     /// Look at dead letters, and try them again.
     #[command(subcommand)]
     Dlq(DlqCommand),
@@ -165,6 +169,13 @@ enum ShardsCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum OffsetsCommand {
+    /// Move partitions to the beginning, the end, a time or a position. Only says what it would do,
+    /// unless it is told to do it.
+    Reset(offsets::ResetArgs),
+}
+
+#[derive(Debug, Subcommand)]
 enum DlqCommand {
     /// List dead letters, and count them by reason.
     Ls(dlq::ListArgs),
@@ -219,6 +230,7 @@ pub fn main() -> ExitCode {
         Command::Generations(args) => ("generations", generations::generations(args)),
         Command::Rollback(args) => ("rollback", generations::rollback(args)),
         Command::Reload(args) => ("reload", generations::reload(args)),
+        Command::Offsets(OffsetsCommand::Reset(args)) => ("offsets reset", offsets::reset(args)),
         Command::Dlq(DlqCommand::Ls(args)) => ("dlq ls", dlq::list(args)),
         Command::Dlq(DlqCommand::Show(args)) => ("dlq show", dlq::show(args)),
         Command::Dlq(DlqCommand::Capsule(args)) => ("dlq capsule", capsule::capsule(args)),

@@ -110,6 +110,13 @@ pub(super) fn log_event(event: &Event) {
         Event::Opened { partition, after } => {
             tracing::debug!(%partition, after = after.map(|it| it.to_string()), "opened");
         }
+        Event::CheckpointMoved { partition, from, to } if from == to => {
+            tracing::warn!(
+                %partition,
+                "somebody else has taken away the intent of a range, of which objects may be visible: \
+                 exactly once ends there"
+            );
+        }
         Event::CheckpointMoved { partition, from, to } => {
             let place =
                 |it: &Option<Position>| it.map_or("its beginning".to_owned(), |it| it.to_string());

@@ -220,7 +220,8 @@ fn build(
         Some(leases) => {
             let store = edges::lease_store_when_there(config, leases);
             let store = Handle::current().block_on(store).map_err(Failed::environment)?;
-            let (owner, coordinator) = (edges::owner(&run), Arc::new(store.clone()));
+            let owner = edges::owner(&config.data_dir, &run).map_err(Failed::environment)?;
+            let coordinator = Arc::new(store.clone());
             let environment = Environment { owner, coordinator, ..environment };
             (Arc::new(store.clone()) as Arc<dyn CheckpointStore>, environment, Some(store))
         }
@@ -230,6 +231,7 @@ fn build(
         states_follow,
         lists_only: false,
         receives: true,
+        looks_only: false,
         #[cfg(feature = "dynamodb")]
         leases,
     };

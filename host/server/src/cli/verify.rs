@@ -29,16 +29,17 @@ pub(super) struct VerifyArgs {
 pub(super) fn verify(args: &VerifyArgs) -> Result<Outcome, Failed> {
     let (loaded, supply) = args.pipeline.open()?;
     let config = &loaded.config;
-    if config.leases.is_some() {
-        let message = "a fleet's history lies below `manifests/` beside its leases, where `verify` \
-                       can't look yet: it reads the history of one data directory";
-        return Err(Failed::runtime(anyhow::anyhow!(message)));
-    }
-    let store = StoreInspector::open(&config.data_dir)
-        .with_context(|| {
-            format!("failed to read the data directory `{}`", config.data_dir.display())
-        })
-        .map_err(Failed::environment)?;
+    // A host of a fleet may never have run here.
+    let store = match config.leases.is_some() && !config.data_dir.is_dir() {
+        true => None,
+        false => Some(
+            StoreInspector::open(&config.data_dir)
+                .with_context(|| {
+                    format!("failed to read the data directory `{}`", config.data_dir.display())
+                })
+                .map_err(Failed::environment)?,
+        ),
+    };
     let plan = match args.replay {
         false => None,
         true => {
@@ -50,10 +51,32 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Outcome, Failed> {
         }
     };
     let states_follow = plan.as_ref().is_some_and(|plan| plan.states_follow());
-    let reading = edges::Reading { run: "verify", states_follow, ..edges::Reading::default() };
-    let source = edges::source(&loaded, &reading).map_err(Failed::environment)?;
-    let verdict = block_on(verify::verify(config, &store, &source, plan.as_ref()))?
-        .map_err(Failed::runtime)?;
+    let verdict = block_on(async {
+        #[cfg(feature = "dynamodb")]
+        let leases = match &config.leases {
+            Some(leases) => {
+                let store = edges::lease_store(config, leases, false).await;
+                Some(store.map_err(Failed::environment)?)
+            }
+            None => None,
+        };
+        let reading = edges::Reading {
+            run: "verify",
+            states_follow,
+            looks_only: true,
+            #[cfg(feature = "dynamodb")]
+            leases: leases.clone(),
+            ..edges::Reading::default()
+        };
+        let source = edges::source(&loaded, &reading).map_err(Failed::environment)?;
+        let progress = verify::Progress {
+            store,
+            #[cfg(feature = "dynamodb")]
+            leases,
+        };
+        let verified = verify::verify(config, &progress, &source, plan.as_ref()).await;
+        verified.map_err(Failed::runtime)
+    })??;
     let exit = if verdict.conserved { Exit::Ok } else { Exit::Gate };
     let data = serde_json::to_value(&verdict).map_err(Failed::runtime)?;
     Ok(Outcome { exit, data, text: text(&verdict), findings: Vec::new() })

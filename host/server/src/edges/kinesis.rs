@@ -27,10 +27,10 @@ pub(super) fn source(
     #[cfg(not(feature = "dynamodb"))]
     let notes: Option<KinesisNotes> = None;
     #[cfg(feature = "dynamodb")]
-    let notes = reading
-        .leases
-        .clone()
-        .map(|store| KinesisNotes::Shared(Arc::new(super::leases::LeaseNotes(store))));
+    let notes = reading.leases.clone().map(|store| {
+        let writes = !reading.looks_only;
+        KinesisNotes::Shared(Arc::new(super::leases::LeaseNotes { store, writes }))
+    });
     // What is known of a fleet's shards stands where it is noted.
     let known = match config.leases.is_some() || reading.lists_only {
         true => Vec::new(),

@@ -3,6 +3,7 @@
 use std::{
     fs,
     hash::{DefaultHasher, Hash, Hasher},
+    io::ErrorKind,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -92,9 +93,27 @@ fn objects(config: &Config, written: &config::Leases) -> anyhow::Result<Arc<dyn 
     anyhow::bail!("this program was built without the feature `s3`: {bucket:?}");
 }
 
-/// Who this run of this host is: a name for people, and what no other run has.
-pub(crate) fn owner(run: &str) -> OwnerId {
-    OwnerId(format!("{}:{run}", host_name()))
+/// Who this run of this host is: a name for people, what no other host has, and what no other run has.
+/// A run knows by it what an earlier one of its host had, which has ended, for a data directory is one
+/// process's.
+pub(crate) fn owner(data_dir: &Path, run: &str) -> anyhow::Result<OwnerId> {
+    let file = data_dir.join("host");
+    let known = match fs::read_to_string(&file) {
+        Ok(known) => known.trim().to_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => {
+            return Err(error).with_context(|| format!("failed to read `{}`", file.display()));
+        }
+    };
+    let host = match known.is_empty() {
+        false => known,
+        true => {
+            let written = fs::write(&file, format!("{run}\n"));
+            written.with_context(|| format!("failed to write `{}`", file.display()))?;
+            run.to_owned()
+        }
+    };
+    Ok(OwnerId(format!("{}-{host}:{run}", host_name())))
 }
 
 /// What tells this host from others that write to the same directories: it stays the same from run
@@ -115,7 +134,11 @@ fn host_name() -> String {
 }
 
 /// Notes of shards, in the rows of their leases.
-pub(crate) struct LeaseNotes(pub(crate) LeaseStore);
+pub(crate) struct LeaseNotes {
+    pub(crate) store: LeaseStore,
+    /// Whoever only looks leaves no rows behind.
+    pub(crate) writes: bool,
+}
 
 impl std::fmt::Debug for LeaseNotes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -126,7 +149,7 @@ impl std::fmt::Debug for LeaseNotes {
 #[async_trait]
 impl ShardNotes for LeaseNotes {
     async fn load(&self) -> Result<Vec<NotedShard>, StoreError> {
-        let leases = self.0.leases().await?.into_iter();
+        let leases = self.store.leases().await?.into_iter();
         let noted = leases.map(|it| NotedShard {
             id: it.partition,
             note: it.note,
@@ -136,10 +159,16 @@ impl ShardNotes for LeaseNotes {
     }
 
     async fn add(&self, shard: &Partition, note: &str) -> Result<bool, StoreError> {
-        self.0.announce(shard, Some(note)).await
+        match self.writes {
+            true => self.store.announce(shard, Some(note)).await,
+            false => Ok(true),
+        }
     }
 
     async fn replace(&self, id: &PartitionId, note: &str) -> Result<(), StoreError> {
-        self.0.set_note(id, note).await
+        match self.writes {
+            true => self.store.set_note(id, note).await,
+            false => Ok(()),
+        }
     }
 }

@@ -17,26 +17,23 @@
 
 mod ledger;
 mod objects;
+mod progress;
 mod replay;
 mod source;
 
 use std::sync::Arc;
 
 use serde::Serialize;
-use tidegate_connectors::store::StoreInspector;
 use tidegate_core::{
     Source,
-    checkpoint::{Counts, StoreError},
+    checkpoint::Counts,
     source::{PartitionId, Replay},
 };
 use tidegate_pipeline::Plan;
 
-use crate::{
-    config::Config,
-    objects::Objects,
-    redrive::{History, RedriveSource},
-    replay::Replays,
-};
+use self::progress::Committed;
+pub(crate) use self::progress::Progress;
+use crate::{config::Config, objects::Objects, redrive::RedriveSource, replay::Replays};
 
 /// Problems beyond these are counted and not told.
 const PROBLEMS_MAX: usize = 100;
@@ -119,7 +116,7 @@ impl Verdict {
 /// Looks at everything that a pipeline has left. With a plan, ranges are replayed.
 pub(crate) async fn verify(
     config: &Config,
-    store: &StoreInspector,
+    progress: &Progress,
     source: &Arc<dyn Source>,
     plan: Option<&Arc<Plan>>,
 ) -> anyhow::Result<Verdict> {
@@ -128,7 +125,7 @@ pub(crate) async fn verify(
     verdict.sinks_not_looked_into = trees.not_looked_into(config);
     let can_read_again = source.replay() == Replay::Exact;
     verdict.source_read_again = can_read_again;
-    let history = History::read(store)?;
+    let history = progress.redriven()?;
     verdict.complete &= history.interrupted().is_none();
     let letters = Objects::of_dead_letters(config);
     let redriven = RedriveSource::new(&config.source.name, letters, history.all(), None);
@@ -139,20 +136,16 @@ pub(crate) async fn verify(
         false => Vec::new(),
     };
     let mut replays = plan.map(|plan| (plan, Replays::new(plan, config, listed)));
-    // By name: a shard has a larger number than its parents.
-    let partitions = store.partitions()?;
+    let partitions = progress.partitions().await?;
     for record in &partitions {
+        let Committed { record, manifests } = progress.committed(record.clone()).await?;
+        let record = &record;
         let origin = redriven.origin(&record.id);
         let (source, can_read_again) = match &origin {
             Some(_) => (&redriven, true),
             None => (source, source.can_be_read_again(&record.id)),
         };
         verdict.partitions += 1;
-        let mut manifests = Vec::new();
-        store.manifests(&record.id, |manifest| {
-            manifests.push(manifest);
-            Ok::<_, StoreError>(())
-        })?;
         ledger::check(record, &manifests, origin.is_some(), &mut verdict);
         for manifest in &manifests {
             let origin = origin.as_ref().unwrap_or(&record.id);

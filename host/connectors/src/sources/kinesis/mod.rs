@@ -33,7 +33,7 @@ use tidegate_core::Timestamp;
 
 pub use decode::{OnExplicitHash, OutOfRange, fill};
 pub use handed::{HandedRecord, HandedRecords};
-pub use notes::{NotedShard, ShardNotes};
+pub use notes::{NotedShard, ShardNotes, begin_anew, note_anew};
 pub use payload::PayloadCompression;
 pub use source::KinesisSource;
 

@@ -61,6 +61,13 @@ pub(super) struct Quiet {
 }
 
 impl Note {
+    fn begins_anew(&mut self, at: Option<Timestamp>, now: Timestamp) {
+        self.begins = at.map_or(Beginning::TrimHorizon, Beginning::At);
+        // What was dropped before is not asked for.
+        self.seen = now;
+        self.quiet = None;
+    }
+
     /// Up to when there is nothing that was not read, where everything up to a record was, which
     /// arrived at some time.
     pub(super) fn done_until(&self, last: Option<(Position, Timestamp)>) -> Timestamp {
@@ -173,6 +180,30 @@ pub(super) fn begins_beside(
         Beginning::TrimHorizon => None,
     });
     times.min().map_or(Beginning::TrimHorizon, Beginning::At)
+}
+
+/// Lets shards that a directory has notes of begin elsewhere, from a time on or with the oldest record
+/// that there is. Says whether all of them are noted there; else nothing is done. Blocks.
+pub fn begin_anew(
+    directory: &Path,
+    shards: &[PartitionId],
+    at: Option<Timestamp>,
+    now: Timestamp,
+) -> io::Result<bool> {
+    let Some(mut notes) = Notes::load(directory)? else { return Ok(false) };
+    for id in shards {
+        let Some(note) = notes.shards.get_mut(id) else { return Ok(false) };
+        note.begins_anew(at, now);
+    }
+    notes.save(directory)?;
+    Ok(true)
+}
+
+/// The same of one note that all hosts see; none where it is none.
+pub fn note_anew(note: &str, at: Option<Timestamp>, now: Timestamp) -> Option<String> {
+    let mut note: SharedNote = serde_json::from_str(note).ok()?;
+    note.note.begins_anew(at, now);
+    serde_json::to_string(&note).ok()
 }
 
 /// Two 128-bit numbers as decimal text, as Kinesis writes them: JSON numbers don't hold them.

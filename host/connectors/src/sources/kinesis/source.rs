@@ -87,6 +87,13 @@ impl KinesisSource {
         let config = self.shared.config.clone();
         self.shared.caller.call(|client| shards::list(client, config)).await
     }
+
+    /// The time that `latest` stands for now, by the server's clock.
+    pub async fn now(&self) -> Result<Timestamp, SourceError> {
+        let config = self.shared.config.clone();
+        self.shared.caller.call(|client| shards::describe(client, config)).await?;
+        Ok(latest(self.shared.caller.server_time()))
+    }
 }
 
 #[async_trait]
