@@ -10,3 +10,4 @@ pub mod running;
 pub mod s3;
 pub mod server;
 pub mod simulation;
+pub mod sqs;

@@ -85,10 +85,10 @@ pub(super) struct Host {
 
 impl Fleet {
     /// Starts a host that serves a generation. What differs from build to build is in no digest.
-    pub(super) fn start(&self, generation: usize, build: i64) -> Host {
+    pub(super) fn start(&self, number: usize, generation: usize, build: i64) -> Host {
         let (run, seed) = (self.runs.get(), self.seeds.borrow_mut().random());
         self.runs.set(run + 1);
-        let name = format!("host-{run:03}");
+        let name = format!("host-{number}:{run}");
         let owner = OwnerId(name.clone());
         let weather = self.weather.clone();
         let table = self.table.reached_by(&name, move |_| weather.call());

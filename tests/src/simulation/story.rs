@@ -187,8 +187,8 @@ impl Trouble<'_> {
     /// Things go wrong for a while.
     async fn begin(&mut self) {
         let ends = Instant::now() + self.shape.lasts;
-        for _ in 0..self.shape.hosts {
-            let host = self.start();
+        for number in 0..self.shape.hosts {
+            let host = self.start(number);
             self.hosts.push(Rc::new(RefCell::new(Some(host))));
             self.wait(0..1_500).await;
         }
@@ -208,7 +208,7 @@ impl Trouble<'_> {
         fleet.archive.land_delayed_writes();
         fleet.letters.land_delayed_writes();
         // Perhaps all are down, or about to stop.
-        let another = self.start();
+        let another = self.start(self.hosts.len());
         self.hosts.push(Rc::new(RefCell::new(Some(another))));
         let calm_since = Instant::now();
         while let Some(what) = fleet.oracle.unfinished() {
@@ -233,9 +233,9 @@ impl Trouble<'_> {
         hosts.into_iter().for_each(Host::crash);
     }
 
-    fn start(&mut self) -> Host {
+    fn start(&mut self, number: usize) -> Host {
         let build = if self.shape.builds { self.random.random_range(0..2) } else { 0 };
-        self.fleet.start(self.generation, build)
+        self.fleet.start(number, self.generation, build)
     }
 
     async fn wait(&mut self, milliseconds: std::ops::Range<u64>) {
@@ -274,7 +274,7 @@ impl Trouble<'_> {
             0..45 => {
                 if !is_up {
                     fleet.oracle.note(&format!("start {number}"));
-                    let host = self.start();
+                    let host = self.start(number);
                     *slot.borrow_mut() = Some(host);
                 }
             }

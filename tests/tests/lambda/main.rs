@@ -6,10 +6,6 @@ mod firehose;
 mod function;
 mod kinesis;
 mod package;
-#[allow(dead_code, reason = "what this story does not need, the queue's own does")]
-#[path = "../sqs/proxy.rs"]
-mod proxy;
 mod refusals;
-#[allow(dead_code, reason = "what this story does not need, the queue's own does")]
-#[path = "../sqs/server.rs"]
-mod server;
+
+use tidegate_tests::sqs::{self as server, proxy};

@@ -1,7 +1,7 @@
 //! Copies of dead letters in an SQS queue: the sink alone, and in stories of the whole program,
 //! against a real server.
 
-mod proxy;
-mod server;
 mod sink;
 mod stories;
+
+use tidegate_tests::sqs::{self as server, proxy};

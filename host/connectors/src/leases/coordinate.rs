@@ -136,7 +136,7 @@ impl Observations {
         failover: Duration,
         now: Instant,
     ) -> (BTreeSet<PartitionId>, u64) {
-        self.observe(rows, now);
+        self.observe(rows, me, now);
         self.expected.clear();
         let (mut take, mut failovers) = (BTreeSet::new(), 0);
         for row in rows {

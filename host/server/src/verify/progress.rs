@@ -2,6 +2,9 @@
 //! fleet beside its leases.
 
 #[cfg(feature = "dynamodb")]
+use std::collections::BTreeSet;
+
+#[cfg(feature = "dynamodb")]
 use tidegate_connectors::leases::LeaseStore;
 use tidegate_connectors::store::{PartitionRecord, StoreInspector};
 use tidegate_core::checkpoint::{Manifest, StoreError};
@@ -47,6 +50,20 @@ impl Progress {
             partitions.sort_by(|a, b| a.id.cmp(&b.id));
         }
         Ok(partitions)
+    }
+
+    /// How many partitions were finished so long ago that nothing is known of them any more: of a
+    /// fleet, those that others come after, and that have no rows.
+    pub(super) async fn forgotten(&self) -> Result<u64, StoreError> {
+        let store = self.store.as_ref().map_or(Ok(0), StoreInspector::forgotten)?;
+        #[cfg(feature = "dynamodb")]
+        if let Some(leases) = &self.leases {
+            let rows = leases.leases().await?;
+            let named: BTreeSet<_> = rows.iter().flat_map(|row| &row.parents).collect();
+            let gone = named.iter().filter(|id| rows.iter().all(|row| row.partition != ***id));
+            return Ok(store + gone.count() as u64);
+        }
+        Ok(store)
     }
 
     /// The ranges of a partition that are committed, as of now.

@@ -8,12 +8,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use crate::proxy::forward;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode, body::Incoming, header, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tidegate_tests::proxy::forward;
 use tokio::net::TcpListener;
 
 /// What SQS takes at once, attributes included.
@@ -22,7 +22,7 @@ const BYTES_MAX: usize = 1 << 20;
 
 /// What goes wrong with a request.
 #[derive(Clone, Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// It is refused as a whole.
     Refused(u16, &'static str),
     /// Messages at these places are not taken.
@@ -50,14 +50,19 @@ struct State {
 
 /// The proxy. It lives as long as the runtime that it was started on.
 #[derive(Clone, Debug)]
-pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
     upstream: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
 impl Proxy {
-    pub(crate) async fn start(upstream: SocketAddr) -> io::Result<Proxy> {
+    /// Starts one before a server.
+    ///
+    /// # Errors
+    /// Where no port is free.
+    pub async fn start(upstream: SocketAddr) -> io::Result<Proxy> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let proxy = Proxy { address, upstream, state: Arc::default() };
@@ -82,32 +87,32 @@ impl Proxy {
     }
 
     /// The next requests go wrong.
-    pub(crate) fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
+    pub fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
         self.state().faults.extend(faults);
     }
 
     /// From now on so many of a thousand messages are not taken, the same for the same seed.
-    pub(crate) fn withhold(&self, per_mille: u64, seed: u64) {
+    pub fn withhold(&self, per_mille: u64, seed: u64) {
         self.state().withheld = (per_mille, seed);
     }
 
     /// How many messages were not taken.
-    pub(crate) fn withheld(&self) -> usize {
+    pub fn withheld(&self) -> usize {
         self.state().withheld_messages
     }
 
     /// Nothing more goes wrong.
-    pub(crate) fn forgive(&self) {
+    pub fn forgive(&self) {
         self.state().faults.clear();
     }
 
     /// How many faults are still to come.
-    pub(crate) fn faults_left(&self) -> usize {
+    pub fn faults_left(&self) -> usize {
         self.state().faults.len()
     }
 
     /// How many messages each request had since this was last asked.
-    pub(crate) fn take_requests(&self) -> Vec<usize> {
+    pub fn take_requests(&self) -> Vec<usize> {
         std::mem::take(&mut self.state().requests)
     }
 

@@ -1,6 +1,8 @@
 //! SQS on this machine: ministack, where Python is to be had, behind the proxy. It is the S3 for large
 //! letters, too.
 
+pub mod proxy;
+
 use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -13,42 +15,46 @@ use tidegate_connectors::{
         sqs::{Offload, SqsConfig, SqsSink},
     },
 };
-use tidegate_tests::server::{ServerProcess, ministack};
 use tokio::runtime::Runtime;
 
-use super::proxy::Proxy;
+use self::proxy::Proxy;
+use crate::server::{ServerProcess, ministack};
 
 /// Where the server pretends to be.
-pub(crate) const REGION: &str = "us-east-1";
+pub const REGION: &str = "us-east-1";
 /// Where large letters go.
-pub(crate) const BUCKET: &str = "large-letters";
+pub const BUCKET: &str = "large-letters";
 
 /// A server, its process and the proxy before it.
-pub(crate) struct Sqs {
+pub struct Sqs {
     runtime: Runtime,
-    pub(crate) proxy: Proxy,
+    /// What makes trouble.
+    pub proxy: Proxy,
     config: SdkConfig,
     /// The server's own address, without the proxy.
-    pub(crate) server: String,
+    pub server: String,
     _process: ServerProcess,
 }
 
 /// A message as a consumer gets it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Received {
-    pub(crate) body: String,
-    pub(crate) attributes: BTreeMap<String, String>,
+pub struct Received {
+    /// What it says.
+    pub body: String,
+    /// What is said of it.
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl Received {
-    pub(crate) fn letter(&self) -> Value {
+    /// The letter that its body is.
+    pub fn letter(&self) -> Value {
         serde_json::from_str(&self.body).expect("a letter is JSON")
     }
 }
 
 impl Sqs {
     /// Starts one. A test that can't have it says so.
-    pub(crate) fn start(test: &str) -> Option<Sqs> {
+    pub fn start(test: &str) -> Option<Sqs> {
         let (process, address) = ministack(test)?;
         let runtime = Runtime::new().expect("threads can be started");
         let proxy = runtime.block_on(Proxy::start(address)).expect("a free port");
@@ -63,11 +69,13 @@ impl Sqs {
         Some(sqs)
     }
 
-    pub(crate) fn endpoint(&self) -> String {
+    /// The proxy's address.
+    pub fn endpoint(&self) -> String {
         format!("http://{}", self.proxy.address)
     }
 
-    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+    /// Waits for something.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
 
@@ -83,18 +91,18 @@ impl Sqs {
     }
 
     /// Makes a queue, and gives its URL.
-    pub(crate) fn create(&self, name: &str) -> String {
+    pub fn create(&self, name: &str) -> String {
         let create = self.client().create_queue().queue_name(name).send();
         self.block_on(create).expect("a fresh server").queue_url.expect("it has a URL")
     }
 
     /// A sink that sends to a queue, by way of the proxy.
-    pub(crate) fn sink(&self, queue: &str) -> SqsSink {
+    pub fn sink(&self, queue: &str) -> SqsSink {
         self.sink_with(queue, 1 << 20)
     }
 
     /// The same, of messages that are no larger.
-    pub(crate) fn sink_with(&self, queue: &str, message_bytes_max: usize) -> SqsSink {
+    pub fn sink_with(&self, queue: &str, message_bytes_max: usize) -> SqsSink {
         let aws = |endpoint| AwsConfig {
             endpoint: Some(endpoint),
             given: Some(self.config.clone()),
@@ -122,7 +130,7 @@ impl Sqs {
     }
 
     /// Everything that is in a queue, taken out of it, in any order.
-    pub(crate) fn receive(&self, queue: &str) -> Vec<Received> {
+    pub fn receive(&self, queue: &str) -> Vec<Received> {
         let client = self.client();
         self.block_on(async {
             let mut all = Vec::new();
@@ -151,7 +159,7 @@ impl Sqs {
     }
 
     /// What lies where a message says.
-    pub(crate) fn fetch(&self, place: &str) -> String {
+    pub fn fetch(&self, place: &str) -> String {
         let key = place.strip_prefix(&format!("s3://{BUCKET}/")).expect("it is in the bucket");
         let get = self.s3().get_object().bucket(BUCKET).key(key);
         self.block_on(async {
