@@ -18,7 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     Client,
-    error::SdkError,
+    error::{BuildError, SdkError},
     operation::create_table::CreateTableError,
     types::{
         AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement,
@@ -191,31 +191,28 @@ async fn expire(client: &Client, name: &str) -> Result<(), StoreError> {
 }
 
 async fn create_table(client: &Client, name: &str) -> Result<(), SdkError<CreateTableError>> {
-    let key = |name: &str, kind| {
-        let key = KeySchemaElement::builder().attribute_name(name).key_type(kind);
-        key.build().map_err(SdkError::construction_failure)
-    };
+    let key =
+        |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
     let attribute = |name: &str| {
         let attribute = AttributeDefinition::builder().attribute_name(name);
-        let attribute = attribute.attribute_type(ScalarAttributeType::S);
-        attribute.build().map_err(SdkError::construction_failure)
+        attribute.attribute_type(ScalarAttributeType::S).build()
     };
-    let all = Projection::builder().projection_type(ProjectionType::All).build();
-    let by_shard = GlobalSecondaryIndex::builder()
-        .index_name(BY_SHARD)
-        .key_schema(key("shard_id", KeyType::Hash)?)
-        .key_schema(key("processed_at", KeyType::Range)?)
-        .projection(all);
-    client
-        .create_table()
-        .table_name(name)
-        .billing_mode(BillingMode::PayPerRequest)
-        .key_schema(key("batch_id", KeyType::Hash)?)
-        .attribute_definitions(attribute("batch_id")?)
-        .attribute_definitions(attribute("shard_id")?)
-        .attribute_definitions(attribute("processed_at")?)
-        .global_secondary_indexes(by_shard.build().map_err(SdkError::construction_failure)?)
-        .send()
-        .await
-        .map(drop)
+    let built = || -> Result<_, BuildError> {
+        let all = Projection::builder().projection_type(ProjectionType::All).build();
+        let by_shard = GlobalSecondaryIndex::builder()
+            .index_name(BY_SHARD)
+            .key_schema(key("shard_id", KeyType::Hash)?)
+            .key_schema(key("processed_at", KeyType::Range)?)
+            .projection(all);
+        Ok(client
+            .create_table()
+            .table_name(name)
+            .billing_mode(BillingMode::PayPerRequest)
+            .key_schema(key("batch_id", KeyType::Hash)?)
+            .attribute_definitions(attribute("batch_id")?)
+            .attribute_definitions(attribute("shard_id")?)
+            .attribute_definitions(attribute("processed_at")?)
+            .global_secondary_indexes(by_shard.build()?))
+    };
+    built().map_err(SdkError::construction_failure)?.send().await.map(drop)
 }

@@ -173,7 +173,7 @@ impl Oracle {
         let leases = self.table.get().map(MemoryTable::leases).unwrap_or_default();
         let parents = self.stream.look(shard, |it| it.parents.clone()).unwrap_or_default();
         for parent in parents {
-            let row = leases.iter().find(|it| &*it.partition.0 == parent);
+            let row = leases.iter().find(|it| *it.partition.0 == *parent);
             // A row that is gone was finished: that is checked where it is deleted.
             if row.is_some_and(|it| !it.checkpoint.finished) {
                 self.broken(format!("I5: {host} took {shard} before {parent} was finished"));
