@@ -9,15 +9,18 @@ use std::{
 
 use async_trait::async_trait;
 use tidegate_core::{
+    ObjectDigest, Sink,
     checkpoint::{StoreError, StoreErrorKind},
     coordinator::{Coordinator, HostSituation, Share},
+    sink::{Naming, Object, SinkError},
     source::PartitionId,
 };
 use tidegate_pipeline::{
     Report, Shutdown, Workers,
     failpoint::Failpoints,
-    memory::{MemoryStore, StoreWrite},
+    memory::{MemorySink, MemoryStore, StoreWrite},
     partition::{Outcome, PartitionReport},
+    shutdown,
 };
 
 use crate::world::{World, expected, expected_letters, record};
@@ -205,4 +208,67 @@ async fn a_child_is_read_when_another_host_has_finished_its_parents() {
     let order: Vec<String> = world.commits().into_iter().map(|it| it.0).collect();
     assert!(order.is_sorted_by(|a, b| a >= b), "{order:?}");
     assert_eq!(world.delivered(), [expected("child", 25), expected("parent", 25)].concat());
+}
+
+/// The archive as a host reaches it that is slow.
+struct Slow {
+    archive: MemorySink,
+    until: tokio::time::Instant,
+}
+
+#[async_trait]
+impl Sink for Slow {
+    fn name(&self) -> &str {
+        self.archive.name()
+    }
+
+    fn naming(&self) -> Naming {
+        self.archive.naming()
+    }
+
+    async fn write(&self, objects: &[Object]) -> Result<(), SinkError> {
+        tokio::time::sleep_until(self.until).await;
+        self.archive.write(objects).await
+    }
+
+    async fn find(&self, key: &str) -> Result<Option<ObjectDigest>, SinkError> {
+        self.archive.find(key).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_successor_has_put_there_is_not_foreign_to_a_host_that_has_no_time_to_ask() {
+    let mut world = World::new();
+    world.settings.drain_max = Duration::from_secs(5);
+    // It does not notice before that the partition is not its own any more.
+    world.settings.renew_every = Duration::from_secs(600);
+    (0..12).for_each(|i| world.source.push("p", record("p", i)));
+    let mut fleet = Fleet::over(&world);
+    // It can't finish what the first has begun, and puts another revision in its place.
+    fleet.hosts[1].generation = "two";
+    fleet.assign("p", "a");
+    fleet.assignments.lock().expect("nobody panics").by_force = true;
+    let until = tokio::time::Instant::now() + Duration::from_secs(30);
+    let slow = Arc::new(Slow { archive: world.archive.clone(), until });
+    let [a, b] = &fleet.hosts;
+    let (stop, shutdown) = shutdown();
+    let a = a.pipeline_to(slow, Failpoints::default(), Workers::Here).run(shutdown);
+    let b = b.pipeline(Failpoints::default(), Workers::Here).run(Shutdown::never());
+    let story = async {
+        seconds(5).await;
+        fleet.assign("p", "b");
+        seconds(20).await;
+        assert_eq!(world.commits().len(), 1, "by the other");
+        stop.drain();
+        seconds(3).await;
+        // Its write comes through when its time is over, and nobody tells it whose the partition is.
+        world.store.cork();
+        seconds(10).await;
+        world.store.uncork();
+        world.source.end("p");
+    };
+    let (a, b, ()) = tokio::join!(a, b, story);
+    assert_eq!(report(&a.expect("a report"), "p").outcome, Outcome::Drained);
+    assert_eq!(report(&b.expect("a report"), "p").outcome, Outcome::Finished);
+    assert_eq!(world.delivered(), expected("p", 12));
 }
