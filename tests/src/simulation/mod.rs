@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A seed decides everything: the fleet, the records, the faults and when they come. The same seed
-//! gives the same trace. The [`Oracle`] knows what was acknowledged to the producer, hears of every
+//! gives the same trace. The oracle knows what was acknowledged to the producer, hears of every
 //! write to the table when it is made, and says which promise a run broke.
 
 mod bugs;
