@@ -196,6 +196,8 @@ impl Package {
     pub(crate) fn keep(&self, component: Digest, compiled: &Component) -> io::Result<()> {
         let bytes = compiled.serialize().map_err(|error| io::Error::other(format!("{error:#}")))?;
         fs::create_dir_all(&self.directory)?;
+        // Where others may write, nothing is trusted.
+        fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o755))?;
         // Whoever runs the function may be another user.
         let readable = fs::Permissions::from_mode(0o644);
         let mut file =

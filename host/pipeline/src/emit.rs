@@ -28,6 +28,10 @@ pub async fn emit(
     let mut attempts = Attempts::new(policy);
     let mut left = objects;
     loop {
+        // Even a write that has no time left would be begun.
+        if Instant::now() >= until {
+            return Err(out_of_time(sink).with_rest(left));
+        }
         let attempt = timeout_at(until, timeout(policy.timeout, sink.write(&left)));
         let mut error = match attempt.await {
             Ok(Ok(Ok(()))) => return Ok(()),

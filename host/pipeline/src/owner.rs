@@ -52,15 +52,14 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// Owns nothing yet: see [`Owner::acquire`]. `nth` is how often the run has had the partition
-    /// before: the names of its writes are others each time.
+    /// Owns nothing yet: see [`Owner::acquire`]. `nth` is how many partitions the run has
+    /// started before: were it to get this one again, the names of its writes are others.
     pub(crate) fn new(
         shared: Arc<Shared>,
         partition: PartitionId,
         nth: u64,
         shutdown: Shutdown,
     ) -> Self {
-        // From the partition's name, so that the order in which partitions start does not matter.
         let name = xxhash_rust::xxh3::xxh3_64_with_seed(partition.0.as_bytes(), nth);
         let random = ChaCha8Rng::seed_from_u64(shared.seed ^ name);
         let (lease, renew_at) = (None, Instant::now());

@@ -147,7 +147,7 @@ pub(crate) fn add_stages(sums: &mut Vec<StageStatistics>, stages: &[StageStatist
 }
 
 /// Works on a partition until it ends, the pipeline stops, or nothing more can be done. `nth` is how
-/// often this was done before.
+/// many partitions the run has worked on before.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     partition: Partition,
@@ -306,6 +306,8 @@ struct Reading<'a> {
     plan: Arc<Plan>,
     offers: watch::Receiver<Arc<Plan>>,
     swapping: Option<Swapping>,
+    /// Nothing more can be read. What was read before it is finished first.
+    failed: Option<Error>,
     ended: bool,
 }
 
@@ -344,6 +346,7 @@ impl<'a> Reading<'a> {
             plan,
             offers,
             swapping,
+            failed: None,
             ended: false,
         }
     }
@@ -363,6 +366,9 @@ impl<'a> Reading<'a> {
                     tokio::task::yield_now().await;
                 }
                 Step::Cut(cut) => self.close(cut).await?,
+                Step::Read | Step::Done if let Some(error) = self.failed.take() => {
+                    return Err(error);
+                }
                 Step::Read => self.read(situation.now).await?,
                 Step::Done if self.ended => return Ok(Outcome::Finished),
                 Step::Done => return Ok(Outcome::Drained),
@@ -388,7 +394,7 @@ impl<'a> Reading<'a> {
             now: self.owner.shared.clock.now(),
             spooled_bytes: range.map_or(0, OpenRange::spooled_bytes),
             open_objects: range.map_or(0, OpenRange::open_objects),
-            requested: match self.owner.is_draining() {
+            requested: match self.owner.is_draining() || self.failed.is_some() {
                 true => Some(Cut::Stop),
                 false if swap => Some(Cut::Swap),
                 false => self.is_in_the_way().then_some(Cut::Memory),
@@ -463,7 +469,13 @@ impl<'a> Reading<'a> {
             self.owner.insist(Seam::Source, async || reads.next().await.map_err(Error::Source));
         let read = tokio::select! {
             biased;
-            read = read => Some(read?),
+            read = read => match read {
+                Err(error @ Error::Source(_)) if self.open.is_some() => {
+                    self.failed = Some(error);
+                    None
+                }
+                read => Some(read?),
+            },
             () = comes_of_age, if age_left.is_some() => None,
             () = drain, if !draining => None,
             _ = offers.changed(), if !offer_waits => None,

@@ -328,7 +328,7 @@ impl Pipeline {
             listed: Vec::new(),
             waiting: BTreeMap::new(),
             running: BTreeMap::new(),
-            starts: BTreeMap::new(),
+            starts: 0,
             ended: BTreeMap::new(),
             passed: Report::default(),
         };
@@ -361,8 +361,8 @@ struct Run {
     /// Partitions that are not started.
     waiting: BTreeMap<PartitionId, Waiting>,
     running: BTreeMap<PartitionId, Running>,
-    /// How often each was started: one that was handed over, or lost, may come back.
-    starts: BTreeMap<PartitionId, u64>,
+    /// How many were started: one that was handed over, or lost, may come back.
+    starts: u64,
     /// What was done for partitions. One that was handed over may be waiting again.
     ended: BTreeMap<PartitionId, PartitionReport>,
     /// What was done for those that are not kept by name, where partitions come and go.
@@ -647,9 +647,8 @@ impl Run {
             let (stop, shutdown) = self.shutdown.part();
             let partition = waiting.partition.clone();
             self.running.insert(partition.id.clone(), Running { partition: waiting, stop });
-            let starts = self.starts.entry(partition.id.clone()).or_default();
-            let nth = *starts;
-            *starts += 1;
+            let nth = self.starts;
+            self.starts += 1;
             let job = self.job(worker, partition, nth, shutdown);
             self.crew.spawn(worker, job).await;
         }

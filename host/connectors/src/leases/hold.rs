@@ -1,7 +1,7 @@
 //! The leases that this process holds: each row as our last write has left it, and the writes of
 //! which it is not known whether they were done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use tidegate_core::{
     checkpoint::{Lease, StateChange, StoreError, WriteId},
@@ -14,8 +14,12 @@ use super::{fenced, intent::Intent, row::Row, states::StateMap};
 #[derive(Debug, Default)]
 pub(super) struct Holds {
     held: HashMap<PartitionId, Hold>,
-    handed_over: HashMap<PartitionId, WriteId>,
+    /// The last of them: one that is done again is done again at once.
+    handed_over: VecDeque<(PartitionId, WriteId)>,
 }
+
+/// So many hand-overs are remembered.
+const HANDED_OVER_MAX: usize = 1_024;
 
 /// One lease.
 #[derive(Clone, Debug)]
@@ -89,7 +93,7 @@ impl Holds {
     }
 
     pub(super) fn insert(&mut self, hold: Hold) {
-        self.handed_over.remove(&hold.lease.partition);
+        self.handed_over.retain(|(partition, _)| *partition != hold.lease.partition);
         self.held.insert(hold.lease.partition.clone(), hold);
     }
 
@@ -101,11 +105,14 @@ impl Holds {
 
     pub(super) fn hand_over(&mut self, lease: &Lease, write: WriteId) {
         self.forget(lease);
-        self.handed_over.insert(lease.partition.clone(), write);
+        if self.handed_over.len() == HANDED_OVER_MAX {
+            self.handed_over.pop_front();
+        }
+        self.handed_over.push_back((lease.partition.clone(), write));
     }
 
     pub(super) fn was_handed_over(&self, partition: &PartitionId, write: WriteId) -> bool {
-        self.handed_over.get(partition) == Some(&write)
+        self.handed_over.iter().any(|it| it.0 == *partition && it.1 == write)
     }
 
     pub(super) fn acquired_by(&self, partition: &PartitionId, write: WriteId) -> Option<Hold> {

@@ -5,7 +5,7 @@ use tidegate_core::checkpoint::StoreError;
 
 use super::{
     LeaseRecord, LeaseStore, fenced,
-    row::{TRIM_HORIZON, checkpoint_of},
+    row::{EXPIRES, TRIM_HORIZON, checkpoint_of},
     table::{Change, Written},
     to_json,
 };
@@ -48,7 +48,8 @@ impl LeaseStore {
             .remove("pendingCheckpoint")
             .remove("pendingCheckpointSubSequenceNumber")
             .remove("pendingCheckpointState")
-            .remove("tgEnded");
+            .remove("tgEnded")
+            .remove(EXPIRES);
         let change = match resume {
             Some(resume) => change.set_text("tgResume", to_json(resume)?),
             None => change.remove("tgResume"),

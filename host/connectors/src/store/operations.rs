@@ -258,7 +258,7 @@ pub(super) fn forget(connection: &Connection, finished_for: u64) -> Result<u64, 
     let seconds = i64::try_from(finished_for).unwrap_or(i64::MAX);
     let mut find = prepare(
         connection,
-        "SELECT id FROM partitions WHERE finished_at < unixepoch() - ?1
+        "SELECT id FROM partitions WHERE finished AND finished_at < unixepoch() - ?1
          AND NOT EXISTS (SELECT 1 FROM intents WHERE partition = id)
          ORDER BY finished_at LIMIT ?2",
     )?;
@@ -322,7 +322,7 @@ pub(super) fn reset(
     let resume = resume.map(to_json).transpose()?;
     execute(
         connection,
-        "UPDATE partitions SET resume = ?2, next_range = ?3, finished = 0, owner = NULL,
+        "UPDATE partitions SET resume = ?2, next_range = ?3, finished = 0, finished_at = NULL, owner = NULL,
          counter = counter + 1, last_write = x'' WHERE id = ?1",
         params![held.partition, resume, next as i64],
     )?;

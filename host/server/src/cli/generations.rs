@@ -213,7 +213,12 @@ async fn reprocess(
     stages: &BTreeSet<String>,
 ) -> Result<Reprocessed, Failed> {
     let states_follow = candidate.plan.states_follow();
-    let reading = edges::Reading { run: "reprocess", states_follow, ..edges::Reading::default() };
+    let reading = edges::Reading {
+        run: "reprocess",
+        states_follow,
+        looks_only: true,
+        ..edges::Reading::default()
+    };
     let source = edges::source(&candidate.loaded, &reading).map_err(Failed::environment)?;
     let inspector =
         StoreInspector::open(&candidate.loaded.config.data_dir).map_err(Failed::environment)?;

@@ -125,6 +125,7 @@ pub(super) fn reset(args: &ResetArgs) -> Result<Outcome, Failed> {
     block_on(async {
         let (kept, standing) = read(config).await.map_err(Failed::environment)?;
         let chosen = choose(args, standing).map_err(Failed::runtime)?;
+        let chosen = without_gone(config, chosen).await.map_err(Failed::environment)?;
         let place = match args.to {
             Place::Latest => Place::Time(latest(config).await.map_err(Failed::environment)?),
             other => other,
@@ -221,6 +222,21 @@ fn choose(args: &ResetArgs, standing: Vec<Standing>) -> anyhow::Result<Vec<Stand
     let is_chosen =
         |it: &Standing| args.all || args.partitions.iter().any(|name| *it.partition.0 == **name);
     Ok(standing.into_iter().filter(is_chosen).collect())
+}
+
+/// Without shards that are finished and that the stream does not hold any more: there is nothing to be
+/// read again, and nothing is lost.
+async fn without_gone(config: &Config, chosen: Vec<Standing>) -> anyhow::Result<Vec<Standing>> {
+    #[cfg(feature = "kinesis")]
+    if config.source.kinesis.is_some() {
+        let listed = edges::shards(config).await?;
+        let is_there = |it: &Standing| listed.iter().any(|shard| shard.id == it.partition);
+        let mut chosen = chosen;
+        chosen.retain(|it| !it.checkpoint.finished || is_there(it));
+        return Ok(chosen);
+    }
+    let _ = config;
+    Ok(chosen)
 }
 
 async fn latest(config: &Config) -> anyhow::Result<Timestamp> {

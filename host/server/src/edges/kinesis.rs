@@ -39,7 +39,8 @@ pub(super) fn source(
     Ok(KinesisSource::new(KinesisConfig {
         pipeline: config.pipeline.clone(),
         aws: aws(written.aws()),
-        consumer: written.consumer.clone(),
+        // A consumer has one subscription to a shard: whoever only looks leaves it to those who work.
+        consumer: written.consumer.clone().filter(|_| !reading.looks_only),
         start: match &written.start {
             config::KinesisStart::TrimHorizon => KinesisStart::TrimHorizon,
             config::KinesisStart::Latest => KinesisStart::Latest,

@@ -31,7 +31,9 @@ pub(super) struct Ranges {
     /// What becomes of each record is of interest.
     keeps_outcomes: bool,
     opened: u64,
-    open: Option<(RangeProcessor, Vec<Position>)>,
+    /// The batch time; that of the moment, where this is none.
+    batch_time: Option<Timestamp>,
+    open: Option<(RangeProcessor, Vec<Position>, Timestamp)>,
 }
 
 /// One range of them.
@@ -39,6 +41,8 @@ pub(super) struct Processed {
     pub(super) output: RangeOutput,
     /// Of its records, in order.
     pub(super) positions: Vec<Position>,
+    /// The batch time.
+    pub(super) opened_at: Timestamp,
 }
 
 /// What comes next.
@@ -66,7 +70,16 @@ impl Ranges {
         };
         let batcher = Batcher::new(batch, range);
         let plan = Arc::clone(plan);
-        Ranges { plan, partition, batcher, until, keeps_outcomes: false, opened: 0, open: None }
+        Ranges {
+            plan,
+            partition,
+            batcher,
+            until,
+            keeps_outcomes: false,
+            opened: 0,
+            batch_time: None,
+            open: None,
+        }
     }
 
     /// Takes records through as one range, and says what became of each: for an answer, which has no
@@ -100,6 +113,11 @@ impl Ranges {
         }
     }
 
+    /// Takes records through as at another time.
+    pub(super) fn as_at(self, batch_time: Timestamp) -> Self {
+        Ranges { batch_time: Some(batch_time), ..self }
+    }
+
     pub(super) fn push(&mut self, records: RecordBatch) {
         self.batcher.push(records);
     }
@@ -115,7 +133,8 @@ impl Ranges {
         loop {
             match self.batcher.step(&situation) {
                 Step::Open => {
-                    self.open = Some((self.open(situation.now)?, Vec::new()));
+                    let opened_at = self.batch_time.unwrap_or(situation.now);
+                    self.open = Some((self.open(opened_at)?, Vec::new(), opened_at));
                     self.batcher.open(situation.now, None);
                 }
                 Step::Process(batch) => {
@@ -127,9 +146,10 @@ impl Ranges {
                     open.0.process(&batch, &NoStates).await?;
                 }
                 Step::Cut(_) => {
-                    let (processor, positions) = self.open.take().expect("an open range is cut");
+                    let (processor, positions, opened_at) =
+                        self.open.take().expect("an open range is cut");
                     let output = processor.cut()?;
-                    return Ok(Next::Cut(Box::new(Processed { output, positions })));
+                    return Ok(Next::Cut(Box::new(Processed { output, positions, opened_at })));
                 }
                 Step::Read => return Ok(Next::Read),
                 Step::Done => return Ok(Next::Done),

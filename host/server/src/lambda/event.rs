@@ -92,7 +92,7 @@ pub(super) struct StreamMetadata<'a> {
     #[serde(default)]
     subsequence_number: Option<Number>,
     #[serde(borrow, default)]
-    pub(super) partition_key: Cow<'a, str>,
+    partition_key: Option<Cow<'a, str>>,
     #[serde(default)]
     approximate_arrival_timestamp: Option<f64>,
 }
@@ -122,8 +122,9 @@ pub(super) struct KinesisRecord<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StreamRecord<'a> {
+    /// None where Kinesis distributes the records by itself.
     #[serde(borrow, default)]
-    pub(super) partition_key: Cow<'a, str>,
+    partition_key: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) sequence_number: Cow<'a, str>,
     #[serde(borrow)]
@@ -193,6 +194,11 @@ impl FirehoseRecord<'_> {
 }
 
 impl StreamMetadata<'_> {
+    /// Empty where it has none.
+    pub(super) fn partition_key(&self) -> &str {
+        self.partition_key.as_deref().unwrap_or_default()
+    }
+
     pub(super) fn subsequence_number(&self) -> u64 {
         match &self.subsequence_number {
             Some(Number::Number(number)) => *number,
@@ -212,6 +218,11 @@ impl KinesisRecord<'_> {
 impl StreamRecord<'_> {
     pub(super) fn decode(&self, into: &mut Vec<u8>) -> Option<(&'static str, String)> {
         decode(&self.data, into)
+    }
+
+    /// Empty where it has none.
+    pub(super) fn partition_key(&self) -> &str {
+        self.partition_key.as_deref().unwrap_or_default()
     }
 
     /// When it arrived, where that is said.

@@ -26,6 +26,9 @@ use super::{
 };
 use crate::config::{Config, Delimiter};
 
+/// What an event's records may expand to: an answer has room for a tenth of it.
+const EXPANDED_BYTES_MAX: usize = 64 << 20;
+
 /// How long an answer waits for copies of dead letters: each record is below the stream's error prefix
 /// as well, and the others are not to be held up for an alarm.
 const COPIES_TAKE_MAX: Duration = Duration::from_secs(10);
@@ -166,7 +169,15 @@ impl Transformation {
                     if fault.is_some() {
                         bytes.extend_from_slice(&packed);
                     }
-                    fault.or_else(|| fill(&packed, compression, self.record_bytes_max, &mut bytes))
+                    fault.or_else(|| match bytes.len() < EXPANDED_BYTES_MAX {
+                        true => fill(&packed, compression, self.record_bytes_max, &mut bytes),
+                        false => {
+                            bytes.extend_from_slice(&packed);
+                            let message =
+                                "the records before it expand to more than an answer holds";
+                            Some(("record-too-large", message.to_owned()))
+                        }
+                    })
                 }
             };
             let defect = |(code, message)| Defect { row: row as u32, code, message };
@@ -174,7 +185,8 @@ impl Transformation {
             batch.spans.push((start, bytes.len() as u32));
             batch.positions.push(*position);
             batch.arrivals.push(record.arrival().unwrap_or_else(now));
-            let key = record.kinesis_record_metadata.as_ref().map(|it| it.partition_key.as_bytes());
+            let key =
+                record.kinesis_record_metadata.as_ref().map(|it| it.partition_key().as_bytes());
             batch.keys.push(key.unwrap_or_default());
         }
         batch.bytes = bytes.into();

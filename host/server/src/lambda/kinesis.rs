@@ -5,7 +5,7 @@
 //! What is before the first one that could not be is done, and not handed over again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -111,6 +111,8 @@ enum Trouble {
     },
     #[error("failed to take records apart")]
     Records(#[from] SourceError),
+    #[error("other records are dead letters the second time: a plugin ran out of time")]
+    Differs,
 }
 
 /// Records of one shard, in order, each with where it lies.
@@ -228,7 +230,7 @@ impl Delivery {
             let mut handed = self.handed(before.map(|(.., record)| record));
             let limit = ReadLimit { records_max: usize::MAX, bytes_max: usize::MAX, until: None };
             let records: RecordBatch = handed.take(&limit)?;
-            match self.before(partition, records, until).await {
+            match self.before(partition, range, records, until).await {
                 Ok(()) => undone.set(shard.name, again_from),
                 Err(error) => tracing::error!("and those before: {}", causes(&error)),
             }
@@ -236,24 +238,37 @@ impl Delivery {
         Err(trouble)
     }
 
-    /// Delivers records that have been processed once, with those behind them. A plugin is pure: what it
-    /// makes of them is what it made before, and their letters are sent.
+    /// Delivers records that have been processed once, with those behind them, at the same batch time.
+    /// A plugin is pure: what it makes of them is what it made before, and their letters are sent.
     async fn before(
         &self,
         partition: &PartitionId,
+        first: &Processed,
         records: RecordBatch,
         until: Instant,
     ) -> Result<(), Trouble> {
-        let mut ranges = Ranges::new(&self.plan, partition.clone(), self.batch, until);
+        let sent = self.letters_of(&first.output);
+        let ranges = Ranges::new(&self.plan, partition.clone(), self.batch, until);
+        let mut ranges = ranges.as_at(first.opened_at);
         ranges.push(records);
         ranges.end();
         loop {
             match ranges.next().await? {
+                // One that is a letter only now would be neither sent nor delivered.
+                Next::Cut(range) if !self.letters_of(&range.output).is_subset(&sent) => {
+                    return Err(Trouble::Differs);
+                }
                 Next::Cut(range) => self.rows(&range.output, until).await?,
                 Next::Read => {}
                 Next::Done => return Ok(()),
             }
         }
+    }
+
+    /// Which records are dead letters.
+    fn letters_of(&self, output: &RangeOutput) -> BTreeSet<Position> {
+        let letters = objects(output, self.sinks.len());
+        letters.iter().flat_map(|it| positions(&it.content)).collect()
     }
 
     async fn letters(&self, output: &RangeOutput, until: Instant) -> Result<(), Trouble> {
@@ -264,12 +279,7 @@ impl Delivery {
         let all = letters.clone();
         self.emission.emit(&*self.copies, letters, until).await.map_err(|mut source| {
             let left = source.rest.take().unwrap_or(all);
-            let lines = left.iter().flat_map(|it| it.content.split(|byte| *byte == b'\n'));
-            let positions = lines.filter(|line| !line.is_empty()).map(|line| {
-                // One that can't be read is as good as the first of all.
-                Letter::parse(line).and_then(|it| it.position()).unwrap_or_default()
-            });
-            let from = positions.min().unwrap_or_default();
+            let from = left.iter().flat_map(|it| positions(&it.content)).min().unwrap_or_default();
             Trouble::Letters { from, source }
         })
     }
@@ -290,6 +300,13 @@ impl Delivery {
         HandedRecords::new(records.cloned(), self.compression, self.record_bytes_max)
             .expect("their sequence numbers have been read")
     }
+}
+
+/// Of which records letters are.
+fn positions(letters: &[u8]) -> impl Iterator<Item = Position> {
+    let lines = letters.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    // One that can't be read is as good as the first of all.
+    lines.map(|line| Letter::parse(line).and_then(|it| it.position()).unwrap_or_default())
 }
 
 /// What a range has for a destination.
@@ -315,7 +332,7 @@ fn shards<'a>(event: &'a KinesisEvent<'_>) -> Result<Vec<Shard<'a>>, InvalidPosi
         let handed = HandedRecord {
             sequence_number: sequence_number.to_owned(),
             arrival: record.kinesis.arrival().unwrap_or_else(now),
-            key: record.kinesis.partition_key.clone().into_owned(),
+            key: record.kinesis.partition_key().to_owned(),
             data: bytes.slice(span),
         };
         let name = record.shard();

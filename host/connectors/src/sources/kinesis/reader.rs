@@ -257,6 +257,8 @@ impl KinesisReader {
             // record has to be there still. At a start from the oldest record there is none that
             // was safe, and nothing is lost that was not about to be.
             self.feed = None;
+            // Whoever subscribes anew has to wait for some seconds, and this is in a hurry.
+            self.asks = true;
             if self.after.is_none() {
                 self.lost(None)?;
                 self.safe = false;

@@ -63,6 +63,11 @@ impl Held {
         listed.map(|(id, _)| id)
     }
 
+    /// Whether there is something that has not begun.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.items.values().any(|it| !it.started)
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.items.len()

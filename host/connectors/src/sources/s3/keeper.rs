@@ -91,6 +91,10 @@ impl Keeper {
     /// tried once more: who asks decides how often.
     pub(super) async fn listed(&self) -> Result<Vec<PartitionId>, SourceError> {
         let mut fails = self.fails.subscribe();
+        // What is held and has not begun does not wait for the queue.
+        if self.held().is_waited_for() {
+            return Ok(self.held().listed().cloned().collect());
+        }
         let told = self.failure().take();
         if let Some(error) = told {
             return Err(error);
@@ -219,7 +223,8 @@ impl Keeper {
         if !faults.is_empty() {
             self.meters().malformed.increment(1);
             let partition = name::message(&config.queue, id);
-            tracing::warn!(%partition, "a message is no notification: {}", faults[0]);
+            // Why is said in its dead letter: it may quote the message.
+            tracing::warn!(%partition, faults = faults.len(), "a message is no notification");
             let why = format!(
                 "message `{id}` of the queue `{}`: {}: send nothing but notifications of this bucket \
                  there",

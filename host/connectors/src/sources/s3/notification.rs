@@ -13,6 +13,15 @@ use serde_json::Value;
 
 use super::name::{ObjectVersion, Version};
 
+/// What S3 takes for a key.
+const KEY_BYTES_MAX: usize = 1_024;
+
+/// What a table of leases takes for the key of a row.
+const NAME_BYTES_MAX: usize = 2_048;
+
+/// An error's text may quote the message.
+const FAULT_CHARS_MAX: usize = 200;
+
 /// What a message says.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Notification {
@@ -80,7 +89,12 @@ impl Notification {
     }
 
     fn fault(&mut self, place: &str, why: impl std::fmt::Display) {
-        self.faults.push(format!("{place} {why}"));
+        let mut fault = format!("{place} {why}");
+        if let Some((end, _)) = fault.char_indices().nth(FAULT_CHARS_MAX) {
+            fault.truncate(end);
+            fault.push('…');
+        }
+        self.faults.push(fault);
     }
 
     fn read(&mut self, mut message: Value, may_be_wrapped: bool) {
@@ -157,7 +171,8 @@ impl Notification {
             self.others += 1;
             return;
         }
-        let id = version.filter(|it| !it.is_empty()).map(Version::Id);
+        // Where a bucket does not keep versions any more, an object without one is replaced in place.
+        let id = version.filter(|it| !it.is_empty() && it != "null").map(Version::Id);
         let tag = tag.map(|it| it.trim_matches('"').to_owned()).filter(|it| !it.is_empty());
         match id.or(tag.map(Version::Tag)) {
             _ if key.is_empty() => self.fault(place, "has no key"),
@@ -166,6 +181,10 @@ impl Notification {
             }
             Some(version) => {
                 let object = ObjectVersion { bucket: bucket.name, key: key.to_owned(), version };
+                if key.len() > KEY_BYTES_MAX || object.partition().0.len() > NAME_BYTES_MAX {
+                    return self
+                        .fault(place, "has a key or a version that is longer than S3 gives any");
+                }
                 // A message may say it twice.
                 if !self.created.contains(&object) {
                     self.created.push(object);
@@ -193,6 +212,20 @@ mod tests {
         json!({ "eventVersion": "2.1", "eventSource": "aws:s3", "eventName": name, "s3": {
             "s3SchemaVersion": "1.0", "bucket": { "name": "inbox", "arn": "arn:aws:s3:::inbox" },
             "object": { "key": key, "size": 7, "eTag": "abc", "sequencer": "0055AED6DCD90281E5" } } })
+    }
+
+    #[test]
+    fn a_version_that_is_none_and_a_name_that_is_too_long_are_not_taken_for_more() {
+        let mut null = record("ObjectCreated:Put", "k");
+        null["s3"]["object"]["versionId"] = json!("null");
+        let message = json!({ "Records": [null] }).to_string();
+        assert_eq!(Notification::parse(&message).created, [object("k", tag("abc"))]);
+        let long = json!({ "Records": [record("ObjectCreated:Put", &"k".repeat(1_025))] });
+        let long = Notification::parse(&long.to_string());
+        assert_eq!((long.created.len(), long.faults.len()), (0, 1), "{:?}", long.faults);
+        let quoted = json!({ "Records": ["secret ".repeat(1_000)] }).to_string();
+        let fault = Notification::parse(&quoted).faults.remove(0);
+        assert!(fault.chars().count() <= FAULT_CHARS_MAX + 1, "{fault}");
     }
 
     #[test]

@@ -67,7 +67,9 @@ impl S3Source {
     fn start(&self) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if tasks.is_empty() && self.config().receives {
-            let begun = self.config().known.iter().filter(|it| !it.finished);
+            // One of which nothing was done waits for its message, which is there still.
+            let begun = self.config().known.iter();
+            let begun = begun.filter(|it| !it.finished && it.resume.is_some());
             begun.filter_map(|it| ObjectVersion::of(&it.id)).for_each(|it| self.keeper.adopt(it));
             let handle = self.io.handle();
             tasks.spawn_on(self.keeper.clone().receive(), &handle);
@@ -165,6 +167,7 @@ impl Source for S3Source {
         let Some(found) = self.find(&object).await? else {
             return Ok(Box::new(Over(after.map(|it| it.token.clone()).unwrap_or_default())));
         };
+        let gone = Vanishing { bucket: self.bucket.clone(), object: object.clone() };
         let medium = Arc::new(ObjectMedium {
             bucket: self.bucket.clone(),
             found: Arc::new(found),
@@ -175,10 +178,40 @@ impl Source for S3Source {
         let file = SourceFile::on(medium, path, config.compression, config.limits);
         let (framing, after) = (config.framing.clone(), after.cloned());
         let opened = off_task(true, move || Ok(files::reader(file, &framing, after.as_ref())));
-        opened.await.map_err(|error| {
+        let reader = opened.await.map_err(|error| {
             let message = format!("failed to open `{partition}`");
             SourceError::new(SourceErrorKind::Unavailable, message, error)
-        })?
+        })??;
+        Ok(Box::new(Followed { reader, gone }))
+    }
+}
+
+/// An object that may be gone before it is read to its end.
+struct Vanishing {
+    bucket: Arc<Bucket>,
+    object: ObjectVersion,
+}
+
+/// Reads an object, and follows the policy where it is gone on the way.
+struct Followed {
+    reader: Box<dyn Reader>,
+    gone: Vanishing,
+}
+
+#[async_trait]
+impl Reader for Followed {
+    async fn read(&mut self, limit: ReadLimit) -> Result<ReadOutcome, SourceError> {
+        match self.reader.read(limit).await {
+            Err(error) if error.kind == SourceErrorKind::Trimmed => {
+                let Vanishing { bucket, object } = &self.gone;
+                bucket.gone(object, error).map(|()| ReadOutcome::Ended)
+            }
+            read => read,
+        }
+    }
+
+    fn token(&self, position: Position) -> String {
+        self.reader.token(position)
     }
 }
 
