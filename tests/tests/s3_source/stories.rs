@@ -1,6 +1,6 @@
 //! What becomes of messages and of the objects that they name, whatever goes wrong.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
