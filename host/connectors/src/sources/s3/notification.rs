@@ -216,9 +216,9 @@ mod tests {
 
     #[test]
     fn a_version_that_is_none_and_a_name_that_is_too_long_are_not_taken_for_more() {
-        let mut null = record("ObjectCreated:Put", "k");
-        null["s3"]["object"]["versionId"] = json!("null");
-        let message = json!({ "Records": [null] }).to_string();
+        let mut unversioned = record("ObjectCreated:Put", "k");
+        unversioned["s3"]["object"]["versionId"] = json!("null");
+        let message = json!({ "Records": [unversioned] }).to_string();
         assert_eq!(Notification::parse(&message).created, [object("k", tag("abc"))]);
         let long = json!({ "Records": [record("ObjectCreated:Put", &"k".repeat(1_025))] });
         let long = Notification::parse(&long.to_string());
