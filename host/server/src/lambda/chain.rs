@@ -113,8 +113,8 @@ impl Ranges {
         }
     }
 
-    /// Takes records through as at another time.
-    pub(super) fn as_at(self, batch_time: Timestamp) -> Self {
+    /// Takes records through as if it were another time.
+    pub(super) fn at(self, batch_time: Timestamp) -> Self {
         Ranges { batch_time: Some(batch_time), ..self }
     }
 

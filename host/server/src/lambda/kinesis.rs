@@ -249,7 +249,7 @@ impl Delivery {
     ) -> Result<(), Trouble> {
         let sent = self.letters_of(&first.output);
         let ranges = Ranges::new(&self.plan, partition.clone(), self.batch, until);
-        let mut ranges = ranges.as_at(first.opened_at);
+        let mut ranges = ranges.at(first.opened_at);
         ranges.push(records);
         ranges.end();
         loop {
