@@ -4,9 +4,30 @@ use std::{io, net::SocketAddr};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, body::Incoming};
+use hyper::{
+    Request, Response,
+    body::{Body, Incoming},
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Answers what comes to a listener, for as long as the runtime lives that this is called on. An error
+/// closes the connection.
+pub fn serve<H, F, B>(listener: TcpListener, handle: H)
+where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = io::Result<Response<B>>> + Send + 'static,
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            let served = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(connection), service_fn(handle.clone()));
+            tokio::spawn(served);
+        }
+    });
+}
 
 /// Hands a request on to a server, over a connection of its own, and waits for the whole answer.
 ///

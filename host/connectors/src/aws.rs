@@ -6,6 +6,10 @@ pub(crate) mod answer;
 pub(crate) mod dynamodb;
 #[cfg(any(feature = "firehose", feature = "kinesis", feature = "sqs"))]
 pub(crate) mod refusals;
+#[cfg(feature = "s3")]
+pub(crate) mod s3;
+#[cfg(feature = "sqs")]
+pub(crate) mod sqs;
 
 use std::{
     future::Future,

@@ -17,16 +17,14 @@ use hyper::{
     Request, Response, StatusCode,
     body::{Frame, Incoming},
     header,
-    service::service_fn,
 };
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     time::{Sleep, sleep},
 };
 
-use crate::proxy::{forward, forward_stream};
+use crate::proxy::{forward, forward_stream, serve};
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -98,18 +96,9 @@ impl Proxy {
         let address = listener.local_addr()?;
         let proxy = Proxy { address, upstream, state: Arc::default(), writing: Arc::default() };
         let served = proxy.clone();
-        tokio::spawn(async move {
-            while let Ok((connection, _)) = listener.accept().await {
-                let proxy = served.clone();
-                let service = service_fn(move |request| {
-                    let proxy = proxy.clone();
-                    async move { proxy.handle(request).await }
-                });
-                let io = TokioIo::new(connection);
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new().serve_connection(io, service),
-                );
-            }
+        serve(listener, move |request| {
+            let proxy = served.clone();
+            async move { proxy.handle(request).await }
         });
         Ok(proxy)
     }

@@ -9,14 +9,10 @@ use std::{
     time::Duration,
 };
 
-use crate::proxy::forward;
+use crate::proxy::{forward, serve};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{
-    Method, Request, Response, StatusCode, body::Incoming, http::request::Parts,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, http::request::Parts};
 use tokio::net::TcpListener;
 
 /// What goes wrong with a request.
@@ -83,18 +79,9 @@ impl Proxy {
         let (state, keys) = (Arc::default(), Arc::default());
         let proxy = Proxy { address, upstream, state, keys, lists_uploads };
         let served = proxy.clone();
-        tokio::spawn(async move {
-            while let Ok((connection, _)) = listener.accept().await {
-                let proxy = served.clone();
-                let service = service_fn(move |request| {
-                    let proxy = proxy.clone();
-                    async move { proxy.handle(request).await }
-                });
-                let io = TokioIo::new(connection);
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new().serve_connection(io, service),
-                );
-            }
+        serve(listener, move |request| {
+            let proxy = served.clone();
+            async move { proxy.handle(request).await }
         });
         Ok(proxy)
     }

@@ -7,15 +7,14 @@ use std::{
     collections::BTreeMap,
     fmt,
     str::FromStr,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
 use tidegate_connectors::leases::LeaseStore;
 use tidegate_core::{
     CheckpointStore, ObjectDigest, Sink, Source,
-    checkpoint::{Acquired, Lease, Manifest, OwnerId, StateChange, StateKeys, StateRow, WriteId},
-    checkpoint::{StoreError, StoreErrorKind},
+    checkpoint::{Lease, Manifest, StateChange, StateKeys, StoreError, WriteId},
     sink::{Naming, Object, SinkError, SinkErrorKind},
     source::{HashKey, Partition, PartitionId, Reader, Replay, Resume, SourceError},
 };
@@ -83,50 +82,20 @@ impl FromStr for Bug {
     }
 }
 
-/// The leases, perhaps with a bug.
-pub(super) struct Store {
-    leases: LeaseStore,
+/// How intents and commits come to the leases, perhaps with a bug.
+pub(super) struct Commits {
     bug: Option<Bug>,
     committed: Mutex<BTreeMap<(PartitionId, u64), StateKeys>>,
 }
 
-impl Store {
-    pub(super) fn new(leases: LeaseStore, bug: Option<Bug>) -> Self {
-        Store { leases, bug, committed: Mutex::default() }
+impl Commits {
+    pub(super) fn new(bug: Option<Bug>) -> Self {
+        Commits { bug, committed: Mutex::default() }
     }
-}
 
-#[async_trait]
-impl CheckpointStore for Store {
-    async fn acquire(
+    pub(super) async fn intend(
         &self,
-        partition: &PartitionId,
-        owner: &OwnerId,
-        write: WriteId,
-    ) -> Result<Acquired, StoreError> {
-        self.leases.acquire(partition, owner, write).await
-    }
-
-    async fn renew(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError> {
-        self.leases.renew(lease, write).await
-    }
-
-    async fn hand_over(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError> {
-        self.leases.hand_over(lease, write).await
-    }
-
-    async fn inherit(
-        &self,
-        lease: &Lease,
-        write: WriteId,
-        parents: &[PartitionId],
-        hash_range: (u128, u128),
-    ) -> Result<StateKeys, StoreError> {
-        self.leases.inherit(lease, write, parents, hash_range).await
-    }
-
-    async fn intend(
-        &self,
+        leases: &LeaseStore,
         lease: &Lease,
         write: WriteId,
         manifest: &Manifest,
@@ -135,21 +104,22 @@ impl CheckpointStore for Store {
         match self.bug {
             Some(Bug::ExclusionNotStored) => {
                 let manifest = Manifest { exclusions: Vec::new(), ..manifest.clone() };
-                self.leases.intend(lease, write, &manifest, states).await
+                leases.intend(lease, write, &manifest, states).await
             }
             Some(Bug::CommitBeforePublish) => {
-                self.leases.intend(lease, write, manifest, states).await?;
-                let keys = self.leases.commit(lease, WriteId(!write.0), manifest.range).await?;
+                leases.intend(lease, write, manifest, states).await?;
+                let keys = leases.commit(lease, WriteId(!write.0), manifest.range).await?;
                 let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
                 committed.insert((lease.partition.clone(), manifest.range), keys);
                 Ok(())
             }
-            _ => self.leases.intend(lease, write, manifest, states).await,
+            _ => leases.intend(lease, write, manifest, states).await,
         }
     }
 
-    async fn commit(
+    pub(super) async fn commit(
         &self,
+        leases: &LeaseStore,
         lease: &Lease,
         write: WriteId,
         range: u64,
@@ -160,42 +130,20 @@ impl CheckpointStore for Store {
         };
         match before {
             Some(keys) => Ok(keys),
-            None => self.leases.commit(lease, write, range).await,
+            None => leases.commit(lease, write, range).await,
         }
     }
-
-    async fn states(
-        &self,
-        lease: &Lease,
-        stage: &str,
-        keys: &[u128],
-    ) -> Result<Vec<Option<StateRow>>, StoreError> {
-        self.leases.states(lease, stage, keys).await
-    }
-
-    async fn finish(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError> {
-        self.leases.finish(lease, write).await
-    }
-}
-
-/// Whether an error says that somebody else has the lease.
-pub(super) fn is_fenced(error: &StoreError) -> bool {
-    error.kind == StoreErrorKind::Fenced
 }
 
 /// The bucket, perhaps with a bug.
 pub(super) struct Bucket {
     sink: MemorySink,
-    weather: std::sync::Arc<Weather>,
+    weather: Arc<Weather>,
     bug: Option<Bug>,
 }
 
 impl Bucket {
-    pub(super) fn new(
-        sink: MemorySink,
-        weather: std::sync::Arc<Weather>,
-        bug: Option<Bug>,
-    ) -> Self {
+    pub(super) fn new(sink: MemorySink, weather: Arc<Weather>, bug: Option<Bug>) -> Self {
         Bucket { sink, weather, bug }
     }
 

@@ -20,7 +20,8 @@ use tidegate_connectors::leases::{LeaseConfig, LeaseStore, MemoryTable};
 use tidegate_core::{
     CheckpointStore, Digest, Sink, Source, Timestamp,
     checkpoint::{
-        Acquired, Lease, Manifest, OwnerId, StateChange, StateKeys, StateRow, StoreError, WriteId,
+        Acquired, Lease, Manifest, OwnerId, StateChange, StateKeys, StateRow, StoreError,
+        StoreErrorKind, WriteId,
     },
     source::PartitionId,
     time::Clock,
@@ -41,7 +42,7 @@ use tokio::{
 
 use super::{
     Objects, Oracle,
-    bugs::{Bucket, Bug, Orphans, Store, is_fenced},
+    bugs::{Bucket, Bug, Commits, Orphans},
     ledger::Ledger,
     plugin::CountingFactory,
     stream::Stream,
@@ -119,7 +120,7 @@ impl Fleet {
             ..Environment::new(clock.clone(), seed)
         };
         let store =
-            Watched { store: Store::new(leases, self.bug), oracle: self.oracle.clone(), build };
+            Watched { leases, commits: Commits::new(self.bug), oracle: self.oracle.clone(), build };
         let source: Arc<dyn Source> = match self.bug {
             Some(Bug::ChildBeforeParent) => Arc::new(Orphans(self.stream.clone())),
             _ => Arc::new(self.stream.clone()),
@@ -261,14 +262,15 @@ impl Generations for Kept {
 
 /// The store as the pipeline knows it. The oracle looks over its shoulder.
 struct Watched {
-    store: Store,
+    leases: LeaseStore,
+    commits: Commits,
     oracle: Arc<Oracle>,
     build: i64,
 }
 
 impl Watched {
     fn heard<T>(&self, lease: &Lease, answer: Result<T, StoreError>) -> Result<T, StoreError> {
-        if answer.as_ref().is_err_and(is_fenced) {
+        if answer.as_ref().is_err_and(|error| error.kind == StoreErrorKind::Fenced) {
             self.oracle.fenced(lease);
         }
         answer
@@ -283,15 +285,15 @@ impl CheckpointStore for Watched {
         owner: &OwnerId,
         write: WriteId,
     ) -> Result<Acquired, StoreError> {
-        self.store.acquire(partition, owner, write).await
+        self.leases.acquire(partition, owner, write).await
     }
 
     async fn renew(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError> {
-        self.heard(lease, self.store.renew(lease, write).await)
+        self.heard(lease, self.leases.renew(lease, write).await)
     }
 
     async fn hand_over(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError> {
-        self.heard(lease, self.store.hand_over(lease, write).await)
+        self.heard(lease, self.leases.hand_over(lease, write).await)
     }
 
     async fn inherit(
@@ -301,7 +303,7 @@ impl CheckpointStore for Watched {
         parents: &[PartitionId],
         hash_range: (u128, u128),
     ) -> Result<StateKeys, StoreError> {
-        self.heard(lease, self.store.inherit(lease, write, parents, hash_range).await)
+        self.heard(lease, self.leases.inherit(lease, write, parents, hash_range).await)
     }
 
     async fn intend(
@@ -311,7 +313,7 @@ impl CheckpointStore for Watched {
         manifest: &Manifest,
         states: &[StateChange],
     ) -> Result<(), StoreError> {
-        self.heard(lease, self.store.intend(lease, write, manifest, states).await)?;
+        self.heard(lease, self.commits.intend(&self.leases, lease, write, manifest, states).await)?;
         self.oracle.intended(lease, manifest, self.build);
         Ok(())
     }
@@ -322,7 +324,7 @@ impl CheckpointStore for Watched {
         write: WriteId,
         range: u64,
     ) -> Result<StateKeys, StoreError> {
-        self.heard(lease, self.store.commit(lease, write, range).await)
+        self.heard(lease, self.commits.commit(&self.leases, lease, write, range).await)
     }
 
     async fn states(
@@ -331,10 +333,10 @@ impl CheckpointStore for Watched {
         stage: &str,
         keys: &[u128],
     ) -> Result<Vec<Option<StateRow>>, StoreError> {
-        self.heard(lease, self.store.states(lease, stage, keys).await)
+        self.heard(lease, self.leases.states(lease, stage, keys).await)
     }
 
     async fn finish(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError> {
-        self.heard(lease, self.store.finish(lease, write).await)
+        self.heard(lease, self.leases.finish(lease, write).await)
     }
 }

@@ -1,14 +1,9 @@
 //! Several hosts on one queue: leases in DynamoDB see to it that each version of an object is delivered
 //! once, whatever the queue and the hosts do.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use tidegate_tests::{
-    program::Program,
-    running,
-    s3::REGION,
-    server::{ServerProcess, free_address},
-};
+use tidegate_tests::{dynamodb, program::Program, running, s3::REGION, server::ServerProcess};
 
 use super::{
     inbox::{Inbox, Shape, assert_each_once, notification, records},
@@ -16,19 +11,13 @@ use super::{
 };
 
 /// Amazon's own DynamoDB on this machine, where Java is to be had. A test that can't have it says so.
-fn dynamodb(test: &str) -> Option<(ServerProcess, String)> {
+fn leases(test: &str) -> Option<(ServerProcess, String)> {
     let Some(folder) = std::env::var_os("TIDEGATE_DYNAMODB_LOCAL").map(PathBuf::from) else {
         println!("SKIPPED: {test}: DynamoDB Local is absent, which needs Java and Maven");
         return None;
     };
-    let address = free_address();
-    let mut java = Command::new("java");
-    java.current_dir(folder)
-        .args(["-Xmx256m", "-Djava.library.path=.", "-cp", "*"])
-        .arg("com.amazonaws.services.dynamodbv2.local.main.ServerRunner")
-        .args(["-inMemory", "-sharedDb", "-disableTelemetry", "-port"])
-        .arg(address.port().to_string());
-    Some((ServerProcess::start(&mut java, address), format!("http://{address}")))
+    let (address, process) = dynamodb::start(&folder);
+    Some((process, format!("http://{address}")))
 }
 
 fn host(inbox: &Inbox, dynamodb: &str, name: &str) -> Program {
@@ -47,7 +36,7 @@ fn start(program: &Program) -> std::process::Child {
 #[test]
 fn two_hosts_share_a_queue_and_one_that_is_killed_or_cut_off_from_it_changes_nothing() {
     let test = "two_hosts_share_a_queue";
-    let Some((_process, dynamodb)) = dynamodb(test) else { return };
+    let Some((_process, dynamodb)) = leases(test) else { return };
     let Some(inbox) = Inbox::start(test) else { return };
     inbox.s3.proxy.slow(Duration::from_millis(150));
     let mut expected = Vec::new();

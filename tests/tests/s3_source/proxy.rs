@@ -10,10 +10,9 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, StatusCode, body::Incoming, header, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{Request, Response, StatusCode, body::Incoming, header};
 use serde_json::{Value, json};
-use tidegate_tests::proxy::forward;
+use tidegate_tests::proxy::{forward, serve};
 use tokio::net::TcpListener;
 
 /// How an operation goes wrong, from now on.
@@ -51,17 +50,9 @@ impl Proxy {
         let address = listener.local_addr()?;
         let proxy = Proxy { address, upstream, state: Arc::default() };
         let served = proxy.clone();
-        tokio::spawn(async move {
-            while let Ok((connection, _)) = listener.accept().await {
-                let proxy = served.clone();
-                let service = service_fn(move |request| {
-                    let proxy = proxy.clone();
-                    async move { proxy.handle(request).await }
-                });
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(connection), service);
-                tokio::spawn(connection);
-            }
+        serve(listener, move |request| {
+            let proxy = served.clone();
+            async move { proxy.handle(request).await }
         });
         Ok(proxy)
     }

@@ -4,7 +4,6 @@ use std::{collections::HashMap, error::Error, fs::File, io::Write, path::Path, t
 
 use aws_sdk_s3::{
     Client,
-    config::ResponseChecksumValidation,
     error::{ProvideErrorMetadata, SdkError},
     operation::{
         create_multipart_upload::builders::CreateMultipartUploadFluentBuilder,
@@ -111,23 +110,8 @@ impl Bucket {
     }
 
     pub(super) async fn client(&self) -> &Client {
-        let connect = async || {
-            let aws = &self.config.aws;
-            let mut config = aws_sdk_s3::config::Builder::from(&aws.load().await);
-            if let Some(endpoint) = &aws.endpoint {
-                config = config.endpoint_url(endpoint);
-            }
-            let config = config
-                .force_path_style(self.config.path_style)
-                .timeout_config(aws::timeouts(CALL_MAX))
-                .retry_config(aws::no_retries())
-                // Who reads an object here digests it, and the checksum of one in parts can't be
-                // validated.
-                .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-                .interceptor(aws::TlsOnly);
-            Client::from_conf(config.build())
-        };
-        self.client.get_or_init(connect).await
+        let Bucket { config, client, .. } = self;
+        client.get_or_init(|| aws::s3::client(&config.aws, config.path_style, CALL_MAX)).await
     }
 
     /// Where an object lies, for people.

@@ -1,20 +1,9 @@
 //! What SQS's refusals of a whole request mean.
 
-use crate::aws::refusals::Refusals;
+use crate::aws::{refusals::Refusals, sqs::PASSING};
 
-pub(super) const REFUSALS: Refusals = Refusals {
-    passing: &[
-        "InternalError",
-        "RequestThrottled",
-        "AWS.SimpleQueueService.RequestThrottled",
-        "ServiceUnavailable",
-        "KmsThrottled",
-        "KMS.ThrottlingException",
-        "OverLimit",
-    ],
-    permission: "`sqs:SendMessage` on the queue",
-    advice,
-};
+pub(super) const REFUSALS: Refusals =
+    Refusals { passing: PASSING, permission: "`sqs:SendMessage` on the queue", advice };
 
 /// What a person has to do.
 pub(super) fn advice(code: &str) -> Option<&'static str> {

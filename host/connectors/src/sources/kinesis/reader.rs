@@ -258,7 +258,7 @@ impl KinesisReader {
             // was safe, and nothing is lost that was not about to be.
             self.feed = None;
             // Whoever subscribes anew has to wait for some seconds, and this is in a hurry.
-            self.asks = true;
+            self.asks = self.shared.config.consumer.is_some();
             if self.after.is_none() {
                 self.lost(None)?;
                 self.safe = false;

@@ -4,7 +4,6 @@ use std::{error::Error, time::Duration};
 
 use aws_sdk_s3::{
     Client,
-    config::ResponseChecksumValidation,
     error::{ProvideErrorMetadata, SdkError},
 };
 use bytes::Bytes;
@@ -73,22 +72,8 @@ impl Bucket {
     }
 
     async fn client(&self) -> &Client {
-        let connect = async || {
-            let aws = &self.config.aws;
-            let mut config = aws_sdk_s3::config::Builder::from(&aws.load().await);
-            if let Some(endpoint) = &aws.endpoint {
-                config = config.endpoint_url(endpoint);
-            }
-            let config = config
-                .force_path_style(self.config.path_style)
-                .timeout_config(aws::timeouts(CALL_MAX))
-                .retry_config(aws::no_retries())
-                // There is none for a part of an object.
-                .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-                .interceptor(aws::TlsOnly);
-            Client::from_conf(config.build())
-        };
-        self.client.get_or_init(connect).await
+        let Bucket { config, client, .. } = self;
+        client.get_or_init(|| aws::s3::client(&config.aws, config.path_style, CALL_MAX)).await
     }
 
     /// What an object is now. Fails with [`SourceErrorKind::Trimmed`] where that version is gone.

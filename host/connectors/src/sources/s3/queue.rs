@@ -29,16 +29,7 @@ const CALL_MAX: Duration = Duration::from_secs(30);
 pub(super) const ENTRIES_MAX: usize = 10;
 
 const REFUSALS: Refusals = Refusals {
-    passing: &[
-        "InternalError",
-        "RequestThrottled",
-        "AWS.SimpleQueueService.RequestThrottled",
-        "ServiceUnavailable",
-        "KmsThrottled",
-        "KMS.ThrottlingException",
-        "OverLimit",
-        "AWS.SimpleQueueService.OverLimit",
-    ],
+    passing: aws::sqs::PASSING,
     permission: "`sqs:ReceiveMessage`, `sqs:DeleteMessage` and `sqs:ChangeMessageVisibility` on the \
                  queue",
     advice,
@@ -94,18 +85,7 @@ impl Queue {
     }
 
     async fn client(&self) -> &Client {
-        let connect = async || {
-            let mut config = aws_sdk_sqs::config::Builder::from(&self.aws.load().await);
-            if let Some(endpoint) = &self.aws.endpoint {
-                config = config.endpoint_url(endpoint);
-            }
-            let config = config
-                .timeout_config(aws::timeouts(CALL_MAX))
-                .retry_config(aws::no_retries())
-                .interceptor(aws::TlsOnly);
-            Client::from_conf(config.build())
-        };
-        self.client.get_or_init(connect).await
+        self.client.get_or_init(|| aws::sqs::client(&self.aws, CALL_MAX)).await
     }
 
     /// Takes messages, and hides them. Where it waits for some, for as long as is proper.
