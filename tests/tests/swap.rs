@@ -238,3 +238,30 @@ reload: { watch: false }
     assert_eq!(program.data("reload", &[])["state"], "serving");
     stop(run);
 }
+
+/// Some of what a pipeline's file says is no part of a generation.
+#[test]
+fn what_can_not_change_while_records_flow_is_refused_and_never_passed_over() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = write_pipeline(folder.path(), "{ watch: false }");
+    replace(&folder.path().join("edition.yaml"), edition(0));
+    let run = start(&program, folder.path(), &[]);
+    let file = folder.path().join("pipeline.yaml");
+    let text = fs::read_to_string(&file).expect("it was written");
+    for (from, to, key) in [
+        ("path: out }", "path: elsewhere }", "`sinks`"),
+        ("rate: 50000", "rate: 40000", "`source`"),
+        ("age: 1s", "age: 2s", "`range`"),
+        ("reload:", "workers: 1\nreload:", "`workers`"),
+    ] {
+        assert!(text.contains(from), "{from} is there");
+        replace(&file, text.replace(from, to));
+        let refused = program.run("reload", &[]);
+        assert_eq!(refused.code, 4, "{:#}", refused.json);
+        let reason = refused.json["data"]["reason"].as_str().expect("a reason");
+        assert!(reason.starts_with("topology: ") && reason.contains(key), "{reason}");
+    }
+    replace(&file, text);
+    assert_eq!(program.data("reload", &[])["state"], "unchanged");
+    stop(run);
+}

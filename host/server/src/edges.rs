@@ -30,6 +30,8 @@ use std::{path::Path, sync::Arc};
 use anyhow::Context;
 #[cfg(feature = "dynamodb")]
 use tidegate_connectors::leases::LeaseStore;
+#[cfg(feature = "kinesis")]
+use tidegate_connectors::sources::kinesis::{KinesisSource, OtherConsumer};
 use tidegate_connectors::{
     files::RealFiles,
     generator::{GeneratorConfig, GeneratorSource, Weights},
@@ -44,7 +46,9 @@ use tidegate_connectors::{
 };
 #[cfg(feature = "kinesis")]
 use tidegate_core::source::Partition;
-use tidegate_core::{Sink, Source, Timestamp, checkpoint::StoreError, parquet::RowFormat};
+use tidegate_core::{
+    Sink, Source, Timestamp, checkpoint::StoreError, parquet::RowFormat, source::SourceError,
+};
 
 #[cfg(feature = "dynamodb")]
 pub(crate) use self::leases::{
@@ -77,9 +81,73 @@ pub(crate) struct Reading<'a> {
     pub(crate) leases: Option<LeaseStore>,
 }
 
+/// A source that is open.
+pub(crate) struct Opened {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) consumer: ConsumerSwitch,
+}
+
+/// By which consumer a running source is read. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct ConsumerSwitch {
+    #[cfg(feature = "kinesis")]
+    stream: Option<KinesisSource>,
+}
+
+impl ConsumerSwitch {
+    /// Looks up how a config says that shards are read; none where they are read so already.
+    pub(crate) async fn find(&self, config: &Config) -> Result<Option<OtherWay>, SourceError> {
+        #[cfg(feature = "kinesis")]
+        if let (Some(stream), Some(written)) = (&self.stream, &config.source.kinesis)
+            && stream.consumer() != written.consumer
+        {
+            let found = stream.find_consumer(written.consumer.clone()).await?;
+            let named = written.consumer.clone();
+            return Ok(Some(OtherWay { found, named }));
+        }
+        let _ = config;
+        Ok(None)
+    }
+}
+
+/// Another way to read shards.
+pub(crate) struct OtherWay {
+    #[cfg(feature = "kinesis")]
+    found: OtherConsumer,
+    named: Option<String>,
+}
+
+impl OtherWay {
+    /// Reads so from now on. Says how.
+    pub(crate) fn take(self) -> String {
+        #[cfg(feature = "kinesis")]
+        self.found.take_over();
+        match self.named {
+            Some(named) => format!("shards are read by the consumer `{named}` from now on"),
+            None => "shards are polled from now on".to_owned(),
+        }
+    }
+}
+
 /// The source. Touches no file of its yet; where files are followed, or shards, it asks the store
 /// what is known of them.
-pub(crate) fn source(loaded: &Loaded, reading: &Reading<'_>) -> anyhow::Result<Arc<dyn Source>> {
+pub(crate) fn source(loaded: &Loaded, reading: &Reading<'_>) -> anyhow::Result<Opened> {
+    if let Some(written) = &loaded.config.source.kinesis {
+        #[cfg(feature = "kinesis")]
+        {
+            let stream = kinesis::source(&loaded.config, written, reading)?;
+            let source = Arc::new(stream.clone());
+            return Ok(Opened { source, consumer: ConsumerSwitch { stream: Some(stream) } });
+        }
+        #[cfg(not(feature = "kinesis"))]
+        anyhow::bail!("this program was built without the feature `kinesis`: {}", written.stream);
+    }
+    let source = unchanging(loaded, reading)?;
+    Ok(Opened { source, consumer: ConsumerSwitch::default() })
+}
+
+/// A source that is read in one way as long as it runs.
+fn unchanging(loaded: &Loaded, reading: &Reading<'_>) -> anyhow::Result<Arc<dyn Source>> {
     let written = &loaded.config.source;
     let name = written.name.clone();
     let limits = LineLimits {
@@ -157,12 +225,6 @@ pub(crate) fn source(loaded: &Loaded, reading: &Reading<'_>) -> anyhow::Result<A
         let run = reading.run.to_owned();
         let config = StandardInputConfig { name, run, compression, limits };
         return Ok(Arc::new(StandardInput::new(config)));
-    }
-    if let Some(written) = &written.kinesis {
-        #[cfg(feature = "kinesis")]
-        return Ok(Arc::new(kinesis::source(&loaded.config, written, reading)?));
-        #[cfg(not(feature = "kinesis"))]
-        anyhow::bail!("this program was built without the feature `kinesis`");
     }
     if written.s3.is_some() {
         #[cfg(feature = "s3-source")]

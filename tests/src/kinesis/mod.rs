@@ -10,7 +10,7 @@ use aws_sdk_kinesis::{
     Client,
     config::{BehaviorVersion, Credentials, Region},
     primitives::Blob,
-    types::{PutRecordsRequestEntry, Shard},
+    types::{ConsumerStatus, PutRecordsRequestEntry, Shard},
 };
 use ferrokinesis::store::StoreOptions;
 use tidegate_connectors::{
@@ -171,6 +171,32 @@ impl Kinesis {
             let merge = client.merge_shards().stream_name(stream).shard_to_merge(left.shard_id());
             merge.adjacent_shard_to_merge(right.shard_id()).send().await?;
             until_active(client, stream).await
+        });
+    }
+}
+
+impl Kinesis {
+    /// Registers a consumer, and waits until it can be subscribed with.
+    pub fn register(&self, consumer: &str) {
+        self.run(async |client, stream| {
+            let described = client.describe_stream_summary().stream_name(stream).send().await?;
+            let summary = described.stream_description_summary().expect("the stream is there");
+            let arn = summary.stream_arn();
+            client
+                .register_stream_consumer()
+                .stream_arn(arn)
+                .consumer_name(consumer)
+                .send()
+                .await?;
+            loop {
+                let call = client.describe_stream_consumer().stream_arn(arn);
+                let described = call.consumer_name(consumer).send().await?;
+                let status = described.consumer_description().map(|it| it.consumer_status());
+                if status == Some(&ConsumerStatus::Active) {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         });
     }
 }

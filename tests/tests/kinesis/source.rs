@@ -203,6 +203,7 @@ fn a_consumer_is_pushed_what_others_are_given() {
     let kinesis = Kinesis::start(1);
     let notes = tempfile::tempdir().expect("a temporary folder");
     put(&kinesis, &numbered(0..300));
+    kinesis.register("one");
     let pushed =
         KinesisConfig { consumer: Some("one".to_owned()), ..config(&kinesis, notes.path()) };
     let source = KinesisSource::new(pushed);
@@ -221,6 +222,62 @@ fn a_consumer_is_pushed_what_others_are_given() {
     assert_eq!(texts(&kinesis.block_on(rest).expect("readable")), expected[150..]);
     assert_eq!(kinesis.proxy.faults_left(), 0);
     assert_eq!(kinesis.proxy.calls("GetRecords"), 0, "nobody asked");
+}
+
+#[test]
+fn shards_change_from_being_asked_to_a_consumer_and_back_while_they_are_read() {
+    let kinesis = Kinesis::start(1);
+    let notes = tempfile::tempdir().expect("a temporary folder");
+    let source = KinesisSource::new(config(&kinesis, notes.path()));
+    let shard = PartitionId::from("shardId-000000000000");
+    let mut reader = kinesis.block_on(async {
+        source.partitions().await.expect("the shards are listed");
+        source.open(&shard, None).await.expect("the shard is there")
+    });
+    let mut found = Vec::new();
+    let ways = [None, Some("one"), Some("two"), None, Some("one")];
+    ["one", "two"].iter().for_each(|it| kinesis.register(it));
+    for (round, consumer) in (0..).zip(ways) {
+        kinesis.block_on(async {
+            let other = source.find_consumer(consumer.map(str::to_owned)).await;
+            other.expect("it can be had").take_over();
+        });
+        assert_eq!(source.consumer().as_deref(), consumer);
+        // More than what one read hands over: what was fetched the other way comes first.
+        let (asked, subscribed) =
+            (kinesis.proxy.calls("GetRecords"), kinesis.proxy.calls("SubscribeToShard"));
+        let (first, last) = (round * 200, round * 200 + 200);
+        put(&kinesis, &numbered(first..last - 100));
+        found.extend(kinesis.block_on(read(&mut reader, LIMIT, 50)).expect("it goes on"));
+        put(&kinesis, &numbered(last - 100..last));
+        let rest = last as usize - found.len();
+        found.extend(kinesis.block_on(read(&mut reader, LIMIT, rest)).expect("it goes on"));
+        match consumer {
+            None => assert!(kinesis.proxy.calls("GetRecords") > asked, "it is asked"),
+            Some(_) => assert!(kinesis.proxy.calls("SubscribeToShard") > subscribed),
+        }
+    }
+    let expected: Vec<_> = numbered(0..1_000).into_iter().map(|it| it.1).collect();
+    assert_eq!(texts(&found), expected);
+
+    // Nobody may have this one, and what is read is read on.
+    kinesis
+        .proxy
+        .fail_next("DescribeStreamConsumer", &[Fault::Refused(400, "AccessDeniedException")]);
+    let refused = kinesis.block_on(source.find_consumer(Some("three".to_owned())));
+    assert_eq!(refused.err().expect("it is denied").kind, SourceErrorKind::Broken);
+    put(&kinesis, &numbered(1_000..1_010));
+    let rest = kinesis.block_on(read(&mut reader, LIMIT, 10)).expect("it goes on");
+    assert_eq!(rest.len(), 10);
+
+    // One that is not there yet is registered, and meanwhile shards are asked.
+    let asked = kinesis.proxy.calls("GetRecords");
+    let other = kinesis.block_on(source.find_consumer(Some("new".to_owned())));
+    other.expect("it can be had").take_over();
+    put(&kinesis, &numbered(1_010..1_020));
+    let rest = kinesis.block_on(read(&mut reader, LIMIT, 10)).expect("it goes on");
+    assert_eq!(rest.len(), 10);
+    assert!(kinesis.proxy.calls("GetRecords") > asked, "nothing waits for it");
 }
 
 #[test]

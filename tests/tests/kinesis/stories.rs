@@ -13,6 +13,7 @@ use std::{
 use serde_json::Value;
 use tidegate_tests::{
     program::{Program, lines, tree},
+    running::{replace, start, wait_for as happened},
     server::with_credentials,
 };
 
@@ -264,8 +265,58 @@ const CONSUMER: &str = "consumer: tidegate";
 #[test]
 fn a_storm_by_fan_out() {
     let kinesis = Kinesis::start(2);
+    kinesis.register("tidegate");
     let asked = storm(&kinesis, &Writers::new(8, 8, 120), CONSUMER, 12);
     assert_eq!(asked, 0, "nobody asked");
+}
+
+#[test]
+fn a_storm_while_the_way_of_reading_changes() {
+    let kinesis = Kinesis::start(2);
+    let writers = Writers::new(8, 8, 120);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("out");
+    let range = "{ age: 200ms, records: 500 }";
+    // Looked at when it is told to.
+    let told_to = "reload: { watch: false }";
+    let program = pipeline_with(folder.path(), &kinesis, range, "", told_to);
+    let file = folder.path().join("pipeline.yaml");
+    let polled = fs::read_to_string(&file).expect("it was written");
+    let pushed =
+        polled.replace("partition_key: key", &format!("partition_key: key\n    {CONSUMER}"));
+    kinesis.register("tidegate");
+    let run = Run(start(&program, folder.path(), &[]));
+    let changes = 8;
+    writers.allowed.store(0, Ordering::Relaxed);
+    writers.write(&kinesis, |_| {
+        // Some of the records are written before a change, and some while it is under way.
+        for told in 0..changes {
+            writers.allowed.store(writers.records * (told + 1) / changes, Ordering::Relaxed);
+            let (text, says, call) = match told % 2 {
+                0 => {
+                    let says = "shards are read by the consumer `tidegate` from now on";
+                    (&pushed, says, "SubscribeToShard")
+                }
+                _ => (&polled, "shards are polled from now on", "GetRecords"),
+            };
+            let calls = kinesis.proxy.calls(call);
+            replace(&file, text);
+            let receipt = program.data("reload", &[]);
+            assert_eq!(receipt["state"], "unchanged", "no other generation: {receipt:#}");
+            assert_eq!(receipt["source"], says, "{receipt:#}");
+            happened(call, || kinesis.proxy.calls(call) > calls);
+            let open = kinesis.open_shards();
+            match told % 3 {
+                0 => kinesis.split(&open[0]),
+                1 => kinesis.merge(&open[0], &open[1]),
+                _ => {}
+            }
+        }
+    });
+    wait_for(&out, writers.total());
+    run.terminate();
+    writers.check(&out);
+    verify(&program, writers.total());
 }
 
 /// This server never says that a shard has ended, and has a connection that is gone for a subscription

@@ -219,7 +219,7 @@ async fn reprocess(
         looks_only: true,
         ..edges::Reading::default()
     };
-    let source = edges::source(&candidate.loaded, &reading).map_err(Failed::environment)?;
+    let source = edges::source(&candidate.loaded, &reading).map_err(Failed::environment)?.source;
     let inspector =
         StoreInspector::open(&candidate.loaded.config.data_dir).map_err(Failed::environment)?;
     let since = args.since.map(|it| Timestamp(it.as_microsecond()));
@@ -247,8 +247,8 @@ pub(super) fn reload(args: &ReloadArgs) -> Result<Outcome, Failed> {
 fn told(receipt: &Receipt) -> Outcome {
     let generation = receipt.generation.as_deref().unwrap_or("-");
     let mut text = format!("{}: {generation}\n", receipt.state);
-    if let Some(reason) = &receipt.reason {
-        let _ = writeln!(text, "  {reason}");
+    for line in receipt.reason.iter().chain(&receipt.source) {
+        let _ = writeln!(text, "  {line}");
     }
     for stage in &receipt.stages {
         let _ = writeln!(text, "  {stage}");

@@ -87,6 +87,7 @@ impl Clock for WallClock {
 struct Parts {
     started: Started,
     pipeline: Pipeline,
+    consumer: edges::ConsumerSwitch,
     mailbox: Mailbox,
     clock: Arc<dyn Clock>,
     redriver: Redriver,
@@ -235,12 +236,13 @@ fn build(
         #[cfg(feature = "dynamodb")]
         leases,
     };
-    let source = edges::source(&started.candidate.loaded, &reading).map_err(Failed::environment)?;
+    let opened = edges::source(&started.candidate.loaded, &reading).map_err(Failed::environment)?;
     let sinks = Handle::current().block_on(edges::sinks(config)).map_err(Failed::environment)?;
     let settings = plan::settings(config);
     let plan = Arc::clone(&started.candidate.plan);
-    let pipeline = Pipeline::new(plan, source, sinks.clone(), progress, settings, environment)
-        .map_err(Failed::runtime)?;
+    let pipeline =
+        Pipeline::new(plan, opened.source, sinks.clone(), progress, settings, environment)
+            .map_err(Failed::runtime)?;
     let redriver = Redriver {
         config: config.clone(),
         store: started.store.clone(),
@@ -249,7 +251,8 @@ fn build(
         settings: Settings { memory_bytes_max: settings.memory_bytes_max / 4, ..settings },
         environment: redrives,
     };
-    Ok(Parts { started, pipeline, mailbox, clock, redriver })
+    let consumer = opened.consumer;
+    Ok(Parts { started, pipeline, consumer, mailbox, clock, redriver })
 }
 
 /// Whether something that happened shows that the pipeline works: a partition is being read, which
@@ -300,6 +303,11 @@ fn start(loaded: &Loaded, supply: Supply) -> Result<Started, Failed> {
             );
             let files = catalogue.find(Some(&pin.serving.hex()), on_disk).map_err(refused)?;
             candidate = maker.make(files).map_err(refused)?;
+            // By whom shards are read is no part of a generation.
+            let kinesis = candidate.loaded.config.source.kinesis.as_mut();
+            if let (Some(serving), Some(written)) = (kinesis, &config.source.kinesis) {
+                serving.consumer.clone_from(&written.consumer);
+            }
         }
         Some(_) => block_on(store.set_pin(None))?.map_err(Failed::environment)?,
         None => {}
@@ -417,7 +425,7 @@ async fn drive(
     health: &Health,
     signals: Signals,
 ) -> Result<Outcome, Failed> {
-    let Parts { started, pipeline, mailbox, clock, redriver } = parts;
+    let Parts { started, pipeline, consumer, mailbox, clock, redriver } = parts;
     let Started { maker, candidate, store, catalogue, on_disk } = started;
     let _following = supply::follow(maker.supply.clone(), pipeline.swap_handle());
     record_generation(&candidate.loaded, &candidate.plan, &store, &*clock).await?;
@@ -437,6 +445,7 @@ async fn drive(
         serving_swap,
         seen,
         on_disk,
+        consumer,
         redrives: redrives.clone(),
     };
     let listener = mailbox.listener();

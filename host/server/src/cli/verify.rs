@@ -68,7 +68,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Outcome, Failed> {
             leases: leases.clone(),
             ..edges::Reading::default()
         };
-        let source = edges::source(&loaded, &reading).map_err(Failed::environment)?;
+        let source = edges::source(&loaded, &reading).map_err(Failed::environment)?.source;
         let progress = verify::Progress {
             store,
             #[cfg(feature = "dynamodb")]

@@ -151,8 +151,8 @@ impl Candidate {
     pub(crate) fn follows(&self, serving: &Candidate, approved: bool) -> Result<(), Refusal> {
         if let Some(what) = differing_topology(&serving.loaded.config, &self.loaded.config) {
             let message = format!(
-                "{what} changed: only plugins, their configs and tables are swapped while records \
-                 flow; stop the pipeline and start it again for the rest"
+                "{what} changed: only plugins, their configs, tables, and the consumer of a stream \
+                 change while records flow; stop the pipeline and start it again for the rest"
             );
             return Err(Refusal::new("topology", message));
         }
@@ -161,6 +161,11 @@ impl Candidate {
             self.has_no_more(serving)?;
         }
         Ok(())
+    }
+
+    /// Whether nothing differs but what may while records flow.
+    pub(crate) fn may_follow(&self, serving: &Candidate) -> bool {
+        differing_topology(&serving.loaded.config, &self.loaded.config).is_none()
     }
 
     /// A field that somebody reads, and that an earlier stage wrote, is still written: for a later
@@ -350,10 +355,19 @@ pub(crate) fn names(generation: &Digest, name: &str) -> bool {
 
 /// What may not change while records flow; none where nothing of it did.
 fn differing_topology(serving: &Config, new: &Config) -> Option<String> {
-    let json = |config: &Config| serde_json::to_value(config).unwrap_or_default();
+    let json = |config: &Config| {
+        let mut config = config.clone();
+        if let Some(kinesis) = &mut config.source.kinesis {
+            // Shards go from one to another where they are.
+            kinesis.consumer = None;
+        }
+        serde_json::to_value(config).unwrap_or_default()
+    };
     let (serving_json, new_json) = (json(serving), json(new));
     let fixed = [
         "pipeline",
+        "leases",
+        "ledger",
         "source",
         "sinks",
         "dead_letters",

@@ -22,10 +22,14 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use serde::Serialize;
 use tidegate_connectors::store::{Pin, SqliteStore, SwapCause, SwapEffect, SwapState};
 use tidegate_core::{Digest, checkpoint::StoreError, time::Clock};
-use tidegate_pipeline::{Event, SwapHandle};
+use tidegate_pipeline::{Event, SwapHandle, causes};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{redrive::Beside, watch::Watcher};
+use crate::{
+    edges::{ConsumerSwitch, OtherWay},
+    redrive::Beside,
+    watch::Watcher,
+};
 
 pub(crate) use self::{
     candidate::{Candidate, Maker, Refusal, digest},
@@ -67,6 +71,9 @@ pub(crate) struct Receipt {
     pub state: String,
     /// Why it was refused.
     pub reason: Option<String>,
+    /// How the source is read from now on, where that is another way than before.
+    #[serde(default)]
+    pub source: Option<String>,
     /// What the generation's plugins may ask of the host; nothing, where it could not be made.
     #[serde(default)]
     pub stages: Vec<StageRights>,
@@ -127,6 +134,8 @@ pub(crate) struct Reloader {
     pub(crate) seen: Digest,
     /// The generation that the files make.
     pub(crate) on_disk: Digest,
+    /// By whom shards are read is no part of a generation.
+    pub(crate) consumer: ConsumerSwitch,
     /// Operators order redrives at the same place.
     pub(crate) redrives: Beside,
 }
@@ -187,6 +196,7 @@ impl Reloader {
             before: before.to_string(),
             state: "unchanged".to_owned(),
             reason: None,
+            source: None,
             stages: rights.clone(),
         };
         let (maker, serving) = (self.maker.clone(), Arc::clone(self.serving()));
@@ -208,18 +218,44 @@ impl Reloader {
             return unchanged(before);
         }
         self.seen = digest;
+        let (made, other_way) = match self.other_way(made).await {
+            Ok((made, other_way)) => (Ok(made), other_way),
+            Err(refusal) => (Err(refusal), None),
+        };
         let generation = made.as_ref().ok().map(Candidate::generation);
-        if generation == Some(self.on_disk) || generation == Some(before) {
-            return unchanged(before);
-        }
-        let receipt = self.attempt(SwapCause::Change, made, approved).await;
+        let is_known = |made: &Candidate| {
+            let generation = made.generation();
+            (generation == self.on_disk || generation == before) && made.may_follow(self.serving())
+        };
+        let mut receipt = match made.as_ref().is_ok_and(is_known) {
+            true => unchanged(before),
+            false => self.attempt(SwapCause::Change, made, approved).await,
+        };
         if let Some(generation) = generation
             && receipt.state == "serving"
         {
             self.on_disk = generation;
             warn_unrecorded(self.store.set_pin(None).await);
         }
+        if receipt.state != "refused" {
+            receipt.source = other_way.map(OtherWay::take);
+            receipt.source.iter().for_each(|source| tracing::info!("{source}"));
+        }
         receipt
+    }
+
+    /// What the files make, and how they say that the source is read, if that changes.
+    async fn other_way(
+        &self,
+        made: Result<Candidate, Refusal>,
+    ) -> Result<(Candidate, Option<OtherWay>), Refusal> {
+        let made = made?;
+        if !made.may_follow(self.serving()) {
+            return Ok((made, None));
+        }
+        let found = self.consumer.find(&made.loaded.config).await;
+        let found = found.map_err(|error| Refusal::new("consumer", causes(&error)))?;
+        Ok((made, found))
     }
 
     /// Takes an earlier generation.
@@ -280,6 +316,7 @@ impl Reloader {
             before: before.to_string(),
             state: state.to_owned(),
             reason,
+            source: None,
             stages: stages.clone(),
         };
         let swap = self.store.receive_swap(generation, cause, self.clock.now()).await;

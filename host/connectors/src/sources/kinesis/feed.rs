@@ -14,15 +14,10 @@ use aws_sdk_kinesis::{
         get_records::GetRecordsOutput,
         subscribe_to_shard::{SubscribeToShardError, SubscribeToShardOutput},
     },
-    types::{
-        ConsumerStatus, Record, StartingPosition, SubscribeToShardEvent,
-        SubscribeToShardEventStream,
-    },
+    types::{Record, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream},
 };
 use tidegate_core::source::{PartitionId, SourceError, SourceErrorKind};
 use tokio::time::{Instant, timeout};
-
-use super::client::failed;
 
 /// Kinesis sends an event every five seconds, with or without records. A connection on which none
 /// comes for so long is dead, whatever it looks like.
@@ -35,6 +30,16 @@ pub(super) enum Feed {
     Polled(String),
     /// A connection to listen to.
     Pushed(Box<Subscription>),
+}
+
+impl Feed {
+    /// Whose it is, by ARN, where it is a consumer's.
+    pub(super) fn consumer(&self) -> Option<&str> {
+        match self {
+            Feed::Polled(_) => None,
+            Feed::Pushed(subscription) => Some(&subscription.consumer),
+        }
+    }
 }
 
 /// What a shard has given.
@@ -82,6 +87,8 @@ fn milliseconds(number: i64) -> Duration {
 /// A connection on which a shard's records come.
 #[derive(Debug)]
 pub(super) struct Subscription {
+    /// The ARN of whose it is.
+    pub(super) consumer: String,
     answer: SubscribeToShardOutput,
     heard_at: Instant,
 }
@@ -105,10 +112,10 @@ impl Subscription {
         // A reader that waits for memory does not listen, and that is no fault of the connection.
         let patient = aws_sdk_kinesis::config::Builder::new()
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        let call = client.subscribe_to_shard().consumer_arn(consumer).shard_id(&*shard.0);
+        let call = client.subscribe_to_shard().consumer_arn(&consumer).shard_id(&*shard.0);
         let call = call.starting_position(position).customize().config_override(patient);
         let answer = call.send().await?;
-        Ok(Subscription { answer, heard_at: Instant::now() })
+        Ok(Subscription { consumer, answer, heard_at: Instant::now() })
     }
 
     /// The next event, waited for so long at most. May be dropped and called again.
@@ -131,38 +138,4 @@ impl Subscription {
             }
         }
     }
-}
-
-/// A consumer's ARN. One that is not there is registered.
-pub(super) async fn consumer(
-    client: Client,
-    stream: String,
-    name: String,
-) -> Result<String, SourceError> {
-    if name.starts_with("arn:") {
-        return Ok(name);
-    }
-    let call = client.describe_stream_consumer().stream_arn(&stream).consumer_name(&name);
-    let error = match call.send().await {
-        Ok(answer) => {
-            return match answer.consumer_description {
-                Some(it) if it.consumer_status == ConsumerStatus::Active => Ok(it.consumer_arn),
-                _ => Err(is_made(&name)),
-            };
-        }
-        Err(error) => error,
-    };
-    if !error.as_service_error().is_some_and(|it| it.is_resource_not_found_exception()) {
-        return Err(failed(format!("failed to look up the consumer `{name}`"), error));
-    }
-    let call = client.register_stream_consumer().stream_arn(stream).consumer_name(&name);
-    let registered = call.send().await;
-    registered
-        .map_err(|error| failed(format!("failed to register the consumer `{name}`"), error))?;
-    Err(is_made(&name))
-}
-
-fn is_made(name: &str) -> SourceError {
-    let message = format!("the consumer `{name}` is being registered");
-    SourceError::plain(SourceErrorKind::Unavailable, message)
 }

@@ -14,6 +14,7 @@
 
 mod budget;
 mod client;
+mod consumer;
 mod decode;
 mod feed;
 mod handed;
@@ -35,7 +36,7 @@ pub use decode::{OnExplicitHash, OutOfRange, fill};
 pub use handed::{HandedRecord, HandedRecords};
 pub use notes::{NotedShard, ShardNotes, begin_anew, note_anew};
 pub use payload::PayloadCompression;
-pub use source::KinesisSource;
+pub use source::{KinesisSource, OtherConsumer};
 
 use super::KnownPartition;
 use crate::aws::AwsConfig;
@@ -90,7 +91,8 @@ pub struct KinesisConfig {
     pub stream: String,
     /// Which account and region.
     pub aws: AwsConfig,
-    /// The consumer, by name or ARN, to which shards push their records; without one they are asked.
+    /// The consumer, by name or ARN, to which shards push their records at first; without one they are
+    /// asked.
     pub consumer: Option<String>,
     /// Where reading begins.
     pub start: KinesisStart,

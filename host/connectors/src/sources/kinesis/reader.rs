@@ -258,13 +258,18 @@ impl KinesisReader {
             // was safe, and nothing is lost that was not about to be.
             self.feed = None;
             // Whoever subscribes anew has to wait for some seconds, and this is in a hurry.
-            self.asks = self.shared.config.consumer.is_some();
+            self.asks = self.shared.consumer.named().is_some();
             if self.after.is_none() {
                 self.lost(None)?;
                 self.safe = false;
             }
         }
-        if self.feed.is_none() && !self.begin().await? {
+        let shared = self.shared.clone();
+        let consumer = shared.consumer.arn(&shared.caller, &self.shard.stream.arn).await?;
+        let consumer = consumer.filter(|_| !self.asks);
+        // Whoever reads it otherwise from now on goes on where this has come to.
+        self.feed = self.feed.take().filter(|feed| feed.consumer() == consumer.as_deref());
+        if self.feed.is_none() && !self.begin(consumer).await? {
             return Ok(());
         }
         match &self.feed {
@@ -344,13 +349,11 @@ impl KinesisReader {
         }
     }
 
-    /// Begins to read. Says whether there is something to read from.
-    async fn begin(&mut self) -> Result<bool, SourceError> {
+    /// Begins to read, by a consumer where one is named. Says whether there is something to read from.
+    async fn begin(&mut self, consumer: Option<String>) -> Result<bool, SourceError> {
         let place = self.place();
-        let consumer = self.shared.consumer(&self.shard.stream).await?;
         let begun = match consumer {
             None => self.iterate(place).await?,
-            Some(_) if self.asks => self.iterate(place).await?,
             Some(consumer) => self.subscribe(place, consumer).await?,
         };
         match begun {

@@ -16,13 +16,12 @@ use tidegate_core::{
         HashKey, Partition, PartitionId, Reader, Replay, Resume, SourceError, SourceErrorKind,
     },
 };
-use tokio::sync::OnceCell;
 
 use super::{
     KinesisConfig, KinesisNotes, KinesisStart,
     budget::Budget,
     client::Caller,
-    feed,
+    consumer::{Consumer, Found},
     notes::{Beginning, Note, Notes, Quiet, ShardNotes, SharedNote, begins_beside},
     reader::{KinesisReader, Token},
     shards::{self, Stream},
@@ -32,7 +31,8 @@ use crate::{aggregate::hash_key, blocking::off_task};
 /// What shards are called; a data directory may hold other partitions, of another source.
 const SHARD_PREFIX: &str = "shardId-";
 
-/// Reads a stream.
+/// Reads a stream. Cheap to clone.
+#[derive(Clone)]
 pub struct KinesisSource {
     shared: Arc<Shared>,
 }
@@ -42,7 +42,7 @@ pub(super) struct Shared {
     pub(super) config: Arc<KinesisConfig>,
     pub(super) caller: Caller,
     pub(super) budget: Budget,
-    consumer: OnceCell<String>,
+    pub(super) consumer: Consumer,
     seen: Mutex<Seen>,
 }
 
@@ -76,7 +76,7 @@ impl KinesisSource {
         let caller = Caller::new(config.clone());
         let ended = config.known.iter().filter(|it| it.finished).map(|it| it.id.clone()).collect();
         let seen = Mutex::new(Seen { ended, ..Seen::default() });
-        let consumer = OnceCell::new();
+        let consumer = Consumer::new(config.consumer.clone());
         KinesisSource { shared: Arc::new(Shared { config, caller, budget, consumer, seen }) }
     }
 }
@@ -93,6 +93,34 @@ impl KinesisSource {
         let config = self.shared.config.clone();
         self.shared.caller.call(|client| shards::describe(client, config)).await?;
         Ok(latest(self.shared.caller.server_time()))
+    }
+
+    /// The consumer, as it was named, to which shards push their records.
+    pub fn consumer(&self) -> Option<String> {
+        self.shared.consumer.named()
+    }
+
+    /// Looks up another consumer, or none, for the shards that are being read; one that is not there
+    /// is registered.
+    pub async fn find_consumer(&self, named: Option<String>) -> Result<OtherConsumer, SourceError> {
+        let (shared, config) = (self.shared.clone(), self.shared.config.clone());
+        let stream = shared.caller.call(|client| shards::describe(client, config)).await?;
+        let found = Found::look_up(&shared.caller, &stream.arn, named).await?;
+        Ok(OtherConsumer { shared, found })
+    }
+}
+
+/// Another consumer for the shards of a running source, or none.
+pub struct OtherConsumer {
+    shared: Arc<Shared>,
+    found: Found,
+}
+
+impl OtherConsumer {
+    /// Has the shards read by it from now on: each goes on where it is with its next read. They are
+    /// polled as long as it is being registered.
+    pub fn take_over(self) {
+        self.shared.consumer.change(self.found);
     }
 }
 
@@ -196,16 +224,6 @@ impl Shared {
     /// How long the stream keeps a record, as of the last look at it.
     pub(super) fn retention(&self) -> Option<Duration> {
         self.seen().stream.as_ref().map(|it| it.retention)
-    }
-
-    /// The ARN of the consumer to which shards push their records, if there is to be one.
-    pub(super) async fn consumer(&self, stream: &Stream) -> Result<Option<String>, SourceError> {
-        let Some(name) = self.config.consumer.clone() else { return Ok(None) };
-        let found = self.consumer.get_or_try_init(|| {
-            let stream = stream.arn.clone();
-            self.caller.call(|client| feed::consumer(client, stream, name))
-        });
-        found.await.map(|it| Some(it.clone()))
     }
 
     /// Nothing arrived in a shard. It is written down with the next look at the shards.
