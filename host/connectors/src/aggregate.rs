@@ -6,8 +6,6 @@
 //! A record that begins with the four bytes and is not such an aggregate is malformed, and not a
 //! record of its own: the bytes begin no text and nothing compressed, so it was meant as one.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use prost::Message;
@@ -44,7 +42,7 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct Aggregate {
     /// What their producers partition by, each once.
-    pub(crate) keys: Vec<Arc<str>>,
+    pub(crate) keys: Vec<Bytes>,
     /// In order: a record's index is its sub-sequence number.
     pub(crate) records: Vec<UserRecord>,
 }
@@ -101,7 +99,7 @@ impl Aggregate {
         }
         let hash = |text: &String| text.parse::<u128>().map_err(|_| Malformed::Hash);
         let hashes = explicit_hash_key_table.iter().map(hash).collect::<Result<Vec<_>, _>>()?;
-        let keys: Vec<Arc<str>> = partition_key_table.into_iter().map(Into::into).collect();
+        let keys: Vec<Bytes> = partition_key_table.into_iter().map(Into::into).collect();
         let user_record = |(i, record): (usize, Entry)| {
             let key = record.partition_key_index.ok_or(Malformed::Missing(i, "partition key"))?;
             let key = usize::try_from(key).ok().filter(|key| *key < keys.len());
@@ -199,9 +197,10 @@ pub(crate) mod tests {
         let found: Vec<_> = parsed
             .records
             .iter()
-            .map(|it| (&*parsed.keys[it.key], it.explicit_hash, &it.data[..]))
+            .map(|it| (&parsed.keys[it.key][..], it.explicit_hash, &it.data[..]))
             .collect();
-        assert_eq!(found, records);
+        let expected = records.map(|(key, hash, data)| (key.as_bytes(), hash, data));
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -213,7 +212,7 @@ pub(crate) mod tests {
                 let most = bytes_before(key) + records.len() * (length + RECORD_BYTES_MORE);
                 assert!(record.len() <= most, "{} of {most}", record.len());
                 let parsed = Aggregate::parse(&record).expect("sound").expect("an aggregate");
-                assert_eq!(parsed.keys, [key.into()]);
+                assert_eq!(parsed.keys, [key]);
                 let found: Vec<_> = parsed.records.into_iter().map(|it| it.data).collect();
                 assert!(found == records);
             }

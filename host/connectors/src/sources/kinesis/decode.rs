@@ -4,7 +4,7 @@
 //! may stand for gigabytes, in one aggregate too, so no more is unpacked at a time than a read
 //! takes.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use tidegate_core::{
@@ -16,6 +16,7 @@ use tidegate_core::{
 use super::{
     payload::{PayloadCompression, Unpacked, unpack},
     position::SequenceNumber,
+    raw::{RawRecord, RawRecords},
 };
 use crate::aggregate::{Aggregate, UserRecord, hash_key};
 
@@ -58,15 +59,6 @@ pub(super) struct Rules {
     pub(super) record_bytes_max: usize,
 }
 
-/// A record as the shard gave it.
-#[derive(Debug)]
-pub(super) struct RawRecord {
-    pub(super) sequence: SequenceNumber,
-    pub(super) arrival: Timestamp,
-    pub(super) key: String,
-    pub(super) data: Bytes,
-}
-
 /// What was met on the way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Met {
@@ -88,7 +80,7 @@ pub(super) struct Taken {
 /// Records that were fetched and not taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Unread {
-    raw: VecDeque<RawRecord>,
+    raw: RawRecords,
     /// Records of the one that is being taken apart.
     items: VecDeque<Item>,
     /// Nothing up to here is wanted: it was taken before.
@@ -100,7 +92,7 @@ pub(super) struct Unread {
 struct Item {
     position: Position,
     arrival: Timestamp,
-    key: Arc<str>,
+    key: Bytes,
     data: Bytes,
     fate: Fate,
     /// A range may end behind it.
@@ -120,10 +112,12 @@ impl Unread {
         self.raw.is_empty() && self.items.is_empty()
     }
 
-    /// Takes what was fetched, but for what lies at or before a position.
-    pub(super) fn push(&mut self, raw: impl Iterator<Item = RawRecord>, after: Option<Position>) {
+    /// Takes what was fetched, which lies behind a position. Whatever was fetched before has been
+    /// taken.
+    pub(super) fn push(&mut self, raw: RawRecords, after: Option<Position>) {
+        debug_assert!(self.is_empty(), "nothing is fetched before all is taken");
         self.after = after;
-        self.raw.extend(raw.filter(|it| Some(it.sequence.position(u64::MAX)) > after));
+        self.raw = raw;
     }
 
     /// What was met since this was last asked.
@@ -169,7 +163,7 @@ impl Unread {
             batch.spans.push((start as u32, bytes.len() as u32));
             batch.positions.push(item.position);
             batch.arrivals.push(item.arrival);
-            batch.keys.push(item.key.as_bytes());
+            batch.keys.push(&item.key);
             batch.group_ends.push(item.ends_group);
             has_groups |= !item.ends_group;
         }
@@ -183,7 +177,7 @@ impl Unread {
     /// About how many bytes a read will take.
     fn expected(&self, limit: &ReadLimit) -> usize {
         let waiting = self.items.iter().map(|it| it.data.len()).sum::<usize>()
-            + self.raw.iter().map(|it| it.data.len()).sum::<usize>();
+            + self.raw.sizes().sum::<usize>();
         waiting.min(limit.bytes_max)
     }
 
@@ -195,7 +189,7 @@ impl Unread {
                 }
                 continue;
             }
-            let raw = self.raw.pop_front()?;
+            let raw = self.raw.pop()?;
             self.take_apart(raw, rules);
         }
     }
@@ -203,23 +197,22 @@ impl Unread {
     fn take_apart(&mut self, raw: RawRecord, rules: &Rules) {
         let RawRecord { sequence, arrival, key, data } = raw;
         let met = &mut self.met;
-        let mut push = |index, key: Arc<str>, data, fate| {
+        let mut push = |index, key, data, fate| {
             let position = sequence.position(index);
             self.items.push_back(Item { position, arrival, key, data, fate, ends_group: false });
         };
         match Aggregate::parse(&data) {
             Ok(None) => {
                 let fate = rules.fate_of_plain(&key, sequence, met);
-                push(0, key.into(), data, fate);
+                push(0, key, data, fate);
             }
             Err(malformed) => {
                 met.malformed += 1;
                 let (code, message) = ("malformed-aggregate", malformed.to_string());
-                push(0, key.into(), data, Fate::DeadLetter { code, message });
+                push(0, key, data, Fate::DeadLetter { code, message });
             }
             Ok(Some(Aggregate { keys, records })) => {
-                let hashes =
-                    rules.hash_range.map(|_| keys.iter().map(|key| hash_key(key.as_bytes())));
+                let hashes = rules.hash_range.map(|_| keys.iter().map(|key| hash_key(key)));
                 let hashes = hashes.map(Iterator::collect::<Vec<_>>).unwrap_or_default();
                 for (index, record) in records.into_iter().enumerate() {
                     let UserRecord { key, explicit_hash, data } = record;
@@ -242,12 +235,12 @@ impl Rules {
         self.hash_range.is_none_or(|(start, end)| (start..=end).contains(&hash))
     }
 
-    fn fate_of_plain(&self, key: &str, sequence: SequenceNumber, met: &mut Met) -> Fate {
+    fn fate_of_plain(&self, key: &[u8], sequence: SequenceNumber, met: &mut Met) -> Fate {
         // Where Kinesis itself distributes records they need no key.
         if self.on_explicit_hash == OnExplicitHash::Deliver || key.is_empty() {
             return Fate::Deliver;
         }
-        match self.owns(hash_key(key.as_bytes())) {
+        match self.owns(hash_key(key)) {
             true => Fate::Deliver,
             false => self.explicit(sequence, met),
         }
@@ -326,7 +319,7 @@ pub fn fill(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::raw::Packing, *};
     use crate::aggregate::tests::aggregate;
 
     const LIMIT: ReadLimit = ReadLimit { records_max: usize::MAX, bytes_max: 1 << 20, until: None };
@@ -342,23 +335,31 @@ mod tests {
         }
     }
 
-    fn raw(sequence: u32, key: &str, data: impl Into<Bytes>) -> RawRecord {
-        RawRecord {
-            sequence: sequence.to_string().parse().expect("a number"),
-            arrival: Timestamp(i64::from(sequence)),
-            key: key.to_owned(),
-            data: data.into(),
-        }
+    type Raw = (u32, &'static str, Bytes);
+
+    fn raw(sequence: u32, key: &'static str, data: impl Into<Bytes>) -> Raw {
+        (sequence, key, data.into())
     }
 
-    fn unread(raw: Vec<RawRecord>, after: Option<Position>) -> Unread {
+    fn number(sequence: u32) -> SequenceNumber {
+        sequence.to_string().parse().expect("a number")
+    }
+
+    fn unread(raw: Vec<Raw>, after: Option<Position>) -> Unread {
+        let mut packing = Packing::with_capacity(0, 0);
+        for (sequence, key, data) in raw {
+            let arrival = Timestamp(i64::from(sequence));
+            packing.push(number(sequence), arrival, key.as_bytes(), &data);
+        }
+        let mut raw = packing.done();
+        raw.skip(0, after);
         let mut unread = Unread::default();
-        unread.push(raw.into_iter(), after);
+        unread.push(raw, after);
         unread
     }
 
     fn place(sequence: u32, index: u64) -> Position {
-        raw(sequence, "", "").sequence.position(index)
+        number(sequence).position(index)
     }
 
     /// Everything that is left, read by read.
@@ -373,7 +374,7 @@ mod tests {
         }
     }
 
-    fn stream() -> Vec<RawRecord> {
+    fn stream() -> Vec<Raw> {
         let three = aggregate(&[("a", None, b"3.0"), ("b", None, b"3.1"), ("b", Some(1), b"3.2")]);
         vec![raw(1, "a", "1"), raw(3, "x", three), raw(9, "b", "9")]
     }

@@ -19,6 +19,11 @@ use aws_sdk_kinesis::{
 use tidegate_core::source::{PartitionId, SourceError, SourceErrorKind};
 use tokio::time::{Instant, timeout};
 
+use super::{
+    client::timestamp,
+    raw::{Packing, RawRecords},
+};
+
 /// Kinesis sends an event every five seconds, with or without records. A connection on which none
 /// comes for so long is dead, whatever it looks like.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
@@ -45,7 +50,7 @@ impl Feed {
 /// What a shard has given.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub(super) records: Vec<Record>,
+    pub(super) records: RawRecords,
     /// How far behind the shard's tip it is.
     pub(super) behind: Duration,
     /// What to ask with next, where it was asked.
@@ -54,30 +59,50 @@ pub(super) struct Answer {
     pub(super) ends: bool,
 }
 
-impl From<GetRecordsOutput> for Answer {
-    fn from(answer: GetRecordsOutput) -> Self {
-        Answer {
+impl TryFrom<GetRecordsOutput> for Answer {
+    type Error = SourceError;
+
+    fn try_from(answer: GetRecordsOutput) -> Result<Self, SourceError> {
+        Ok(Answer {
             behind: milliseconds(answer.millis_behind_latest.unwrap_or_default()),
             ends: answer.next_shard_iterator.is_none(),
             iterator: answer.next_shard_iterator,
-            records: answer.records,
-        }
+            records: packed(answer.records)?,
+        })
     }
 }
 
-impl From<SubscribeToShardEvent> for Answer {
-    fn from(event: SubscribeToShardEvent) -> Self {
+impl TryFrom<SubscribeToShardEvent> for Answer {
+    type Error = SourceError;
+
+    fn try_from(event: SubscribeToShardEvent) -> Result<Self, SourceError> {
         // Children are named with the last event, which says of no place to go on from. There are
         // servers that name them, and a place, with each event of a closed shard.
         let closed = !event.child_shards().is_empty();
         let last = event.continuation_sequence_number.is_empty() || event.records.is_empty();
-        Answer {
+        Ok(Answer {
             behind: milliseconds(event.millis_behind_latest),
             iterator: None,
             ends: closed && last,
-            records: event.records,
-        }
+            records: packed(event.records)?,
+        })
     }
+}
+
+fn packed(records: Vec<Record>) -> Result<RawRecords, SourceError> {
+    let broken = |message: String| SourceError::plain(SourceErrorKind::Broken, message);
+    // No key where Kinesis itself distributes records.
+    let key = |it: &Record| it.partition_key.as_ref().map_or(0, String::len);
+    let bytes = records.iter().map(|it| key(it) + it.data.as_ref().len()).sum();
+    let mut packing = Packing::with_capacity(records.len(), bytes);
+    for record in &records {
+        let sequence = record.sequence_number.parse();
+        let sequence = sequence.map_err(|error| broken(format!("{error}")))?;
+        let arrival = record.approximate_arrival_timestamp.as_ref().map(timestamp);
+        let key = record.partition_key.as_deref().unwrap_or_default();
+        packing.push(sequence, arrival.unwrap_or_default(), key.as_bytes(), record.data.as_ref());
+    }
+    Ok(packing.done())
 }
 
 fn milliseconds(number: i64) -> Duration {

@@ -8,9 +8,10 @@ use tidegate_core::{
 };
 
 use super::{
-    decode::{OnExplicitHash, OutOfRange, RawRecord, Rules, Unread},
+    decode::{OnExplicitHash, OutOfRange, Rules, Unread},
     payload::PayloadCompression,
     position::SequenceNumber,
+    raw::Packing,
 };
 
 /// A record as the stream has it.
@@ -41,14 +42,13 @@ impl HandedRecords {
         compression: PayloadCompression,
         record_bytes_max: usize,
     ) -> Result<Self, InvalidPosition> {
-        let raw = |it: HandedRecord| {
-            let position = Position::from_sequence_number(&it.sequence_number)?;
-            let sequence = SequenceNumber::of(position);
-            Ok(RawRecord { sequence, arrival: it.arrival, key: it.key, data: it.data })
-        };
-        let raw: Vec<RawRecord> = records.into_iter().map(raw).collect::<Result<_, _>>()?;
+        let mut packing = Packing::with_capacity(0, 0);
+        for HandedRecord { sequence_number, arrival, key, data } in records {
+            let sequence = SequenceNumber::of(Position::from_sequence_number(&sequence_number)?);
+            packing.push(sequence, arrival, key.as_bytes(), &data);
+        }
         let mut unread = Unread::default();
-        unread.push(raw.into_iter(), None);
+        unread.push(packing.done(), None);
         let rules = Rules {
             hash_range: None,
             out_of_range: OutOfRange::Deliver,

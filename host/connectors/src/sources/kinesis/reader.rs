@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use aws_sdk_kinesis::{
     error::{ProvideErrorMetadata, SdkError},
-    types::{Record, ShardIteratorType, StartingPosition},
+    types::{ShardIteratorType, StartingPosition},
 };
 use tidegate_core::{
     Position, RecordBatch, Timestamp,
@@ -15,14 +15,15 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     budget::Room,
-    client::{date_time, failed, is_throttled, timestamp},
-    decode::{RawRecord, Rules, Unread},
+    client::{date_time, failed, is_throttled},
+    decode::{Rules, Unread},
     feed::{Answer, Feed, Heard, Subscription},
     loss::{Loss, horizon},
     meters::{Answered, Meters},
     notes::{Beginning, Quiet},
     pace::{AnswerSize, Pace},
     position::SequenceNumber,
+    raw::RawRecords,
     shards,
     source::{Shard, Shared},
 };
@@ -291,7 +292,7 @@ impl KinesisReader {
             let call = client.get_records().shard_iterator(iterator).set_stream_arn(arn);
             let limit = i32::try_from(limit).unwrap_or(i32::MAX);
             match call.limit(limit).send().await {
-                Ok(answer) => Ok(Polled::Answer(answer.into())),
+                Ok(answer) => answer.try_into().map(Polled::Answer),
                 Err(error) => {
                     // A shard that is not there any more is told when another is asked for.
                     let expired = error.as_service_error().is_some_and(|it| {
@@ -333,7 +334,7 @@ impl KinesisReader {
         match subscription.next(LISTEN_MAX).await {
             Ok(Heard::Event(event)) => {
                 let continuation = event.continuation_sequence_number.parse().ok();
-                self.take(event.into(), None, Instant::now())?;
+                self.take(event.try_into()?, None, Instant::now())?;
                 self.continuation = continuation;
                 Ok(())
             }
@@ -462,25 +463,25 @@ impl KinesisReader {
         called: Instant,
     ) -> Result<(), SourceError> {
         let behind = answer.behind;
-        let raw = answer.records.into_iter().map(raw).collect::<Result<Vec<_>, _>>()?;
-        let sizes = raw.iter().map(|it| it.data.len() as u64);
-        let (records, bytes) = (raw.len() as u64, sizes.clone().sum::<u64>());
+        let mut raw = answer.records;
+        let sizes = raw.sizes().map(|size| size as u64);
+        let (records, bytes) = (sizes.len() as u64, sizes.clone().sum::<u64>());
         self.size.learn(records, bytes, sizes.max().unwrap_or_default());
         self.pace.answered(called, bytes);
         let now = self.shared.caller.server_time();
-        let last = raw.last().map(|it| it.arrival);
+        let last = raw.last().map(|(_, arrival)| arrival);
         self.meters.answered(Answered { records, bytes, behind, last }, now, self.retention());
 
         self.caught_up = raw.is_empty() && behind.is_zero();
         self.idle = if self.caught_up { self.idle.saturating_add(1) } else { 0 };
         let ends = self.caught_up || answer.ends;
-        self.is_whole(raw.first().map(|it| it.sequence), ends)?;
+        self.is_whole(raw.first(), ends)?;
         if let Some(iterator) = answer.iterator {
             self.feed = Some(Feed::Polled(iterator));
         }
         self.closed = answer.ends;
-        if let Some(last) = raw.last() {
-            self.done_until = last.arrival;
+        if let Some((_, arrival)) = raw.last() {
+            self.done_until = arrival;
         } else if self.caught_up {
             self.done_until = self.done_until.max(now);
             if self.unread.is_empty() {
@@ -490,13 +491,14 @@ impl KinesisReader {
             self.pace.rest(called, self.shared.config.poll_every);
         }
         self.safe |= !self.is_late();
-        let end = raw.last().map(|it| it.sequence.position(u64::MAX));
-        let early = self.early(&raw);
-        self.unread.push(raw.into_iter().skip(early), self.after);
+        let end = raw.last().map(|(sequence, _)| sequence.position(u64::MAX));
+        raw.skip(self.early(&raw), self.after);
+        let memory = raw.memory_bytes();
+        self.unread.push(raw, self.after);
         // A subscription may begin with what was fetched before.
         self.after = self.after.max(end);
         self.room = room.map(|mut room| {
-            room.keep(bytes as usize);
+            room.keep(memory);
             room
         });
         Ok(())
@@ -505,13 +507,13 @@ impl KinesisReader {
     /// How many of the next records arrived before the time that the shard is to be read from:
     /// servers begin at the shard's beginning where nothing arrived since. What arrived at that
     /// time or later has only what is to be read behind it.
-    fn early(&mut self, raw: &[RawRecord]) -> usize {
+    fn early(&mut self, raw: &RawRecords) -> usize {
         let Beginning::At(time) = self.shard.note.begins else { return 0 };
         if !self.early {
             return 0;
         }
-        let early = raw.iter().take_while(|it| it.arrival < time).count();
-        self.early = early == raw.len();
+        let early = raw.arrivals().take_while(|arrival| *arrival < time).count();
+        self.early = early == raw.sizes().len();
         early
     }
 
@@ -571,20 +573,6 @@ where
         "InvalidArgumentException" => Ok(Begun::Refused(error)),
         _ => Err(error),
     }
-}
-
-/// A record as the library gives it, without a copy of its payload.
-fn raw(record: Record) -> Result<RawRecord, SourceError> {
-    let broken = |message: String| SourceError::plain(SourceErrorKind::Broken, message);
-    let sequence = record.sequence_number.parse().map_err(|error| broken(format!("{error}")))?;
-    let arrival = record.approximate_arrival_timestamp.as_ref().map(timestamp);
-    Ok(RawRecord {
-        sequence,
-        arrival: arrival.unwrap_or_default(),
-        // None where Kinesis itself distributes records.
-        key: record.partition_key.unwrap_or_default(),
-        data: record.data.into_inner().into(),
-    })
 }
 
 #[async_trait]
