@@ -80,7 +80,7 @@ impl Default for Kinesis {
             // As AWS Lambda does: five consumers may poll a shard so, and none is throttled.
             poll_every: TimeSpan::seconds(1),
             // Six answers of the largest size at once, or sixty of the usual one.
-            fetch_memory: ByteSize::mib(64),
+            fetch_memory: ByteSize::mib(32),
             partition_key: None,
         }
     }

@@ -139,8 +139,8 @@ impl KinesisConfig {
             record_bytes_max: 10 << 20,
             // As Lambda does: five consumers may poll a shard so often that none is throttled.
             poll_every: Duration::from_secs(1),
-            // Six answers of the largest size under way, or sixty of the usual one.
-            fetched_bytes_max: 64 << 20,
+            // Three answers of the largest size under way, or thirty of the usual one.
+            fetched_bytes_max: 32 << 20,
             notes: KinesisNotes::Directory(notes.into()),
             known: Vec::new(),
         }
