@@ -22,6 +22,7 @@ mod hold;
 mod intent;
 mod memory;
 mod meters;
+mod probe;
 mod reset;
 mod row;
 mod states;

@@ -23,6 +23,7 @@ mod notes;
 mod pace;
 mod payload;
 mod position;
+mod probe;
 mod reader;
 mod shards;
 mod source;

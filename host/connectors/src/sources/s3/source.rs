@@ -41,7 +41,7 @@ use crate::{
 
 /// Reads objects of a bucket, as a queue tells of them.
 pub struct S3Source {
-    bucket: Arc<Bucket>,
+    pub(super) bucket: Arc<Bucket>,
     keeper: Arc<Keeper>,
     io: Io,
     /// Receiving, and keeping hidden what was received: from the first look on.
