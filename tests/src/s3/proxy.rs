@@ -53,6 +53,7 @@ struct State {
     /// The same of reads.
     reading: (usize, usize),
     delay: Duration,
+    overwrites: bool,
 }
 
 /// The proxy. It lives as long as the runtime that it was started on.
@@ -112,6 +113,11 @@ impl Proxy {
         self.state().delay = delay;
     }
 
+    /// Whether what lies under a key is overwritten, whatever a request says, as some servers do.
+    pub fn overwrite(&self, overwrites: bool) {
+        self.state().overwrites = overwrites;
+    }
+
     /// How often an operation was asked for.
     pub fn calls(&self, operation: &str) -> u64 {
         self.state().calls.get(operation).copied().unwrap_or_default()
@@ -141,11 +147,14 @@ impl Proxy {
         answered.await.map_err(io::Error::other)?
     }
 
-    async fn answer(&self, parts: Parts, mut body: Bytes) -> io::Result<Response<Full<Bytes>>> {
+    async fn answer(&self, mut parts: Parts, mut body: Bytes) -> io::Result<Response<Full<Bytes>>> {
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let operation = operation(&parts.method, &query);
         let path = parts.uri.path().to_owned();
         let fault = self.state().next_fault(operation);
+        if self.state().overwrites {
+            parts.headers.remove("if-none-match");
+        }
         match fault {
             Some(Fault::SlowDown) => return Ok(refusal(503, "SlowDown")),
             Some(Fault::Internal) => return Ok(refusal(500, "InternalError")),

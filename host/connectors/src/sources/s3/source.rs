@@ -1,6 +1,7 @@
 //! A queue's objects as a source: which there are, and how each is opened where a checkpoint left it.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -133,6 +134,10 @@ impl Source for S3Source {
 
     fn ended(&self, partition: &PartitionId, finished: bool) {
         self.keeper.ended(partition, finished);
+    }
+
+    fn are_elsewhere(&self, partitions: &BTreeSet<PartitionId>) {
+        self.keeper.are_elsewhere(partitions);
     }
 
     async fn close(&self) {
