@@ -48,6 +48,14 @@ pub struct Probing {
     pub timeout: Duration,
 }
 
+#[cfg(feature = "aws")]
+impl Probing {
+    /// How long a client of a probe's own waits: longer than the probe, which says what that means.
+    pub(crate) fn call_max(self) -> Duration {
+        self.timeout.saturating_mul(2)
+    }
+}
+
 /// What became of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -113,7 +113,8 @@ impl Proxy {
         self.state().delay = delay;
     }
 
-    /// Whether what lies under a key is overwritten, whatever a request says, as some servers do.
+    /// Whether a second object under a key is said to be taken, whatever its request says, as servers do
+    /// that know no conditions.
     pub fn overwrite(&self, overwrites: bool) {
         self.state().overwrites = overwrites;
     }
@@ -147,14 +148,11 @@ impl Proxy {
         answered.await.map_err(io::Error::other)?
     }
 
-    async fn answer(&self, mut parts: Parts, mut body: Bytes) -> io::Result<Response<Full<Bytes>>> {
+    async fn answer(&self, parts: Parts, mut body: Bytes) -> io::Result<Response<Full<Bytes>>> {
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let operation = operation(&parts.method, &query);
         let path = parts.uri.path().to_owned();
         let fault = self.state().next_fault(operation);
-        if self.state().overwrites {
-            parts.headers.remove("if-none-match");
-        }
         match fault {
             Some(Fault::SlowDown) => return Ok(refusal(503, "SlowDown")),
             Some(Fault::Internal) => return Ok(refusal(500, "InternalError")),
@@ -189,6 +187,11 @@ impl Proxy {
         self.state().note(operation, &path, &query, parts.status, &answer);
         if fault == Some(Fault::LostResponse) {
             return Err(io::Error::other("lost"));
+        }
+        let is_refused =
+            operation == "PutObject" && parts.status == StatusCode::PRECONDITION_FAILED;
+        if is_refused && self.state().overwrites {
+            return Ok(Response::new(Full::default()));
         }
         let mut response = Response::builder().status(parts.status);
         for (name, value) in &parts.headers {

@@ -222,7 +222,7 @@ fn who_has_no_credentials_is_told_so_and_asks_nobody() {
     assert_eq!(credentials.outcome, "failed", "{credentials:?}");
     assert!(credentials.hint.contains("AWS_ACCESS_KEY_ID"), "{credentials:?}");
     assert!(probes.failed().iter().all(|it| it.action == "credentials"), "{:#?}", probes.failed());
-    assert_eq!(world.s3.proxy.calls("PutObject"), 0);
+    assert_eq!(world.s3.proxy.calls("ListObjectsV2"), 0);
     assert_eq!(world.tables.calls("DescribeTable"), 0);
 }
 

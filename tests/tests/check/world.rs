@@ -138,6 +138,8 @@ impl World {
                 .endpoint_url(format!("http://{address}"))
                 .build(),
         );
+        // Its first answer takes some seconds.
+        s3.block_on(dynamodb.list_tables().send()).expect("the server answers");
         let queue = sqs.create("dead");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let world =
@@ -189,7 +191,7 @@ pipeline: probes
 data_dir: ${{OUT}}/data
 source:
   name: events
-  kinesis: {{ stream: events, region: {REGION}, endpoint: "{kinesis}", poll_every: 100ms }}
+  kinesis: {{ stream: events, region: {REGION}, endpoint: "{kinesis}", poll_every: 200ms }}
 leases:
   table: leases
   region: {REGION}

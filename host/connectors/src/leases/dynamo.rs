@@ -27,7 +27,7 @@ use crate::aws::{
 };
 
 /// Well below any time after which a lease expires: a call that hangs must not cost the lease.
-pub(super) const CALL_MAX: Duration = Duration::from_secs(3);
+const CALL_MAX: Duration = Duration::from_secs(3);
 
 /// How often a table that is being made is looked at.
 const CREATED_EVERY: Duration = Duration::from_millis(200);

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 
-use super::{LeaseConfig, LeaseStore, dynamo::CALL_MAX, row::Row};
+use super::{LeaseConfig, LeaseStore, row::Row};
 use crate::{
     aws::{
         dynamodb::{
@@ -27,7 +27,7 @@ impl LeaseStore {
         let LeaseConfig { table: name, aws, create_table, expires_after, .. } = config;
         let mut probes = Probes::new(probing);
         credentials(&mut probes, aws).await;
-        let client = dynamodb::client(aws, CALL_MAX).await;
+        let client = dynamodb::client(aws, probing.call_max()).await;
         let expires = expires_after.is_some();
         let there = table(&mut probes, &client, (name, KEY), *create_table, expires).await;
         probes.ask(Read, "dynamodb:Scan", name, scan(&client, name, there)).await;

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 
-use super::{CALL_MAX, DynamoLedger, LedgerConfig};
+use super::{DynamoLedger, LedgerConfig};
 use crate::{
     aws::{
         dynamodb::{
@@ -23,7 +23,7 @@ impl DynamoLedger {
         let LedgerConfig { table: name, aws, .. } = config;
         let mut probes = Probes::new(probing);
         credentials(&mut probes, aws).await;
-        let client = dynamodb::client(aws, CALL_MAX).await;
+        let client = dynamodb::client(aws, probing.call_max()).await;
         let there = table(&mut probes, &client, (name, KEY), create_table, true).await;
         probes.ask(Write, "dynamodb:PutItem", name, put(&client, name, there)).await;
         probes.found()

@@ -278,7 +278,11 @@ pub(super) fn forget(connection: &Connection, finished_for: u64) -> Result<u64, 
 }
 
 /// Removes the partitions that a query finds, and all that is known of them. Says how many.
-fn remove(connection: &Connection, query: &str, with: impl Params) -> Result<u64, StoreError> {
+fn remove(
+    connection: &Connection,
+    query: &'static str,
+    with: impl Params,
+) -> Result<u64, StoreError> {
     let forgetting = |error| failed("forget partitions", error);
     let found = prepare(connection, query)?
         .query_map(with, |row| row.get(0))

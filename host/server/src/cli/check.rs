@@ -81,7 +81,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<Outcome, Failed> {
         if probes.iter().any(probes::Probe::has_failed) {
             exit = Exit::Gate;
         }
-        text.push_str(&probes::text(&probes));
+        text.push_str(&probes::text(&probes, level));
         data["probes"] = json!(probes);
     }
     Ok(Outcome { exit, data, text, findings: warnings })

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use serde::Serialize;
-use tidegate_connectors::probe::{ProbeOutcome, Probed, Probing};
+use tidegate_connectors::probe::{ProbeLevel, ProbeOutcome, Probed, Probing};
 use tidegate_core::LookupTable;
 
 use super::block_on;
@@ -42,13 +42,14 @@ pub(super) fn probe(
     })?
 }
 
-/// A line for each, in columns, and how many there are.
-pub(super) fn text(probes: &[Probe]) -> String {
-    let connectors = width(probes.iter().map(|it| it.connector.as_str()));
-    let actions = width(probes.iter().map(|it| it.probed.action.as_str()));
+/// A line for each that the level asks for, in columns, and how many there are.
+pub(super) fn text(probes: &[Probe], level: ProbeLevel) -> String {
+    let (asked, beyond): (Vec<_>, Vec<_>) = probes.iter().partition(|it| it.probed.level <= level);
+    let connectors = width(asked.iter().map(|it| it.connector.as_str()));
+    let actions = width(asked.iter().map(|it| it.probed.action.as_str()));
     let mut text = String::new();
     let mut counts = [0; 3];
-    for Probe { connector, probed } in probes {
+    for Probe { connector, probed } in asked {
         let Probed { action, resource, outcome, why, hint, .. } = probed;
         let (place, said, between) = match outcome {
             ProbeOutcome::Verified => (0, "VERIFIED", ": "),
@@ -59,7 +60,7 @@ pub(super) fn text(probes: &[Probe]) -> String {
         let _ =
             write!(text, "{said:<12}  {connector:<connectors$}  {action:<actions$}  {resource}");
         if let Some(why) = why {
-            let _ = write!(text, "{between}{why}");
+            let _ = write!(text, "{between}{}", in_one_line(why));
         }
         if let Some(hint) = hint {
             let _ = write!(text, "; {hint}");
@@ -67,8 +68,17 @@ pub(super) fn text(probes: &[Probe]) -> String {
         text.push('\n');
     }
     let [verified, unknown, failed] = counts;
-    let _ = writeln!(text, "{verified} verified, {unknown} not verified, {failed} failed");
+    let _ = write!(text, "{verified} verified, {unknown} not verified, {failed} failed");
+    let _ = match beyond.len() {
+        0 => writeln!(text),
+        beyond => writeln!(text, "; {beyond} more actions with a higher `--level`"),
+    };
     text
+}
+
+/// Some errors have several.
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn width<'a>(texts: impl Iterator<Item = &'a str>) -> usize {

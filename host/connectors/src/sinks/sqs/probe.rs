@@ -3,7 +3,7 @@
 
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 
-use super::{CALL_MAX, SqsSink};
+use super::SqsSink;
 use crate::{
     aws::{
         self, AwsConfig,
@@ -26,7 +26,7 @@ impl SqsSink {
     ) -> Vec<Probed> {
         let mut probes = Probes::new(probing);
         credentials(&mut probes, aws).await;
-        let client = aws::sqs::client(aws, CALL_MAX).await;
+        let client = aws::sqs::client(aws, probing.call_max()).await;
         let describe = async {
             let asked = attributes(&client, queue).await?;
             let largest: Option<usize> =
