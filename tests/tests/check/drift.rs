@@ -33,20 +33,20 @@ data_dir: data
 leases:
   table: leases
   {}
-  s3: {{ bucket: b, prefix: leases, {AWAY} }}
+  s3: {{ bucket: company, prefix: leases, {AWAY} }}
 ledger: {{ table: ledger, {AWAY} }}
 sinks:
   - name: zone
-    s3: {{ bucket: b, prefix: zone, tags: {{ a: b }}, encryption: {{ kms: {{ key: 1234abcd }} }}, {AWAY} }}
+    s3: {{ bucket: company, prefix: zone, tags: {{ a: b }}, encryption: {{ kms: {{ key: 1234abcd }} }}, {AWAY} }}
   - {{ name: next, kinesis: {{ stream: next, {AWAY} }} }}
   - {{ name: fire, firehose: {{ stream: fire, {AWAY}, role: {{ arn: 'arn:aws:iam::1:role/fire' }} }} }}
 dead_letters:
-  s3: {{ bucket: b, prefix: dead, {AWAY} }}
+  s3: {{ bucket: company, prefix: dead, {AWAY} }}
   copy_to:
     sqs:
       queue: 'http://127.0.0.1:1/1/dead'
       {}
-      offload: {{ bucket: b, prefix: large, {AWAY} }}
+      offload: {{ bucket: company, prefix: large, {AWAY} }}
 "#,
         AWAY.replace(", ", "\n  "),
         AWAY.replace(", ", "\n      "),
@@ -60,7 +60,7 @@ fn of_each_action_of_a_policy_something_is_said_though_nobody_answers() {
     for source in [
         format!("source: {{ kinesis: {{ stream: in, consumer: fan, {AWAY} }} }}\n"),
         format!(
-            "source: {{ s3: {{ queue: 'http://127.0.0.1:1/1/in', bucket: in, queue_endpoint: \
+            "source: {{ s3: {{ queue: 'http://127.0.0.1:1/1/in', bucket: inbox, queue_endpoint: \
              'http://127.0.0.1:1', {AWAY} }}, ndjson: {{}} }}\n"
         ),
     ] {
