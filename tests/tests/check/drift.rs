@@ -38,7 +38,7 @@ ledger: {{ table: ledger, {AWAY} }}
 sinks:
   - name: zone
     s3: {{ bucket: company, prefix: zone, tags: {{ a: b }}, encryption: {{ kms: {{ key: 1234abcd }} }}, {AWAY} }}
-  - {{ name: next, kinesis: {{ stream: next, {AWAY} }} }}
+  - {{ name: next, kinesis: {{ stream: next, partition_key: '@record-id', {AWAY} }} }}
   - {{ name: fire, firehose: {{ stream: fire, {AWAY}, role: {{ arn: 'arn:aws:iam::1:role/fire' }} }} }}
 dead_letters:
   s3: {{ bucket: company, prefix: dead, {AWAY} }}
