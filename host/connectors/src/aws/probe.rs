@@ -123,9 +123,10 @@ where
         return Unproven::failed(why, missing).for_all();
     }
     if status == 403 || code.starts_with("AccessDenied") {
-        // S3 says so of a key that it may not use.
-        let named = ["kms:GenerateDataKey", "kms:Decrypt"].into_iter().find(|it| why.contains(it));
-        let action = named.unwrap_or(action);
+        // The one that is missing may be another: for tags, or for the key.
+        let named = why.split_once("not authorized to perform: ");
+        let named = named.and_then(|(_, rest)| rest.split_whitespace().next());
+        let action = named.filter(|it| it.contains(':')).unwrap_or(action);
         let hint =
             format!("allow the credentials `{action}` on it: `tidegate iam print` has the policy");
         return Unproven::failed(why, hint);
@@ -157,4 +158,89 @@ where
         }
     };
     Unproven::failed(in_full(error), hint).for_all()
+}
+
+#[cfg(all(test, feature = "s3"))]
+mod tests {
+    use aws_sdk_s3::{error::ErrorMetadata, operation::put_object::PutObjectError};
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    fn refusal(
+        (status, code, message): (u16, &str, &str),
+        headers: &[(&'static str, &'static str)],
+    ) -> Unproven {
+        let status = status.try_into().expect("a status");
+        let mut response = HttpResponse::new(status, SdkBody::empty());
+        for (name, value) in headers {
+            response.headers_mut().insert(*name, *value);
+        }
+        let meta = ErrorMetadata::builder().code(code).message(message).build();
+        let error = SdkError::service_error(PutObjectError::generic(meta), response);
+        unproven("s3:PutObject", "create it", error)
+    }
+
+    #[track_caller]
+    fn failed(
+        answer: (u16, &str, &str),
+        headers: &[(&'static str, &'static str)],
+    ) -> (String, bool) {
+        match refusal(answer, headers) {
+            Unproven::Failed { why, hint, is_for_all } => {
+                assert!(why.contains(answer.1), "{why}");
+                (hint.expect("a hint"), is_for_all)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_to_be_allowed() {
+        for (code, message, action) in [
+            ("AccessDenied", "Access Denied", "`s3:PutObject`"),
+            (
+                "AccessDenied",
+                "User: arn:aws:iam::1:user/a is not authorized to perform: s3:PutObjectTagging on \
+                 resource: \"arn:aws:s3:::b/k\" because no policy allows it",
+                "`s3:PutObjectTagging`",
+            ),
+            (
+                "AccessDenied",
+                "User: a is not authorized to perform: kms:GenerateDataKey on the resource",
+                "`kms:GenerateDataKey`",
+            ),
+        ] {
+            let (hint, is_for_all) = failed((403, code, message), &[]);
+            assert!(hint.contains(action) && !is_for_all, "{hint}");
+        }
+    }
+
+    #[test]
+    fn what_would_fail_in_any_case_is_told_from_what_fails_by_itself_and_from_what_passes() {
+        let region = [("x-amz-bucket-region", "eu-west-1")];
+        for (answer, headers, said) in [
+            ((404, "NoSuchBucket", ""), &[][..], "create it"),
+            ((403, "InvalidAccessKeyId", ""), &[], "credentials"),
+            ((400, "ExpiredToken", ""), &[], "expired"),
+            ((403, "RequestTimeTooSkewed", ""), &[], "clock"),
+            ((301, "PermanentRedirect", ""), &region, "`eu-west-1`"),
+            ((400, "AuthorizationHeaderMalformed", ""), &[], "another region"),
+        ] {
+            let (hint, is_for_all) = failed(answer, headers);
+            assert!(hint.contains(said) && is_for_all, "{hint}");
+        }
+        for (answer, said) in [
+            ((501, "NotImplemented", ""), "can't do it"),
+            ((500, "InternalError", ""), "the server fails"),
+            ((400, "KMS.DisabledException", ""), "key of KMS"),
+            ((400, "InvalidStorageClass", ""), "as it is configured"),
+        ] {
+            let (hint, is_for_all) = failed(answer, &[]);
+            assert!(hint.contains(said) && !is_for_all, "{hint}");
+        }
+        for answer in [(503, "SlowDown", ""), (429, "TooManyRequests", "")] {
+            assert!(matches!(refusal(answer, &[]), Unproven::Unknown(_)), "{answer:?}");
+        }
+    }
 }
