@@ -102,6 +102,13 @@ impl Program {
         Printed { code: output.status.code().unwrap_or(-1), json, stderr }
     }
 
+    /// Runs a command as a person does, and returns what it prints on standard output.
+    pub fn text(&self, command: &str, arguments: &[&str]) -> String {
+        let output = self.command(command, arguments).output();
+        let stdout = output.expect("the program can be started").stdout;
+        String::from_utf8(stdout).expect("the program writes UTF-8")
+    }
+
     /// Runs a command that must succeed, and returns its data.
     pub fn data(&self, command: &str, arguments: &[&str]) -> Value {
         let printed = self.run(command, arguments);

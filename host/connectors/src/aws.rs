@@ -1,9 +1,23 @@
 //! What all services of AWS have in common: where they are, who asks, and on which threads.
 
-#[cfg(any(feature = "firehose", feature = "kinesis", feature = "s3", feature = "sqs"))]
+#[cfg(any(
+    feature = "dynamodb",
+    feature = "firehose",
+    feature = "kinesis",
+    feature = "s3",
+    feature = "sqs"
+))]
 pub(crate) mod answer;
 #[cfg(feature = "dynamodb")]
 pub(crate) mod dynamodb;
+#[cfg(any(
+    feature = "dynamodb",
+    feature = "firehose",
+    feature = "kinesis",
+    feature = "s3",
+    feature = "sqs"
+))]
+pub(crate) mod probe;
 #[cfg(any(feature = "firehose", feature = "kinesis", feature = "sqs"))]
 pub(crate) mod refusals;
 #[cfg(feature = "s3")]

@@ -13,6 +13,8 @@
 //! | `revision`, `generation` | N, S | which revision of the range, made by which plugins |
 //! | `ttl` | N | when DynamoDB may delete the row, in seconds since 1970 |
 
+mod probe;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

@@ -23,6 +23,7 @@ pub mod leases;
 pub mod ledger;
 #[cfg(feature = "dynamodb")]
 pub mod objects;
+pub mod probe;
 pub mod sinks;
 pub mod sources;
 #[cfg(any(feature = "dynamodb", feature = "sqlite"))]

@@ -64,13 +64,18 @@ async fn what_was_finished_long_ago_is_forgotten_and_nothing_else_is() {
     }
     let empty = acquire(&store, "empty").await;
     store.finish(&empty, WriteId(3)).await.unwrap();
-    assert_eq!(store.forget(Duration::from_secs(60)).await.unwrap(), 0, "not for a minute");
+    // What it stands for was gone when somebody came to read it; and one that is about to be read.
+    let gone = acquire(&store, "gone").await;
+    store.hand_over(&gone, WriteId(4)).await.unwrap();
+    let held = acquire(&store, "held").await;
+    assert_eq!(store.forget(Duration::from_secs(60)).await.unwrap(), 1, "not for a minute");
     std::thread::sleep(Duration::from_millis(2_100));
     assert_eq!(store.forget(Duration::from_secs(1)).await.unwrap(), 2);
     assert_eq!(store.forget(Duration::ZERO).await.unwrap(), 0);
     let inspector = StoreInspector::open(directory.path()).unwrap();
     let known = inspector.partitions().unwrap();
-    assert_eq!(known.iter().map(|it| &*it.id.0).collect::<Vec<_>>(), ["open"]);
+    assert_eq!(known.iter().map(|it| &*it.id.0).collect::<Vec<_>>(), ["held", "open"]);
+    store.renew(&held, WriteId(5)).await.unwrap();
     assert_eq!(inspector.forgotten().unwrap(), 2);
     let lease = acquire(&store, "done").await;
     let states = store.states(&lease, "stage", &[7]).await.unwrap();

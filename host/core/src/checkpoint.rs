@@ -332,8 +332,8 @@ pub trait CheckpointStore: Send + Sync {
     /// Marks a partition without anything left to commit as finished.
     async fn finish(&self, lease: &Lease, write: WriteId) -> Result<(), StoreError>;
 
-    /// Forgets partitions that have been finished for longer than this, some at a time, and says how
-    /// many. A store that forgets by itself, or keeps everything, does nothing.
+    /// Forgets partitions that have been finished for longer than this, and those that nobody holds and
+    /// of which nothing was begun: some at a time, and says how many. A store that forgets by itself, or keeps everything, does nothing.
     async fn forget(&self, finished_for: Duration) -> Result<u64, StoreError> {
         let _ = finished_for;
         Ok(0)

@@ -1,6 +1,6 @@
 //! The seam to where records come from.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -137,6 +137,12 @@ pub trait Source: Send + Sync {
     /// comes next. Does not wait for anything.
     fn ended(&self, partition: &PartitionId, finished: bool) {
         let _ = (partition, finished);
+    }
+
+    /// Hears which partitions another host works on for now: what came later need not wait for them.
+    /// Does not wait for anything.
+    fn are_elsewhere(&self, partitions: &BTreeSet<PartitionId>) {
+        let _ = partitions;
     }
 
     /// Tells whoever is to know what was heard, and gives back what was taken: the last call of a run.

@@ -531,6 +531,11 @@ impl Run {
         }
         // What others have finished is not this host's to be read.
         self.waiting.retain(|id, _| !share.finished.contains(id));
+        let elsewhere = self.waiting.keys().filter(|id| !share.take.contains(*id));
+        let elsewhere: BTreeSet<PartitionId> = elsewhere.cloned().collect();
+        if !elsewhere.is_empty() {
+            self.shared.source.are_elsewhere(&elsewhere);
+        }
         if share.lists_more {
             self.discover_at = Instant::now();
         }

@@ -18,6 +18,7 @@ mod kinesis;
 mod leases;
 #[cfg(feature = "dynamodb")]
 mod ledger;
+mod probe;
 #[cfg(feature = "s3")]
 mod s3;
 #[cfg(feature = "s3-source")]
@@ -56,6 +57,7 @@ pub(crate) use self::leases::{
 };
 #[cfg(feature = "dynamodb")]
 pub(crate) use self::ledger::ledger;
+pub(crate) use self::probe::connectors;
 #[cfg(feature = "s3")]
 pub(crate) use self::s3::s3;
 use crate::{
@@ -70,7 +72,7 @@ pub(crate) struct Reading<'a> {
     pub(crate) run: &'a str,
     /// A stage keeps states that are not a partition's own.
     pub(crate) states_follow: bool,
-    /// Its partitions are listed, and nothing is read.
+    /// It is looked at by itself: what is known of it from where progress is kept is not asked for.
     pub(crate) lists_only: bool,
     /// What comes is taken: messages of a queue, which others don't get then.
     pub(crate) receives: bool,
@@ -154,7 +156,7 @@ fn unchanging(loaded: &Loaded, reading: &Reading<'_>) -> anyhow::Result<Arc<dyn 
         record_bytes_max: usize::try_from(written.record_bytes_max.0).unwrap_or(usize::MAX),
         ..LineLimits::default()
     };
-    let follow = follow(&loaded.config)?;
+    let follow = if reading.lists_only { None } else { follow(&loaded.config)? };
     let files = |paths: &[String], compression, framing| -> anyhow::Result<Arc<dyn Source>> {
         #[cfg(feature = "s3-source")]
         if let Some(s3) = &written.s3 {
@@ -413,13 +415,13 @@ pub(crate) async fn letter_copies(config: &Config) -> anyhow::Result<Option<Arc<
 pub(crate) fn unnamed(config: &Config, sink: &config::Sink) -> anyhow::Result<Arc<dyn Sink>> {
     if let Some(stream) = &sink.kinesis {
         #[cfg(feature = "kinesis")]
-        return Ok(kinesis::sink(config, &sink.name, stream));
+        return Ok(Arc::new(kinesis::sink(config, &sink.name, stream)));
         #[cfg(not(feature = "kinesis"))]
         anyhow::bail!("this program was built without the feature `kinesis`: {}", stream.stream);
     }
     if let Some(stream) = &sink.firehose {
         #[cfg(feature = "firehose")]
-        return Ok(firehose::sink(config, &sink.name, stream));
+        return Ok(Arc::new(firehose::sink(config, &sink.name, stream)));
         #[cfg(not(feature = "firehose"))]
         anyhow::bail!(
             "this program was built without the feature `firehose`: {} {:?}",

@@ -53,6 +53,7 @@ struct State {
     /// The same of reads.
     reading: (usize, usize),
     delay: Duration,
+    overwrites: bool,
 }
 
 /// The proxy. It lives as long as the runtime that it was started on.
@@ -110,6 +111,12 @@ impl Proxy {
     /// Each request with content takes at least this long, and each read.
     pub fn slow(&self, delay: Duration) {
         self.state().delay = delay;
+    }
+
+    /// Whether a second object under a key is said to be taken, whatever its request says, as servers do
+    /// that know no conditions.
+    pub fn overwrite(&self, overwrites: bool) {
+        self.state().overwrites = overwrites;
     }
 
     /// How often an operation was asked for.
@@ -180,6 +187,11 @@ impl Proxy {
         self.state().note(operation, &path, &query, parts.status, &answer);
         if fault == Some(Fault::LostResponse) {
             return Err(io::Error::other("lost"));
+        }
+        let is_refused =
+            operation == "PutObject" && parts.status == StatusCode::PRECONDITION_FAILED;
+        if is_refused && self.state().overwrites {
+            return Ok(Response::new(Full::default()));
         }
         let mut response = Response::builder().status(parts.status);
         for (name, value) in &parts.headers {

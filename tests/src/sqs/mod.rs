@@ -96,6 +96,24 @@ impl Sqs {
         self.block_on(create).expect("a fresh server").queue_url.expect("it has a URL")
     }
 
+    /// How many messages a queue has, and how many of them are hidden. Receives none.
+    pub fn messages(&self, queue: &str) -> (usize, usize) {
+        use aws_sdk_sqs::types::QueueAttributeName::{
+            ApproximateNumberOfMessages as Seen, ApproximateNumberOfMessagesNotVisible as Hidden,
+        };
+        let ask = self.client().get_queue_attributes().queue_url(queue);
+        let ask = ask.attribute_names(Seen).attribute_names(Hidden).send();
+        let told = self.block_on(ask).expect("the queue is there").attributes.unwrap_or_default();
+        let count = |name| told.get(&name).and_then(|it| it.parse().ok()).unwrap_or_default();
+        (count(Seen), count(Hidden))
+    }
+
+    /// Sends a message to a queue.
+    pub fn send(&self, queue: &str, body: &str) {
+        let send = self.client().send_message().queue_url(queue).message_body(body).send();
+        self.block_on(send).expect("the queue is there");
+    }
+
     /// A sink that sends to a queue, by way of the proxy.
     pub fn sink(&self, queue: &str) -> SqsSink {
         self.sink_with(queue, 1 << 20)

@@ -576,3 +576,28 @@ async fn the_history_of_a_partition_is_what_was_committed_and_nothing_else() {
     assert_eq!((history.pending, record.pends), (Some(manifest(2)), true));
     assert_eq!(server.store().await.history(&"q".into()).await.expect("it can be read"), None);
 }
+
+/// Where a queue tells of partitions that come and go: what nobody needs expires, and nothing else does.
+#[tokio::test]
+async fn rows_expire_that_are_finished_or_of_which_nothing_was_begun() {
+    let Some(server) = DynamoDb::start("rows_expire_that_nobody_needs").await else { return };
+    let expires_after = Some(std::time::Duration::from_secs(60));
+    let store = server.store_with(LeaseConfig { expires_after, ..server.config().await }).await;
+    let expires = async || server.row("p").await.contains_key("tgExpires");
+    let partition = Partition { id: "p".into(), parents: Vec::new(), hash_range: None };
+    store.announce(&partition, None).await.expect("announced");
+    assert!(expires().await, "nobody may ever come for it");
+    let Acquired { lease, .. } = acquire(&store, "p", "one").await;
+    store.hand_over(&lease, write()).await.expect("handed over");
+    assert!(expires().await, "what it stands for was gone");
+    let Acquired { lease, .. } = acquire(&store, "p", "one").await;
+    store.intend(&lease, write(), &manifest(0), &[]).await.expect("intent");
+    assert!(!expires().await, "a range pends");
+    store.commit(&lease, write(), 0).await.expect("commit");
+    store.hand_over(&lease, write()).await.expect("handed over");
+    assert!(!expires().await, "it goes on from here");
+    let Acquired { lease, .. } = acquire(&store, "p", "another").await;
+    store.finish(&lease, write()).await.expect("finished");
+    store.hand_over(&lease, write()).await.expect("handed over");
+    assert!(expires().await);
+}

@@ -25,7 +25,7 @@ fn host(inbox: &Inbox, dynamodb: &str, name: &str) -> Program {
         "range: {{ records: 250 }}\nleases:\n  table: inbox\n  region: {REGION}\n  endpoint: \
          {dynamodb}\n  failover: 3s\n  look_every: 300ms\n  directory: ${{OUT}}/leases\n"
     );
-    let settings = "visibility: 2s\n    objects: 4\n    chunk_size: 1MiB";
+    let settings = "visibility: 2s\n    objects: ${OBJECTS:-4}\n    chunk_size: 1MiB";
     inbox.pipeline(settings, "", &leases).with("HOST", name)
 }
 
@@ -76,4 +76,39 @@ fn two_hosts_share_a_queue_and_one_that_is_killed_or_cut_off_from_it_changes_not
     let leases = leases["leases"].as_array().expect("a list");
     assert_eq!(leases.len(), 24);
     assert!(leases.iter().all(|it| it["finished"] == true), "{leases:#?}");
+}
+
+#[test]
+fn an_object_that_another_host_reads_holds_nothing_back() {
+    let test = "an_object_that_another_host_reads_holds_nothing_back";
+    let Some((_process, dynamodb)) = leases(test) else { return };
+    let Some(inbox) = Inbox::start(test) else { return };
+    inbox.s3.proxy.slow(Duration::from_millis(300));
+    let (text, mut expected) = records("large", 60_000);
+    let large = inbox.put("in/large.jsonl", text.as_bytes());
+    let tell = |key: &str, tag: &str| inbox.send(&notification(Shape::Standard, &[(key, tag)]));
+    tell("in/large.jsonl", &large);
+    // It holds one object, and receives nothing beside it.
+    let reads = host(&inbox, &dynamodb, "a").with("OBJECTS", "1");
+    let first = start(&reads);
+    running::wait_for("work", || !inbox.out().is_empty());
+    tell("in/large.jsonl", &large);
+    let other = host(&inbox, &dynamodb, "b");
+    let second = start(&other);
+    running::wait_for("both messages to be held", || inbox.seen_and_hidden() == (0, 2));
+    for object in 0..3 {
+        let (text, lines) = records(&format!("small{object}"), 10);
+        let key = format!("in/small{object}.jsonl");
+        let tag = inbox.put(&key, text.as_bytes());
+        tell(&key, &tag);
+        expected.extend(lines);
+    }
+    let small = |out: &[String]| out.iter().filter(|it| it.contains("small")).count();
+    running::wait_for("what came later", || small(&inbox.out()) == 30);
+    assert!(inbox.out().len() < 60_000, "the large one was still being read");
+    inbox.settles(expected.len());
+    for run in [first, second] {
+        running::stop(run);
+    }
+    assert_each_once(&inbox.out(), &expected);
 }

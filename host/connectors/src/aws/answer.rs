@@ -32,6 +32,7 @@ impl Said {
     }
 }
 
+#[cfg(any(feature = "firehose", feature = "kinesis", feature = "s3", feature = "sqs"))]
 /// No answer came, or none that can be read.
 pub(crate) fn not_answered<E>(message: String, error: SdkError<E, HttpResponse>) -> SinkError
 where
@@ -50,6 +51,7 @@ where
     SinkError::new(kind, message, error)
 }
 
+#[cfg(any(feature = "firehose", feature = "kinesis", feature = "s3", feature = "sqs"))]
 /// What a service asks to be waited for.
 pub(crate) fn after(response: &HttpResponse) -> Option<Duration> {
     let seconds = response.headers().get("retry-after")?.trim().parse().ok()?;

@@ -1,5 +1,7 @@
 //! What everything in Amazon DynamoDB has in common: a client, and what failures mean.
 
+pub(crate) mod probe;
+
 use std::{error::Error, time::Duration};
 
 use aws_sdk_dynamodb::{

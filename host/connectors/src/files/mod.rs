@@ -4,6 +4,7 @@
 //! `kill -9` never finds a missing sync, for the page cache survives it; a simulated power cut does.
 
 mod direct;
+mod probe;
 mod real;
 mod simulated;
 
@@ -12,6 +13,7 @@ use std::{
     path::Path,
 };
 
+pub use probe::probe_directory;
 pub use real::RealFiles;
 pub use simulated::{Operation, SimulatedFiles};
 

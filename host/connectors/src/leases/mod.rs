@@ -22,6 +22,7 @@ mod hold;
 mod intent;
 mod memory;
 mod meters;
+mod probe;
 mod reset;
 mod row;
 mod states;
@@ -83,7 +84,7 @@ pub struct LeaseConfig {
     /// What becomes of a partition whose checkpoint somebody else has moved away from its states.
     pub on_state_gap: OnStateGap,
     /// Set where partitions come and go, and a queue tells each host which are its own: rows of those
-    /// that are finished expire so long after.
+    /// that are finished, or of which nothing was begun, expire so long after.
     pub expires_after: Option<Duration>,
 }
 
@@ -266,6 +267,7 @@ impl LeaseStore {
             .set_number("checkpointSubSequenceNumber", 0)
             .set_number("ownerSwitchesSinceCheckpoint", 0)
             .set_all(described(partition));
+        let create = self.shared.expiring(create);
         let table = &self.shared.table;
         match table.update(&partition.id, noted(create)).await? {
             Written::Done(_) => return Ok(true),
@@ -338,10 +340,17 @@ impl CheckpointStore for LeaseStore {
         if self.shared.holds().was_handed_over(&lease.partition, write) {
             return Ok(());
         }
-        let handed = self.shared.write(lease, write, |row| match row.hands_over {
-            // Whoever asked for it has its name there already.
-            Some(_) => Change::default().remove("checkpointOwner"),
-            None => Change::default().if_is("checkpointOwner", None).remove("leaseOwner"),
+        let handed = self.shared.write(lease, write, |row| {
+            // Who comes back to one of which nothing was begun loses nothing if it is gone.
+            let change = match row.is_begun() {
+                true => Change::default(),
+                false => self.shared.expiring(Change::default()),
+            };
+            match row.hands_over {
+                // Whoever asked for it has its name there already.
+                Some(_) => change.remove("checkpointOwner"),
+                None => change.if_is("checkpointOwner", None).remove("leaseOwner"),
+            }
         });
         handed.await?;
         self.shared.holds().hand_over(lease, write);
@@ -376,7 +385,12 @@ impl CheckpointStore for LeaseStore {
         let state = intent.reference();
         let (end, sub) = checkpoint_of(manifest.end.position);
         let intended = self.shared.write(lease, write, |_| {
-            Change::default()
+            // From here on it is begun, and stays until it is finished.
+            let change = match self.shared.config.expires_after {
+                Some(_) => Change::default().remove(EXPIRES),
+                None => Change::default(),
+            };
+            change
                 .set_text("pendingCheckpoint", &end)
                 .set_number("pendingCheckpointSubSequenceNumber", sub)
                 .set("pendingCheckpointState", AttributeValue::B(state.clone()))
@@ -657,17 +671,18 @@ impl Shared {
             .set_text("checkpoint", SHARD_END)
             .set_number("checkpointSubSequenceNumber", 0)
             .set("tgEnded", AttributeValue::Bool(true));
-        let change = match self.config.expires_after {
-            None => change,
-            Some(after) => {
-                let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
-                change.set_number(EXPIRES, now.saturating_add(after.as_secs()))
-            }
-        };
+        let change = self.expiring(change);
         match children.is_empty() {
             true => change,
             false => change.set("childShardIds", AttributeValue::Ss(children.to_vec())),
         }
+    }
+
+    /// Where partitions come and go: a row that nobody needs for long.
+    fn expiring(&self, change: Change) -> Change {
+        let Some(after) = self.config.expires_after else { return change };
+        let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+        change.set_number(EXPIRES, now.saturating_add(after.as_secs()))
     }
 
     /// Forgets objects that no row names any more. What is left costs storage and nothing else.

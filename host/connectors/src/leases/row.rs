@@ -15,7 +15,7 @@
 //! | `tgStates` | S | which objects hold the states, and how many there are, as JSON |
 //! | `tgTaken` | SS | the hash ranges whose states children have taken |
 //! | `tgNote` | S | what the source has noted |
-//! | `tgExpires` | N | when DynamoDB may delete the row of a partition that is finished |
+//! | `tgExpires` | N | when DynamoDB may delete the row of a partition that is finished, or of which nothing was begun |
 //! | `tgLast` | S | what the last committed range was intended to be: the last of all manifests |
 //! | `tgEnded` | BOOL | it was ended by one of us, and the states are of its end |
 //!
@@ -95,6 +95,12 @@ pub(super) enum Done {
 }
 
 impl Row {
+    /// Whether a range of it was ever intended, or somebody else has moved its checkpoint.
+    pub(super) fn is_begun(&self) -> bool {
+        let begins = self.checkpoint.as_deref().is_none_or(|it| BEGINNINGS.contains(&it));
+        !begins || self.intended.is_some() || self.next_range > 0 || self.pending.is_some()
+    }
+
     /// Reads a row; none where it is no lease but something else that lies in the table.
     pub(super) fn read(item: &Item) -> Result<Option<Row>, StoreError> {
         if text(item, "entityType").is_some_and(|kind| kind != "LEASE") {

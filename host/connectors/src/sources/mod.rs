@@ -21,6 +21,7 @@ mod line_feed;
 mod lines;
 mod medium;
 pub(crate) mod parquet;
+mod probe;
 mod progress;
 #[cfg(feature = "protobuf")]
 mod protobuf;
@@ -39,6 +40,7 @@ pub use encoding::{EncodingError, TextEncoding};
 pub use files::{FileSource, FileSourceConfig, Framing};
 pub use follow::{Follow, KnownPartition, OnLost};
 pub use lines::LineLimits;
+pub use probe::probe_files;
 #[cfg(feature = "protobuf")]
 pub use protobuf::{
     MessageDecoder, MessageFormat, MessageFraming, ProtobufFormat, SchemaError, compile_protobuf,

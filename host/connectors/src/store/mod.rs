@@ -7,6 +7,7 @@
 mod inspect;
 mod lock;
 mod operations;
+mod probe;
 mod redriven;
 mod schema;
 mod swaps;
@@ -29,7 +30,10 @@ pub use inspect::{PartitionRecord, StoreInspector};
 pub use redriven::{RedriveOutcome, Redriven};
 pub use swaps::{ForeignState, Pin, Swap, SwapCause, SwapEffect, SwapState};
 
-use crate::states;
+use crate::{
+    probe::{Probed, Probing},
+    states,
+};
 use thread::{Event, StoreThread};
 
 /// A generation of a pipeline, as the catalogue keeps it: what served, and since when.
@@ -58,6 +62,11 @@ impl SqliteStore {
         let lock = lock::DirectoryLock::take(data_directory)?;
         let connection = schema::open(&data_directory.join(schema::FILE))?;
         Ok(SqliteStore { thread: Arc::new(StoreThread::spawn(connection, lock)?) })
+    }
+
+    /// What of a data directory works from here, while somebody may hold it.
+    pub async fn probe(data_directory: &Path, probing: Probing) -> Vec<Probed> {
+        probe::probe(data_directory, probing).await
     }
 
     /// Records a generation in the catalogue; what is recorded already stays as it is.

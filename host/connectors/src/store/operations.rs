@@ -252,18 +252,40 @@ pub(super) fn finish(
 }
 
 /// Takes away everything that is known of partitions that have been finished for so many seconds, and
-/// says of how many.
+/// those that nobody holds and of which nothing was begun. Says of how many.
 pub(super) fn forget(connection: &Connection, finished_for: u64) -> Result<u64, StoreError> {
-    let forgetting = |error| failed("forget partitions", error);
     let seconds = i64::try_from(finished_for).unwrap_or(i64::MAX);
-    let mut find = prepare(
+    let finished = remove(
         connection,
         "SELECT id FROM partitions WHERE finished AND finished_at < unixepoch() - ?1
          AND NOT EXISTS (SELECT 1 FROM intents WHERE partition = id)
          ORDER BY finished_at LIMIT ?2",
+        params![seconds, FORGOTTEN_PER_WRITE_MAX],
     )?;
-    let found = find
-        .query_map(params![seconds, FORGOTTEN_PER_WRITE_MAX], |row| row.get(0))
+    if finished > 0 {
+        let forgotten = params![finished as i64];
+        execute(connection, "UPDATE forgotten SET partitions = partitions + ?1", forgotten)?;
+    }
+    // Whoever comes back to one of them finds it as new as it was.
+    let unbegun = remove(
+        connection,
+        "SELECT id FROM partitions WHERE NOT finished AND owner IS NULL AND next_range = 0
+         AND resume IS NULL AND NOT EXISTS (SELECT 1 FROM intents WHERE partition = id)
+         AND NOT EXISTS (SELECT 1 FROM states WHERE partition = id) LIMIT ?1",
+        params![FORGOTTEN_PER_WRITE_MAX],
+    )?;
+    Ok(finished + unbegun)
+}
+
+/// Removes the partitions that a query finds, and all that is known of them. Says how many.
+fn remove(
+    connection: &Connection,
+    query: &'static str,
+    with: impl Params,
+) -> Result<u64, StoreError> {
+    let forgetting = |error| failed("forget partitions", error);
+    let found = prepare(connection, query)?
+        .query_map(with, |row| row.get(0))
         .map_err(forgetting)?
         .collect::<Result<Vec<i64>, _>>()
         .map_err(forgetting)?;
@@ -276,10 +298,6 @@ pub(super) fn forget(connection: &Connection, finished_for: u64) -> Result<u64, 
         ] {
             execute(connection, statement, params![partition])?;
         }
-    }
-    if !found.is_empty() {
-        let forgotten = params![found.len() as i64];
-        execute(connection, "UPDATE forgotten SET partitions = partitions + ?1", forgotten)?;
     }
     Ok(found.len() as u64)
 }

@@ -1,16 +1,19 @@
 //! `tidegate check`: everything that is wrong with a pipeline, found before it runs; and what it
-//! would do: who reads and writes what, and what has to be read twice.
+//! would do: who reads and writes what, and what has to be read twice. On demand its connectors are
+//! asked what of them works from here.
 
 use std::fmt::Write as _;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
+use tidegate_connectors::probe::{ProbeLevel, Probing};
 use tidegate_engine::Runtime;
 use tidegate_pipeline::plan::{PlanDescription, StageDescription, TableDescription};
 
-use super::{PipelineArgs, runtime_options};
+use super::{PipelineArgs, probes, runtime_options};
 use crate::{
-    chain, config,
+    chain,
+    config::{self, TimeSpan},
     finding::{Finding, both},
     output::{Exit, Failed, Outcome},
     plan, tables,
@@ -21,23 +24,67 @@ use crate::{
 pub(super) struct CheckArgs {
     #[command(flatten)]
     pipeline: PipelineArgs,
+    /// How far the check goes. Each level includes those before it, and says of each action whether
+    /// it was verified, was not and why, or has failed. No lease is taken, nothing received, no
+    /// record sent; a pipeline that runs beside it is not disturbed.
+    #[arg(long, value_enum, default_value_t)]
+    level: Level,
+    /// How long one action may take before it has failed, with a unit: `500ms`, `10s`.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    timeout: TimeSpan,
+}
+
+/// How far a check goes.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Level {
+    /// The files: the config, plugins and tables. No network.
+    #[default]
+    Static,
+    /// Whether there are credentials, endpoints answer, and what the config names is there.
+    Connect,
+    /// Whether what the pipeline will read can be read.
+    Read,
+    /// Whether what it will write can be written. An empty object `_tidegate-probe` is created below
+    /// the prefix of each place in S3, and deleted again.
+    Write,
+}
+
+impl Level {
+    /// What connectors are asked for; nothing, where only files are looked at.
+    fn of_probes(self) -> Option<ProbeLevel> {
+        match self {
+            Level::Static => None,
+            Level::Connect => Some(ProbeLevel::Connect),
+            Level::Read => Some(ProbeLevel::Read),
+            Level::Write => Some(ProbeLevel::Write),
+        }
+    }
 }
 
 pub(super) fn check(args: &CheckArgs) -> Result<Outcome, Failed> {
     let (loaded, supply) = args.pipeline.open()?;
     let runtime = Runtime::new(runtime_options(&loaded.config)).map_err(Failed::environment)?;
     let planned = both(chain::load(&loaded, &runtime, &supply), tables::load(&loaded))
-        .and_then(|(stages, tables)| plan::build(&loaded, &stages, tables));
-    Ok(match planned {
-        Err(findings) => failed(findings),
-        Ok((plan, warnings)) => {
-            let description = plan.describe();
-            let data = json!({ "pipeline": loaded.config.pipeline, "plan": description,
-                               "generation": plan.generation() });
-            let text = text(&loaded.config, &description, warnings.len());
-            Outcome { findings: warnings, ..Outcome::ok(data, text) }
+        .and_then(|(stages, tables)| Ok((plan::build(&loaded, &stages, tables.clone())?, tables)));
+    let ((plan, warnings), tables) = match planned {
+        Err(findings) => return Ok(failed(findings)),
+        Ok(planned) => planned,
+    };
+    let description = plan.describe();
+    let mut data = json!({ "pipeline": loaded.config.pipeline, "plan": description,
+                           "generation": plan.generation() });
+    let mut text = text(&loaded.config, &description, warnings.len());
+    let mut exit = Exit::Ok;
+    if let Some(level) = args.level.of_probes() {
+        let probing = Probing { level, timeout: args.timeout.0 };
+        let probes = probes::probe(&loaded, &tables, probing)?;
+        if probes.iter().any(probes::Probe::has_failed) {
+            exit = Exit::Gate;
         }
-    })
+        text.push_str(&probes::text(&probes, level));
+        data["probes"] = json!(probes);
+    }
+    Ok(Outcome { exit, data, text, findings: warnings })
 }
 
 /// The config is right and what it names is not.

@@ -18,6 +18,7 @@ mod plugin_new;
 mod plugin_run;
 mod plugin_target;
 mod plugin_test;
+mod probes;
 mod progress;
 mod redrive;
 mod run;
@@ -55,7 +56,8 @@ enum Command {
     /// of a Kinesis stream.
     #[cfg(feature = "lambda")]
     Lambda(lambda::LambdaArgs),
-    /// Find everything that is wrong with a pipeline, and show what it would do.
+    /// Find everything that is wrong with a pipeline, and show what it would do; and with `--level`,
+    /// what of its source, sinks and stores works from here.
     Check(check::CheckArgs),
     /// Hold what a pipeline makes of given records against what is expected of it.
     Test(test::TestArgs),

@@ -1,16 +1,13 @@
 //! A Firehose stream as a sink.
 
-use std::sync::Arc;
-
 use tidegate_connectors::sinks::firehose::{Delimiter, FirehoseConfig, FirehoseSink};
-use tidegate_core::Sink;
 
 use super::aws::aws;
 use crate::config::{self, Config};
 
 /// The sink. Makes no call yet.
-pub(super) fn sink(config: &Config, name: &str, written: &config::Firehose) -> Arc<dyn Sink> {
-    Arc::new(FirehoseSink::new(FirehoseConfig {
+pub(super) fn sink(config: &Config, name: &str, written: &config::Firehose) -> FirehoseSink {
+    FirehoseSink::new(FirehoseConfig {
         pipeline: config.pipeline.clone(),
         aws: aws(written.aws()),
         delimiter: match written.delimiter {
@@ -18,5 +15,5 @@ pub(super) fn sink(config: &Config, name: &str, written: &config::Firehose) -> A
             config::Delimiter::None => Delimiter::None,
         },
         ..FirehoseConfig::new(name, &written.stream)
-    }))
+    })
 }

@@ -10,7 +10,7 @@ use tidegate_connectors::{
         OutOfRange, PayloadCompression,
     },
 };
-use tidegate_core::{Sink, Timestamp};
+use tidegate_core::Timestamp;
 
 use super::{Reading, aws::aws, known};
 use crate::config::{self, Config};
@@ -77,12 +77,12 @@ pub(super) fn source(
 }
 
 /// A sink. Makes no call yet.
-pub(super) fn sink(config: &Config, name: &str, written: &config::KinesisSink) -> Arc<dyn Sink> {
-    Arc::new(KinesisSink::new(KinesisSinkConfig {
+pub(super) fn sink(config: &Config, name: &str, written: &config::KinesisSink) -> KinesisSink {
+    KinesisSink::new(KinesisSinkConfig {
         pipeline: config.pipeline.clone(),
         aws: aws(written.aws()),
         request_bytes_max: usize::try_from(written.request_size.0).unwrap_or(usize::MAX),
         aggregates: written.aggregate,
         ..KinesisSinkConfig::new(name, &written.stream)
-    }))
+    })
 }

@@ -41,10 +41,17 @@ pub(crate) async fn store(
     create_table: bool,
 ) -> anyhow::Result<LeaseStore> {
     let objects = objects(config, written)?;
-    let leases = LeaseConfig {
+    let leases = LeaseConfig { create_table, ..lease_config(config, written) };
+    let store = LeaseStore::open(leases, objects).await;
+    store.with_context(|| format!("failed to open the table of leases `{}`", written.table))
+}
+
+/// The table, and how it is shared.
+pub(super) fn lease_config(config: &Config, written: &config::Leases) -> LeaseConfig {
+    LeaseConfig {
         pipeline: config.pipeline.clone(),
         aws: aws(written.aws()),
-        create_table,
+        create_table: written.create_table,
         failover: written.failover.0,
         look_every: written.look_every.0,
         on_state_gap: match written.on_state_gap {
@@ -53,9 +60,7 @@ pub(crate) async fn store(
         },
         expires_after: config.source.s3.as_ref().map(|it| it.remember.0),
         ..LeaseConfig::new(&written.table)
-    };
-    let store = LeaseStore::open(leases, objects).await;
-    store.with_context(|| format!("failed to open the table of leases `{}`", written.table))
+    }
 }
 
 /// The same, at the start of a run: a service that is away may be back in a moment, and a host that

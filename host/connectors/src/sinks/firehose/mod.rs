@@ -10,6 +10,7 @@
 //! ```
 
 mod failure;
+mod probe;
 mod request;
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};

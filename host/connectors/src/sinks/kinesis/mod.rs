@@ -12,6 +12,7 @@
 
 mod failure;
 mod outbox;
+mod probe;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -24,7 +24,10 @@ use super::{
     failure::Refusal,
     meters::{Ended, Meters},
 };
-use crate::aws::{self, Io};
+use crate::{
+    aws::{self, Io},
+    probe::PROBE_NAME,
+};
 
 /// A part of the usual size over a line of one megabit takes two minutes.
 const CALL_MAX: Duration = Duration::from_secs(150);
@@ -250,7 +253,7 @@ impl Bucket {
         self.read(key, None, |piece| file.write_all(piece)).await
     }
 
-    /// All keys below the prefix, without it, in order.
+    /// All keys below the prefix, without it, in order. What a probe has left is not among them.
     pub(super) async fn list(&self) -> Result<Vec<String>, SinkError> {
         let prefix = self.config.key("");
         let what = || format!("list `{}`", self.place(""));
@@ -261,7 +264,7 @@ impl Bucket {
             let page = page.prefix(&prefix).set_continuation_token(token).send().await;
             let page = self.ended("list", what, page).map_err(|it| it.into_error(what))?;
             let below = page.contents().iter().filter_map(|it| it.key()?.strip_prefix(&prefix));
-            keys.extend(below.map(str::to_owned));
+            keys.extend(below.filter(|it| *it != PROBE_NAME).map(str::to_owned));
             token = page.next_continuation_token;
             if token.is_none() {
                 keys.sort();

@@ -17,6 +17,7 @@
 mod bucket;
 mod failure;
 mod meters;
+mod probe;
 #[cfg(feature = "dynamodb")]
 mod shared;
 mod upload;
@@ -32,7 +33,10 @@ use tidegate_core::{
 use self::bucket::Bucket;
 #[cfg(feature = "dynamodb")]
 pub use self::shared::SharedBucket;
-use crate::aws::AwsConfig;
+use crate::{
+    aws::AwsConfig,
+    probe::{Probed, Probing},
+};
 
 /// A place in a bucket, and how objects are written there.
 #[derive(Clone, Debug)]
@@ -157,6 +161,11 @@ impl S3Sink {
             bucket.run(async move { cleaned.abort_orphans().await }).await?;
         }
         Ok(S3Sink { name, bucket })
+    }
+
+    /// What of a place in a bucket works from here.
+    pub async fn probe(config: S3Config, probing: Probing) -> Vec<Probed> {
+        probe::probe(config, false, probing).await
     }
 }
 

@@ -9,8 +9,11 @@ use tidegate_core::{
     sink::{Object, SinkError, SinkErrorKind},
 };
 
-use super::{S3Config, bucket::Bucket, upload};
-use crate::objects::SharedObjects;
+use super::{S3Config, bucket::Bucket, probe, upload};
+use crate::{
+    objects::SharedObjects,
+    probe::{Probed, Probing},
+};
 
 /// Keeps manifests and states below a prefix of a bucket.
 pub struct SharedBucket {
@@ -21,6 +24,11 @@ impl SharedBucket {
     /// A place that no call has been made to yet. Nothing there is aborted: other hosts are at work.
     pub fn new(config: S3Config) -> Self {
         SharedBucket { bucket: Arc::new(Bucket::new(config)) }
+    }
+
+    /// What of a place works from here.
+    pub async fn probe(config: S3Config, probing: Probing) -> Vec<Probed> {
+        probe::probe(config, true, probing).await
     }
 }
 

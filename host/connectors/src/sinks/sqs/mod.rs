@@ -13,6 +13,7 @@
 
 mod failure;
 mod message;
+mod probe;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -86,7 +86,8 @@ impl Caller {
         self.clock.now()
     }
 
-    async fn connect(&self) -> Client {
+    /// A client, which has made no call yet.
+    pub(super) async fn connect(&self) -> Client {
         let aws = &self.config.aws;
         let mut config = aws_sdk_kinesis::config::Builder::from(&aws.load().await);
         if let Some(endpoint) = &aws.endpoint {

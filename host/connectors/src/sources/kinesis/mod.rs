@@ -24,6 +24,7 @@ mod notes;
 mod pace;
 mod payload;
 mod position;
+mod probe;
 mod raw;
 mod reader;
 mod shards;

@@ -34,7 +34,7 @@ const SHARD_PREFIX: &str = "shardId-";
 /// Reads a stream. Cheap to clone.
 #[derive(Clone)]
 pub struct KinesisSource {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// What the readers of all shards share.

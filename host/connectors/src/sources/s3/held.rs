@@ -41,6 +41,8 @@ struct Entry {
     item: Item,
     messages: BTreeSet<String>,
     started: bool,
+    /// Another host was at work on it when its turn had come.
+    elsewhere: bool,
     /// It is held without a message, too.
     adopted: bool,
     /// With whom it was received: who came first is started first, whatever their names.
@@ -55,11 +57,21 @@ struct Message {
     extend_at: Instant,
 }
 
+impl Entry {
+    /// Whoever came later need not wait for it.
+    fn has_begun(&self) -> bool {
+        self.started || self.elsewhere
+    }
+}
+
 impl Held {
-    /// What there is to work on. What came later is not there before all that came earlier has begun.
+    /// What there is to work on. What came later is not there before all that came earlier has begun,
+    /// here or elsewhere.
     pub(super) fn listed(&self) -> impl Iterator<Item = &PartitionId> {
-        let first = self.items.values().filter(|it| !it.started).map(|it| it.turn).min();
-        let listed = self.items.iter().filter(move |(_, it)| it.started || Some(it.turn) == first);
+        let waiting = self.items.values().filter(|it| !it.has_begun());
+        let first = waiting.map(|it| it.turn).min();
+        let listed =
+            self.items.iter().filter(move |(_, it)| it.has_begun() || Some(it.turn) == first);
         listed.map(|(id, _)| id)
     }
 
@@ -113,6 +125,7 @@ impl Held {
                 item,
                 messages: BTreeSet::new(),
                 started: false,
+                elsewhere: false,
                 adopted: false,
                 turn,
             });
@@ -125,7 +138,7 @@ impl Held {
     /// Something is to be worked on of which no message has been received.
     pub(super) fn adopt(&mut self, id: PartitionId, item: Item) {
         let (messages, turn) = (BTreeSet::new(), self.turn);
-        let entry = Entry { item, messages, started: false, adopted: true, turn };
+        let entry = Entry { item, messages, started: false, elsewhere: false, adopted: true, turn };
         self.items.entry(id).or_insert(entry);
     }
 
@@ -134,7 +147,20 @@ impl Held {
         let Some(entry) = self.items.get_mut(id) else { return false };
         entry.started = true;
         let turn = entry.turn;
-        self.items.values().all(|it| it.started || it.turn != turn)
+        self.items.values().all(|it| it.has_begun() || it.turn != turn)
+    }
+
+    /// Another host works on some of them. They stay held, for it may die. Says whether others may
+    /// begin now.
+    pub(super) fn are_elsewhere(&mut self, ids: &BTreeSet<PartitionId>) -> bool {
+        let mut some = false;
+        for (_, entry) in
+            self.items.iter_mut().filter(|(id, it)| !it.has_begun() && ids.contains(*id))
+        {
+            entry.elsewhere = true;
+            some = true;
+        }
+        some
     }
 
     /// Work on a partition has ended. Messages that are given back are seen again at a time.
@@ -345,6 +371,29 @@ mod tests {
         assert_eq!(story.listed(), [id("y"), id("z")]);
         assert!(story.held.started(&id("z")), "others may begin");
         assert_eq!(story.listed(), [id("a"), id("y"), id("z")]);
+    }
+
+    #[test]
+    fn what_another_host_works_on_is_waited_for_by_nobody_and_may_still_begin_here() {
+        let mut story = Story::new();
+        story.receive("m", "r", &["y", "z"]);
+        story.receive("n", "s", &["a"]);
+        assert!(story.held.are_elsewhere(&[id("y")].into()));
+        assert_eq!(story.listed(), [id("y"), id("z")], "one of them waits for its own turn");
+        assert!(story.held.started(&id("z")), "others may begin");
+        assert_eq!(story.listed(), [id("a"), id("y"), id("z")]);
+        assert!(!story.held.are_elsewhere(&[id("y"), id("z")].into()), "that is known");
+        story.held.started(&id("a"));
+        story.held.started(&id("y"));
+        story.ended("y", true);
+        story.ended("z", true);
+        assert_eq!(story.deletes(), ["r"]);
+        // Nothing else is held of its turn.
+        story.receive("o", "t", &["b"]);
+        story.receive("p", "u", &["c"]);
+        assert!(story.held.are_elsewhere(&[id("b")].into()));
+        assert_eq!(story.listed(), [id("a"), id("b"), id("c")]);
+        assert_eq!(story.held.extends(story.now + VISIBILITY, 10).len(), 3, "it stays hidden");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! later, and nothing depends on it: a message that is seen again finds its work where it was left.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -128,6 +129,13 @@ impl Keeper {
 
     pub(super) fn started(&self, id: &PartitionId) {
         if self.held().started(id) {
+            self.changed();
+        }
+    }
+
+    /// Another host works on these: what came later may begin before them.
+    pub(super) fn are_elsewhere(&self, ids: &BTreeSet<PartitionId>) {
+        if self.held().are_elsewhere(ids) {
             self.changed();
         }
     }

@@ -23,6 +23,7 @@ mod name;
 mod notification;
 mod object;
 mod pages;
+mod probe;
 mod queue;
 mod source;
 mod stream;

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::name::{ObjectVersion, Version};
+use crate::probe::PROBE_NAME;
 
 /// What S3 takes for a key.
 const KEY_BYTES_MAX: usize = 1_024;
@@ -166,8 +167,9 @@ impl Notification {
         size: Option<u64>,
         (version, tag): (Option<String>, Option<String>),
     ) {
-        // What consoles make where somebody wants a folder.
-        if key.ends_with('/') && size == Some(0) {
+        // What consoles make where somebody wants a folder, and what a probe writes.
+        let name = key.rsplit('/').next().unwrap_or_default();
+        if matches!(name, "" | PROBE_NAME) && !key.is_empty() && size == Some(0) {
             self.others += 1;
             return;
         }
@@ -260,16 +262,19 @@ mod tests {
     fn a_message_may_tell_of_many_objects_and_of_other_things() {
         let mut folder = record("ObjectCreated:Put", "folder/");
         folder["s3"]["object"]["size"] = json!(0);
+        let mut probe = record("ObjectCreated:Put", "folder/_tidegate-probe");
+        probe["s3"]["object"]["size"] = json!(0);
         let records = [
             record("ObjectCreated:Put", "a"),
             record("ObjectRemoved:Delete", "b"),
             record("ObjectCreated:Copy", "c"),
             record("ObjectCreated:Put", "a"),
             folder,
+            probe,
         ];
         let found = Notification::parse(&json!({ "Records": records }).to_string());
         assert_eq!(found.created, [object("a", tag("abc")), object("c", tag("abc"))]);
-        assert_eq!((found.others, found.faults.len()), (2, 0));
+        assert_eq!((found.others, found.faults.len()), (3, 0));
         let test = json!({ "Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "inbox" });
         let topic = json!({ "Type": "Notification", "Message": test.to_string() });
         let gone = json!({ "source": "aws.s3", "detail-type": "Object Deleted", "detail": {} });

@@ -71,7 +71,7 @@ impl Bucket {
         self.ahead.clone().try_acquire_many_owned(units).ok()
     }
 
-    async fn client(&self) -> &Client {
+    pub(super) async fn client(&self) -> &Client {
         let Bucket { config, client, .. } = self;
         client.get_or_init(|| aws::s3::client(&config.aws, config.path_style, CALL_MAX)).await
     }

@@ -84,7 +84,7 @@ impl Queue {
         }
     }
 
-    async fn client(&self) -> &Client {
+    pub(super) async fn client(&self) -> &Client {
         self.client.get_or_init(|| aws::sqs::client(&self.aws, CALL_MAX)).await
     }
 

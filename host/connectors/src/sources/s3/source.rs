@@ -1,6 +1,7 @@
 //! A queue's objects as a source: which there are, and how each is opened where a checkpoint left it.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -41,7 +42,7 @@ use crate::{
 
 /// Reads objects of a bucket, as a queue tells of them.
 pub struct S3Source {
-    bucket: Arc<Bucket>,
+    pub(super) bucket: Arc<Bucket>,
     keeper: Arc<Keeper>,
     io: Io,
     /// Receiving, and keeping hidden what was received: from the first look on.
@@ -133,6 +134,10 @@ impl Source for S3Source {
 
     fn ended(&self, partition: &PartitionId, finished: bool) {
         self.keeper.ended(partition, finished);
+    }
+
+    fn are_elsewhere(&self, partitions: &BTreeSet<PartitionId>) {
+        self.keeper.are_elsewhere(partitions);
     }
 
     async fn close(&self) {
