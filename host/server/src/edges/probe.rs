@@ -136,7 +136,7 @@ impl Connectors<'_> {
             return Ok(());
         }
         let (source, waits) = (super::source(loaded, &reading)?, written.follows().is_some());
-        self.add(name("file"), async move { probe_files(&*source, waits, probing).await });
+        self.add(name("file"), async move { probe_files(&*source.source, waits, probing).await });
         Ok(())
     }
 
