@@ -209,14 +209,14 @@ fn records_with_data_keys_of_their_own_are_asked_for_several_at_once() {
         })
         .collect();
     put(&kinesis, &producer.encrypt(&payloads));
-    kms.proxy.delay(Duration::from_millis(100));
+    kms.proxy.delay(Duration::from_secs(1));
     let started = Instant::now();
     let found = read_all(&kinesis, allowing(&kinesis, &kms, &[&key]), 50);
     let texts: Vec<_> = (0..50).map(|n| (format!("{{\"n\":{n}}}"), None)).collect();
     assert_eq!(found, texts);
     assert_eq!(kms.proxy.calls(), 50);
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(3), "five seconds, one after the other: {took:?}");
+    assert!(took < Duration::from_secs(25), "fifty seconds, one after the other: {took:?}");
 }
 
 /// Whatever becomes of a payload on its way, it is an error, or what it was.
@@ -244,7 +244,7 @@ fn a_payload_that_was_changed_is_never_another_record() {
             match open(&changed) {
                 Ok(opened) => {
                     assert_eq!(opened, plaintext, "{place} ^ {flip:x}");
-                    unnoticed.push(payload[place]);
+                    unnoticed.push(place);
                 }
                 Err((code, why)) => {
                     assert_eq!(code, "not-decryptable");
@@ -254,8 +254,13 @@ fn a_payload_that_was_changed_is_never_another_record() {
         }
         assert!(open(&payload[..place]).is_err(), "cut at {place}");
     }
-    // Between the members of the JSON there may be one blank or another.
-    assert!(unnoticed.iter().all(|byte| *byte == b' '), "{unnoticed:?}");
+    // Between the members of the JSON there may be one blank or another. And this KMS, unlike Amazon's,
+    // does not look at the id of 36 bytes that its data keys begin with.
+    let text = String::from_utf8_lossy(&payload);
+    let data_key = text.find("\"data_key\": \"").expect("it has one") + "\"data_key\": \"".len();
+    let known =
+        |place: &usize| payload[*place] == b' ' || (data_key..data_key + 48).contains(place);
+    assert!(unnoticed.iter().all(known), "{data_key}: {unnoticed:?}");
     assert!(open(&[&payload, &b"x"[..]].concat()).is_err(), "longer");
 }
 
