@@ -3,6 +3,7 @@
 pub mod dynamodb;
 pub mod guests;
 pub mod kinesis;
+pub mod kms;
 pub mod program;
 pub mod proxy;
 pub mod python;

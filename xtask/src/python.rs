@@ -31,7 +31,13 @@ pub(crate) const ENVIRONMENTS: &[Environment] = &[
         folder: "aggregates",
         packages: &["aws-kinesis-agg==1.2.3", "protobuf==7.36.2", "six==1.17.0"],
     },
-    // A server of AWS's services: Firehose, SQS, and S3 of another make than the embedded one.
+    // A producer's libraries, to encrypt what it sends.
+    Environment {
+        variable: "TIDEGATE_ENVELOPES",
+        folder: "envelopes",
+        packages: &["boto3==1.44.8", "cryptography==50.0.2"],
+    },
+    // A server of AWS's services: Firehose, KMS, SQS, and S3 of another make than the embedded one.
     Environment {
         variable: "TIDEGATE_MINISTACK",
         folder: "ministack",

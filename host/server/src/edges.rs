@@ -14,6 +14,8 @@ mod firehose;
 mod formats;
 #[cfg(feature = "kinesis")]
 mod kinesis;
+#[cfg(feature = "kms")]
+mod kms;
 #[cfg(feature = "dynamodb")]
 mod leases;
 #[cfg(feature = "dynamodb")]
@@ -51,6 +53,10 @@ use tidegate_core::{
     Sink, Source, Timestamp, checkpoint::StoreError, parquet::RowFormat, source::SourceError,
 };
 
+#[cfg(feature = "kinesis")]
+pub(crate) use self::kinesis::compression as payload_compression;
+#[cfg(feature = "kms")]
+pub(crate) use self::kms::decryption;
 #[cfg(feature = "dynamodb")]
 pub(crate) use self::leases::{
     owner, store as lease_store, store_when_there as lease_store_when_there,

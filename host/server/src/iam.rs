@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::{
-    AwsRole, Config, CopyTo, Encryption, Firehose, Kinesis, KinesisSink, Leases, Ledger, S3,
-    S3Source, Sqs,
+    AwsRole, Config, CopyTo, Encryption, Firehose, Kinesis, KinesisSink, Leases, Ledger,
+    PayloadEncryption, S3, S3Source, Sqs,
 };
 
 /// Who needs what.
@@ -124,6 +124,19 @@ impl Needs<'_> {
             "kinesis:ListShards",
         ];
         self.grant(role.as_ref(), "ReadStream", &actions, stream);
+        if let Some(encryption) = &kinesis.encryption {
+            self.payload_encryption(encryption);
+        }
+    }
+
+    fn payload_encryption(&mut self, encryption: &PayloadEncryption) {
+        let PayloadEncryption { keys, discovery, role, .. } = encryption;
+        let found = discovery.iter().flat_map(|it| {
+            it.accounts.iter().map(|account| format!("arn:{}:kms:*:{account}:key/*", it.partition))
+        });
+        for key in keys.iter().cloned().chain(found) {
+            self.grant(role.as_ref(), "DecryptPayloads", &["kms:Decrypt"], key);
+        }
     }
 
     fn ledger(&mut self, ledger: &Ledger) {
@@ -468,5 +481,30 @@ dead_letters: { directory: dead }
         let text = "pipeline: files\nsource: { stdin: {} }\nsinks: [{ name: out, blackhole: {} \
                     }]\ndead_letters: { directory: dead }\n";
         assert!(policies(&config(text), "*").is_empty());
+    }
+
+    #[test]
+    fn payloads_are_decrypted_by_the_keys_that_are_named_and_no_others() {
+        let text = "
+pipeline: orders
+source:
+  kinesis:
+    stream: orders
+    region: eu-west-1
+    encryption:
+      keys: ['arn:aws:kms:eu-west-1:111111111111:key/1234abcd']
+      discovery: { accounts: ['222222222222'] }
+      role: { arn: 'arn:aws:iam::222222222222:role/reader' }
+sinks: [{ name: out, directory: { path: out } }]
+dead_letters: { directory: dead }
+";
+        let policies = policies(&config(text), "111111111111");
+        let reader = policies.iter().find(|it| it.role.is_some()).expect("the role has a policy");
+        let expected = json!([{
+            "Sid": "DecryptPayloads", "Effect": "Allow", "Action": ["kms:Decrypt"],
+            "Resource": ["arn:aws:kms:*:222222222222:key/*",
+                         "arn:aws:kms:eu-west-1:111111111111:key/1234abcd"],
+        }]);
+        assert_eq!(reader.policy["Statement"], expected);
     }
 }

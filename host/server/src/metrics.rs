@@ -221,6 +221,24 @@ pub const METRICS: &[Metric] = &[
         SHARD,
         "Records that `on_explicit_hash` was applied to.",
     ),
+    counter(
+        "tidegate_encrypted_payloads_total",
+        &["pipeline", "outcome"],
+        "Payloads that were to be decrypted, those of discarded ranges included, by what became of \
+         them: decrypted, or not_decryptable, which is a dead letter.",
+    ),
+    counter(
+        "tidegate_data_key_lookups_total",
+        &["pipeline", "outcome"],
+        "Data keys of payloads: a hit for each payload whose data key was there when it was decrypted, \
+         a miss for each data key that KMS had to be asked for first.",
+    ),
+    counter(
+        "tidegate_kms_calls_total",
+        &["pipeline", "outcome"],
+        "Calls to KMS to decrypt a data key, by how they ended: done, refused (of the key or of what \
+         was to be decrypted) or failed (unavailable, throttled, without permission to ask at all).",
+    ),
     gauge_of(
         "tidegate_kinesis_behind_latest_seconds",
         SHARD,

@@ -3,6 +3,8 @@
 
 mod aggregates;
 mod dynamodb;
+mod encryption;
+mod encryption_stories;
 mod fleet;
 mod kcl;
 mod kills;

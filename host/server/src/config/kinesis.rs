@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     aws::{Aws, AwsRole},
+    encryption::PayloadEncryption,
     field::FieldPath,
     units::{ByteSize, TimeSpan},
 };
@@ -47,7 +48,10 @@ pub struct Kinesis {
     /// hash of its partition key lies outside of the shard's range. Only where a stage keeps states
     /// by key and not by partition: a key's state would be in parts on several shards.
     pub on_explicit_hash: OnExplicitHash,
-    /// How producers compress the payload of each record. What expands to more than
+    /// How producers encrypt the payload of each record themselves, under keys of AWS KMS. Of an
+    /// aggregate it is the payload of each user record.
+    pub encryption: Option<PayloadEncryption>,
+    /// How producers compress the payload of each record, before they encrypt it. What expands to more than
     /// `record_bytes_max` is a dead letter, `record-too-large`, and what can't be decompressed is
     /// one too, `not-decompressible`.
     pub compression: PayloadCompression,
@@ -76,6 +80,7 @@ impl Default for Kinesis {
             on_trimmed: OnTrimmed::default(),
             out_of_range: OutOfRange::default(),
             on_explicit_hash: OnExplicitHash::default(),
+            encryption: None,
             compression: PayloadCompression::default(),
             // As AWS Lambda does: five consumers may poll a shard so, and none is throttled.
             poll_every: TimeSpan::seconds(1),

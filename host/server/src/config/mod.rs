@@ -10,6 +10,7 @@
 
 mod aws;
 mod component;
+mod encryption;
 mod field;
 mod firehose;
 mod firehose_rules;
@@ -49,6 +50,7 @@ use std::{
 pub(crate) use aws::Aws;
 pub use aws::AwsRole;
 pub use component::{ComponentReference, InvalidReference, RegistryReference};
+pub use encryption::{DataKeyCache, Discovery, EncryptionFormat, OnRefusedKey, PayloadEncryption};
 pub use field::FieldPath;
 pub use firehose::{Delimiter, Firehose};
 pub use format::{Column, ColumnKind, Format, OnMismatch, ParquetFormat, RowGroup, TimeFormat};

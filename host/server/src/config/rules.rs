@@ -217,6 +217,9 @@ impl Rules<'_> {
             let message = "one answer of Kinesis may hold 10 MiB: at least as much";
             self.find("out-of-range", "/source/kinesis/fetch_memory", message);
         }
+        if let Some(encryption) = &kinesis.encryption {
+            self.payload_encryption(encryption, "/source/kinesis/encryption");
+        }
     }
 
     pub(super) fn encoding(&mut self, pointer: &str, encoding: Option<&str>) {

@@ -641,10 +641,14 @@ impl Source {
         if let Some(it) = &self.kinesis {
             let compression =
                 (it.compression != PayloadCompression::None).then_some(it.compression);
-            return Some(serde_json::json!({
+            let mut decisive = serde_json::json!({
                 "compression": compression, "out_of_range": it.out_of_range,
                 "on_explicit_hash": it.on_explicit_hash,
-            }));
+            });
+            if let Some(encryption) = &it.encryption {
+                decisive["encryption"] = encryption.decisive();
+            }
+            return Some(decisive);
         }
         if let Some(it) = &self.lambda {
             return Some(serde_json::json!({ "compression": it.compression }));

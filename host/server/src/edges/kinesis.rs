@@ -62,11 +62,9 @@ pub(super) fn source(
             (true, config::OnExplicitHash::Fail) => OnExplicitHash::Fail,
             (true, config::OnExplicitHash::DeadLetter) => OnExplicitHash::DeadLetter,
         },
-        compression: match written.compression {
-            config::PayloadCompression::None => PayloadCompression::None,
-            config::PayloadCompression::Gzip => PayloadCompression::Gzip,
-            config::PayloadCompression::Zstd => PayloadCompression::Zstd,
-        },
+        compression: compression(written.compression),
+        #[cfg(feature = "kms")]
+        decryption: super::decryption(config),
         record_bytes_max: bytes(source.record_bytes_max),
         poll_every: written.poll_every.0,
         fetched_bytes_max: bytes(written.fetch_memory),
@@ -74,6 +72,15 @@ pub(super) fn source(
         notes: notes.unwrap_or(defaults.notes.clone()),
         ..defaults
     }))
+}
+
+/// How producers compress payloads.
+pub(crate) fn compression(written: config::PayloadCompression) -> PayloadCompression {
+    match written {
+        config::PayloadCompression::None => PayloadCompression::None,
+        config::PayloadCompression::Gzip => PayloadCompression::Gzip,
+        config::PayloadCompression::Zstd => PayloadCompression::Zstd,
+    }
 }
 
 /// A sink. Makes no call yet.

@@ -41,7 +41,7 @@ use self::{
 };
 use crate::{
     chain::LoadedStage,
-    config::{self, Config, Contract, Loaded},
+    config::{Config, Contract, Loaded},
     edges,
     finding::Finding,
     plan,
@@ -305,9 +305,5 @@ fn name(contract: Contract) -> &'static str {
 fn compression(config: &Config) -> PayloadCompression {
     let of_lambda = config.source.lambda.as_ref().map(|it| it.compression);
     let of_stream = config.source.kinesis.as_ref().map(|it| it.compression);
-    match of_lambda.or(of_stream).unwrap_or_default() {
-        config::PayloadCompression::None => PayloadCompression::None,
-        config::PayloadCompression::Gzip => PayloadCompression::Gzip,
-        config::PayloadCompression::Zstd => PayloadCompression::Zstd,
-    }
+    edges::payload_compression(of_lambda.or(of_stream).unwrap_or_default())
 }

@@ -12,6 +12,7 @@ use crate::{
 pub(super) fn of(contract: Contract, loaded: &Loaded, stages: &[LoadedStage]) -> Vec<Finding> {
     let mut refusals = Refusals { loaded, findings: Vec::new() };
     refusals.states(stages);
+    refusals.encryption();
     match contract {
         Contract::Firehose => refusals.firehose(stages),
         Contract::Kinesis => refusals.kinesis(),
@@ -90,6 +91,16 @@ impl Refusals<'_> {
                     "take the stage out, or run the pipeline on a server: `tidegate run`";
                 self.refuse(&format!("/stages/{i}/plugin"), message, what_to_do);
             }
+        }
+    }
+
+    fn encryption(&mut self) {
+        let source = &self.loaded.config.source;
+        let of_stream = source.kinesis.as_ref().filter(|_| source.lambda.is_none());
+        if of_stream.is_some_and(|it| it.encryption.is_some()) {
+            let message = "payloads are encrypted, and a function does not decrypt them";
+            let what_to_do = "run the pipeline on a server: `tidegate run`";
+            self.refuse("/source/kinesis/encryption", message, what_to_do);
         }
     }
 

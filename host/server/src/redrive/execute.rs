@@ -9,7 +9,7 @@ use tidegate_pipeline::{
     Environment, Pipeline, Progress, Report, Settings, Shutdown, SwapHandle, causes,
 };
 
-use super::{History, LeftAlone, RedriveSource, Selection, Terms, select};
+use super::{History, LeftAlone, RedriveSource, Sealed, Selection, Terms, select};
 use crate::{config::Config, objects::Objects, plan};
 
 /// What an operator orders.
@@ -108,7 +108,8 @@ impl Redriver {
         let config = &self.config;
         let records = open(&letters) as u64;
         let dead = Objects::of_dead_letters(config);
-        let source = RedriveSource::new(&config.source.name, dead, letters, rate);
+        let source =
+            RedriveSource::new(&config.source.name, dead, letters, rate, Sealed::of(config));
         let mut settings = self.settings;
         if rate.is_some() && config.range.age.is_none() {
             // What comes slowly should be seen as it comes.

@@ -14,6 +14,7 @@
 
 mod beside;
 mod execute;
+mod sealed;
 mod select;
 mod source;
 
@@ -25,6 +26,7 @@ use tidegate_core::checkpoint::StoreError;
 pub(crate) use self::{
     beside::Beside,
     execute::{Account, Order, Redriver, Stopped, open},
+    sealed::Sealed,
     select::{LeftAlone, Selection, Terms, select},
     source::RedriveSource,
 };

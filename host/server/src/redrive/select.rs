@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_connectors::store::{Redriven, StoreInspector};
 use tidegate_core::{checkpoint::StoreError, source::PartitionId};
 
-use super::History;
+use super::{History, Sealed};
 use crate::{
     DEAD_LETTERS,
     config::Config,
@@ -101,7 +101,7 @@ impl Selection {
             Some(&mut left.redriven)
         } else if letter.redrives() >= terms.redrives_max {
             Some(&mut left.exhausted)
-        } else if letter.payload_is_raw() {
+        } else if letter.payload_is_raw() && !Sealed::takes(config, letter) {
             Some(&mut left.raw)
         } else if letter.etl("source") != config.source.name {
             Some(&mut left.other_source)

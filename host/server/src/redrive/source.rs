@@ -15,12 +15,14 @@ use governor::{
 use tidegate_connectors::store::Redriven;
 use tidegate_core::{
     Position, RecordBatch, Source,
+    record::Defect,
     source::{
         Partition, PartitionId, ReadLimit, ReadOutcome, Reader, Replay, Resume, SourceError,
         SourceErrorKind,
     },
 };
 
+use super::Sealed;
 use crate::{
     letters::{self, Letter},
     objects::Objects,
@@ -36,6 +38,7 @@ pub(crate) struct RedriveSource {
     objects: Objects,
     parts: BTreeMap<PartitionId, Arc<Part>>,
     rate: Option<Arc<DefaultDirectRateLimiter>>,
+    sealed: Sealed,
 }
 
 /// The letters of one partition, by position.
@@ -55,6 +58,7 @@ impl RedriveSource {
         objects: Objects,
         letters: Vec<Redriven>,
         rate: Option<NonZeroU32>,
+        sealed: Sealed,
     ) -> Self {
         let mut parts: BTreeMap<PartitionId, Vec<Redriven>> = BTreeMap::new();
         for letter in letters {
@@ -76,6 +80,7 @@ impl RedriveSource {
             objects,
             parts: parts.into_iter().map(part).collect(),
             rate: rate.map(quota),
+            sealed,
         }
     }
 
@@ -118,7 +123,8 @@ impl Source for RedriveSource {
             Some(after) => part.letters.partition_point(|it| it.position <= after.position),
         };
         let (objects, rate) = (self.objects.clone(), self.rate.clone());
-        Ok(Box::new(RedriveReader { objects, part, next, rate }))
+        let sealed = self.sealed.clone();
+        Ok(Box::new(RedriveReader { objects, part, next, rate, sealed }))
     }
 }
 
@@ -127,6 +133,7 @@ struct RedriveReader {
     part: Arc<Part>,
     next: usize,
     rate: Option<Arc<DefaultDirectRateLimiter>>,
+    sealed: Sealed,
 }
 
 #[async_trait]
@@ -204,7 +211,16 @@ impl RedriveReader {
             })?;
             let record = letter.payload().map_err(|error| broken(format!("{error:#}")))?;
             let start = bytes.len();
-            bytes.extend_from_slice(&record);
+            let row = batch.spans.len() as u32;
+            let fault = match letter.payload_is_raw() {
+                // It was one that could be tried again.
+                true => self.sealed.fill(&record, &mut bytes).await?,
+                false => {
+                    bytes.extend_from_slice(&record);
+                    None
+                }
+            };
+            batch.defects.extend(fault.map(|(code, message)| Defect { row, code, message }));
             batch.spans.push((offset(start)?, offset(bytes.len())?));
             batch.positions.push(wanted.position);
             batch.redrives.push(wanted.redrives.saturating_add(1));
@@ -300,7 +316,8 @@ mod tests {
     async fn it_passes_the_suite_of_sources() {
         let directory = tempfile::tempdir().expect("a temporary folder");
         let (letters, records) = letters(directory.path());
-        let source = RedriveSource::new("s", objects(directory.path()), letters, None);
+        let source =
+            RedriveSource::new("s", objects(directory.path()), letters, None, Sealed::default());
         let id = PartitionId::from("redrive:1:in");
         assert_eq!(source.origin(&id), Some(PartitionId::from("in")));
         conformance::source(&source, &[ExpectedPartition { id, records }]).await;
@@ -310,7 +327,8 @@ mod tests {
     async fn records_are_what_they_were_and_are_counted_once_more() {
         let directory = tempfile::tempdir().expect("a temporary folder");
         let (letters, _) = letters(directory.path());
-        let source = RedriveSource::new("s", objects(directory.path()), letters, None);
+        let source =
+            RedriveSource::new("s", objects(directory.path()), letters, None, Sealed::default());
         let mut reader = source.open(&PartitionId::from("redrive:1:in"), None).await.expect("open");
         let limit = ReadLimit { records_max: 3, bytes_max: 1 << 20, until: None };
         let ReadOutcome::Records(batch) = reader.read(limit).await.expect("read") else {
@@ -328,7 +346,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary folder");
         let (letters, _) = letters(directory.path());
         fs::write(directory.path().join("second.jsonl"), "").expect("it can be written to");
-        let source = RedriveSource::new("s", objects(directory.path()), letters, None);
+        let source =
+            RedriveSource::new("s", objects(directory.path()), letters, None, Sealed::default());
         let mut reader = source.open(&PartitionId::from("redrive:1:in"), None).await.expect("open");
         let limit = ReadLimit { records_max: 100, bytes_max: 1 << 20, until: None };
         let error = reader.read(limit).await.expect_err("some are gone");
@@ -340,7 +359,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary folder");
         let (letters, records) = letters(directory.path());
         let rate = NonZeroU32::new(1);
-        let source = RedriveSource::new("s", objects(directory.path()), letters, rate);
+        let source =
+            RedriveSource::new("s", objects(directory.path()), letters, rate, Sealed::default());
         let id = PartitionId::from("redrive:1:in");
         let read = async |until: Option<u64>| {
             let limit = ReadLimit {

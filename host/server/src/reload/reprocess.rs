@@ -18,7 +18,7 @@ use tidegate_pipeline::RangeOutput;
 use super::Candidate;
 use crate::{
     objects::Objects,
-    redrive::{History, RedriveSource},
+    redrive::{History, RedriveSource, Sealed},
     replay::{Replays, Visit},
     states::StatesInMemory,
 };
@@ -49,7 +49,8 @@ pub(crate) async fn reprocess(
     let config = &candidate.loaded.config;
     let letters = Objects::of_dead_letters(config);
     let history = History::read(store)?.all();
-    let redriven = RedriveSource::new(&config.source.name, letters, history, None);
+    let redriven =
+        RedriveSource::new(&config.source.name, letters, history, None, Sealed::of(config));
     let listed = source.partitions().await.context("failed to list the source's partitions")?;
     let mut replays = Replays::new(&candidate.plan, config, listed);
     let mut count = Count::default();

@@ -33,7 +33,12 @@ use tidegate_pipeline::Plan;
 
 use self::progress::Committed;
 pub(crate) use self::progress::Progress;
-use crate::{config::Config, objects::Objects, redrive::RedriveSource, replay::Replays};
+use crate::{
+    config::Config,
+    objects::Objects,
+    redrive::{RedriveSource, Sealed},
+    replay::Replays,
+};
 
 /// Problems beyond these are counted and not told.
 const PROBLEMS_MAX: usize = 100;
@@ -128,7 +133,8 @@ pub(crate) async fn verify(
     let history = progress.redriven()?;
     verdict.complete &= history.interrupted().is_none();
     let letters = Objects::of_dead_letters(config);
-    let redriven = RedriveSource::new(&config.source.name, letters, history.all(), None);
+    let redriven =
+        RedriveSource::new(&config.source.name, letters, history.all(), None, Sealed::of(config));
     let redriven: Arc<dyn Source> = Arc::new(redriven);
     verdict.replayed = plan.map(|_| 0);
     let listed = match plan.is_some() && can_read_again {

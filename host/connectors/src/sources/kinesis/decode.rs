@@ -13,6 +13,8 @@ use tidegate_core::{
     source::{ReadLimit, SourceError, SourceErrorKind},
 };
 
+#[cfg(feature = "kms")]
+use super::encryption::{Decryption, Opened, Pending, Wanted};
 use super::{
     payload::{PayloadCompression, Unpacked, unpack},
     position::SequenceNumber,
@@ -47,14 +49,22 @@ pub enum OnExplicitHash {
     DeadLetter,
 }
 
+/// So many payloads ahead of the one that wants a data key are looked at for those that they want, so
+/// that a producer with a data key for each record does not cost a call after the other.
+#[cfg(feature = "kms")]
+const WANTED_MAX: usize = 16;
+
 /// How records are made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rules {
     /// The hashes that the shard owns, both ends included.
     pub(super) hash_range: Option<(u128, u128)>,
     pub(super) out_of_range: OutOfRange,
     pub(super) on_explicit_hash: OnExplicitHash,
     pub(super) compression: PayloadCompression,
+    /// What decrypts payloads, where producers encrypt them.
+    #[cfg(feature = "kms")]
+    pub(super) decryption: Option<Decryption>,
     /// What a payload may expand to.
     pub(super) record_bytes_max: usize,
 }
@@ -75,6 +85,24 @@ pub(super) struct Taken {
     pub(super) batch: RecordBatch,
     /// The next record lies behind the read's end.
     pub(super) beyond: bool,
+    /// Nothing was taken, for these data keys have to be asked for first.
+    #[cfg(feature = "kms")]
+    pub(super) wanted: Vec<Wanted>,
+}
+
+/// Why a payload is no record: a code and the reason.
+pub type Fault = (&'static str, String);
+
+/// What a payload comes to.
+enum Filled {
+    /// It was appended, or what came was, with a code and the reason.
+    Done(Option<Fault>),
+    /// Nothing behind it is to be read.
+    #[cfg(feature = "kms")]
+    Fails(SourceError),
+    /// A data key has to be asked for.
+    #[cfg(feature = "kms")]
+    Wants(Wanted),
 }
 
 /// Records that were fetched and not taken yet.
@@ -151,12 +179,31 @@ impl Unread {
             }
             let start = bytes.len();
             let row = taken.batch.len() as u32;
-            let fault = match item.fate {
+            let filled = match &item.fate {
                 Fate::DeadLetter { code, message } => {
                     bytes.extend_from_slice(&item.data);
-                    Some((code, message))
+                    Filled::Done(Some((*code, message.clone())))
                 }
-                _ => fill(&item.data, rules.compression, rules.record_bytes_max, &mut bytes),
+                _ => rules.fill(&item, &mut bytes),
+            };
+            let fault = match filled {
+                Filled::Done(fault) => fault,
+                #[cfg(feature = "kms")]
+                Filled::Fails(error) => {
+                    self.items.push_front(item);
+                    if taken.batch.is_empty() {
+                        return Err(error);
+                    }
+                    break;
+                }
+                #[cfg(feature = "kms")]
+                Filled::Wants(wanted) => {
+                    self.items.push_front(item);
+                    if taken.batch.is_empty() {
+                        taken.wanted = self.wanted(wanted, rules);
+                    }
+                    break;
+                }
             };
             let batch = &mut taken.batch;
             batch.defects.extend(fault.map(|(code, message)| Defect { row, code, message }));
@@ -172,6 +219,21 @@ impl Unread {
             taken.batch.group_ends.clear();
         }
         Ok(taken)
+    }
+
+    /// The data keys that the next payload wants, and those that some behind it do.
+    #[cfg(feature = "kms")]
+    fn wanted(&mut self, first: Wanted, rules: &Rules) -> Vec<Wanted> {
+        let mut wanted = vec![first];
+        let Some(decryption) = &rules.decryption else { return wanted };
+        while self.items.len() < WANTED_MAX
+            && let Some(raw) = self.raw.pop()
+        {
+            self.take_apart(raw, rules);
+        }
+        let behind = self.items.iter().skip(1).take(WANTED_MAX - 1);
+        wanted.extend(behind.filter_map(|it| decryption.wanted(&it.data)));
+        wanted
     }
 
     /// About how many bytes a read will take.
@@ -231,6 +293,23 @@ impl Unread {
 }
 
 impl Rules {
+    /// Appends an item's payload as it was before its producer encrypted and compressed it.
+    fn fill(&self, item: &Item, into: &mut Vec<u8>) -> Filled {
+        #[cfg(feature = "kms")]
+        if let Some(decryption) = &self.decryption {
+            let (compression, bytes_max) = (self.compression, self.record_bytes_max);
+            return match fill_decrypted(&item.data, decryption, compression, bytes_max, into) {
+                Ok(fault) => Filled::Done(fault),
+                Err(Pending::Wants(wanted)) => Filled::Wants(wanted),
+                Err(Pending::Fails(why)) => {
+                    let message = format!("record {}: {why}", item.position);
+                    Filled::Fails(SourceError::plain(SourceErrorKind::Broken, message))
+                }
+            };
+        }
+        Filled::Done(fill(&item.data, self.compression, self.record_bytes_max, into))
+    }
+
     fn owns(&self, hash: u128) -> bool {
         self.hash_range.is_none_or(|(start, end)| (start..=end).contains(&hash))
     }
@@ -303,7 +382,7 @@ pub fn fill(
     compression: PayloadCompression,
     bytes_max: usize,
     into: &mut Vec<u8>,
-) -> Option<(&'static str, String)> {
+) -> Option<Fault> {
     let fault = match unpack(payload, compression, bytes_max, into) {
         Unpacked::Whole => return None,
         Unpacked::TooLarge => {
@@ -315,6 +394,31 @@ pub fn fill(
     };
     into.extend_from_slice(payload);
     Some(fault)
+}
+
+/// The same of a payload that its producer has encrypted after it was compressed. What is appended where
+/// it can't be had is what the producer sent: nothing is decrypted for a dead letter.
+#[cfg(feature = "kms")]
+pub(super) fn fill_decrypted(
+    payload: &[u8],
+    decryption: &Decryption,
+    compression: PayloadCompression,
+    bytes_max: usize,
+    into: &mut Vec<u8>,
+) -> Result<Option<Fault>, Pending> {
+    let start = into.len();
+    let fault = match decryption.open(payload) {
+        Opened::Plaintext(plaintext) => fill(&plaintext, compression, bytes_max, into),
+        Opened::Refused(why) => {
+            Some(("not-decryptable", format!("its payload can't be decrypted: {why}")))
+        }
+        Opened::Pending(pending) => return Err(pending),
+    };
+    if fault.is_some() {
+        into.truncate(start);
+        into.extend_from_slice(payload);
+    }
+    Ok(fault)
 }
 
 #[cfg(test)]
@@ -331,6 +435,8 @@ mod tests {
             out_of_range: OutOfRange::Deliver,
             on_explicit_hash: OnExplicitHash::Deliver,
             compression: PayloadCompression::None,
+            #[cfg(feature = "kms")]
+            decryption: None,
             record_bytes_max: 1 << 20,
         }
     }

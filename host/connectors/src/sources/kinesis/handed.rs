@@ -54,6 +54,9 @@ impl HandedRecords {
             out_of_range: OutOfRange::Deliver,
             on_explicit_hash: OnExplicitHash::Deliver,
             compression,
+            // `tidegate lambda` refuses it at its start.
+            #[cfg(feature = "kms")]
+            decryption: None,
             record_bytes_max,
         };
         Ok(HandedRecords { unread, rules })

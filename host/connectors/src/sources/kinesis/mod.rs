@@ -16,6 +16,8 @@ mod budget;
 mod client;
 mod consumer;
 mod decode;
+#[cfg(feature = "kms")]
+pub mod encryption;
 mod feed;
 mod handed;
 mod loss;
@@ -34,7 +36,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tidegate_core::Timestamp;
 
-pub use decode::{OnExplicitHash, OutOfRange, fill};
+pub use decode::{Fault, OnExplicitHash, OutOfRange, fill};
 pub use handed::{HandedRecord, HandedRecords};
 pub use notes::{NotedShard, ShardNotes, begin_anew, note_anew};
 pub use payload::PayloadCompression;
@@ -106,6 +108,9 @@ pub struct KinesisConfig {
     pub on_explicit_hash: OnExplicitHash,
     /// How payloads are compressed.
     pub compression: PayloadCompression,
+    /// What decrypts payloads before, where producers encrypt them.
+    #[cfg(feature = "kms")]
+    pub decryption: Option<encryption::Decryption>,
     /// What a payload may expand to.
     pub record_bytes_max: usize,
     /// A shard of which nothing is left to read is asked again after this.
@@ -136,6 +141,8 @@ impl KinesisConfig {
             out_of_range: OutOfRange::default(),
             on_explicit_hash: OnExplicitHash::default(),
             compression: PayloadCompression::default(),
+            #[cfg(feature = "kms")]
+            decryption: None,
             // The largest record that Kinesis takes.
             record_bytes_max: 10 << 20,
             // As Lambda does: five consumers may poll a shard so often that none is throttled.

@@ -44,6 +44,12 @@ impl KinesisSource {
         let iterator = probes.ask(Read, "kinesis:GetShardIterator", &place, iterator).await;
         let records = records(&client, config, iterator);
         probes.ask(Read, "kinesis:GetRecords", &place, records).await;
+        #[cfg(feature = "kms")]
+        for key in config.decryption.iter().flat_map(|it| it.key_resources()) {
+            let why = "a key decrypts what a producer has encrypted under it, and a check has nothing \
+                       of the kind";
+            probes.leave(Read, "kms:Decrypt", key, why);
+        }
         probes.found()
     }
 }

@@ -174,6 +174,8 @@ impl KinesisReader {
             out_of_range: config.out_of_range,
             on_explicit_hash: config.on_explicit_hash,
             compression: config.compression,
+            #[cfg(feature = "kms")]
+            decryption: config.decryption.clone(),
             record_bytes_max: config.record_bytes_max,
         };
         let before = last.map_or(shard.note.seen, |(_, arrival)| arrival).0.div_euclid(1_000_000);
@@ -588,6 +590,13 @@ impl Reader for KinesisReader {
             let taken = self.unread.take(&limit, &self.rules);
             self.meters.met(self.unread.met());
             let taken = taken?;
+            #[cfg(feature = "kms")]
+            if let Some(decryption) = &self.rules.decryption
+                && !taken.wanted.is_empty()
+            {
+                decryption.fetch(taken.wanted).await?;
+                continue;
+            }
             if self.unread.is_empty() {
                 self.room = None;
             }
