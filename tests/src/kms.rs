@@ -181,6 +181,9 @@ struct State {
     fault: Option<Fault>,
     delay: Duration,
     calls: usize,
+    /// Requests that are under way, and the most there were.
+    under_way: usize,
+    most_at_once: usize,
     faults: usize,
     keys: Vec<String>,
 }
@@ -231,6 +234,11 @@ impl Proxy {
         self.state().calls
     }
 
+    /// How many of them were under way at a time, at most.
+    pub fn most_at_once(&self) -> usize {
+        self.state().most_at_once
+    }
+
     /// How many of them went wrong here.
     pub fn faults(&self) -> usize {
         self.state().faults
@@ -248,12 +256,15 @@ impl Proxy {
         let (fault, delay) = {
             let mut state = self.state();
             state.calls += 1;
+            state.under_way += 1;
+            state.most_at_once = state.most_at_once.max(state.under_way);
             state.keys.push(asked["KeyId"].as_str().unwrap_or_default().to_owned());
             let fault = state.fault;
             state.faults += usize::from(fault.is_some());
             (fault, state.delay)
         };
         tokio::time::sleep(delay).await;
+        self.state().under_way -= 1;
         match fault {
             Some(Fault::Reset) => Err(io::Error::other("the connection is closed")),
             Some(Fault::Refused(status, code)) => {

@@ -100,6 +100,8 @@ pub(crate) enum Unproven {
         hint: Option<String>,
         /// Every other action of the connector would fail for the same reason.
         is_for_all: bool,
+        /// The credentials may not do it.
+        is_denied: bool,
     },
 }
 
@@ -109,21 +111,44 @@ impl Unproven {
     }
 
     pub(crate) fn failed(why: impl Into<String>, hint: impl Into<String>) -> Self {
-        Unproven::Failed { why: why.into(), hint: Some(hint.into()), is_for_all: false }
+        let (why, hint) = (why.into(), Some(hint.into()));
+        Unproven::Failed { why, hint, is_for_all: false, is_denied: false }
     }
 
     /// The same of every other action.
     pub(crate) fn for_all(self) -> Self {
         match self {
-            Unproven::Failed { why, hint, .. } => Unproven::Failed { why, hint, is_for_all: true },
+            Unproven::Failed { why, hint, is_denied, .. } => {
+                Unproven::Failed { why, hint, is_for_all: true, is_denied }
+            }
             unknown => unknown,
         }
     }
 
-    /// Where the pipeline goes on without it, with what it then does without.
+    /// For want of a permission.
+    pub(crate) fn denied(self) -> Self {
+        match self {
+            Unproven::Failed { why, hint, is_for_all, .. } => {
+                Unproven::Failed { why, hint, is_for_all, is_denied: true }
+            }
+            unknown => unknown,
+        }
+    }
+
+    /// What is to be said besides.
+    pub(crate) fn and(self, more: impl Display) -> Self {
+        match self {
+            Unproven::Failed { why, hint, is_for_all, is_denied } => {
+                Unproven::Failed { why: format!("{why}; {more}"), hint, is_for_all, is_denied }
+            }
+            Unproven::Unknown(why) => Unproven::Unknown(format!("{why}; {more}")),
+        }
+    }
+
+    /// Where the pipeline goes on without a permission, with what it then does without.
     pub(crate) fn or_without(self, loss: impl Display) -> Self {
         match self {
-            Unproven::Failed { why, is_for_all: false, .. } => {
+            Unproven::Failed { why, is_denied: true, .. } => {
                 Unproven::Unknown(format!("it was refused, {why}: {loss}"))
             }
             other => other,
@@ -209,7 +234,7 @@ impl Probes {
                 (ProbeOutcome::Verified, seen, None, Some(given))
             }
             Err(Unproven::Unknown(why)) => (ProbeOutcome::NotVerified, Some(why), None, None),
-            Err(Unproven::Failed { why, hint, is_for_all }) => {
+            Err(Unproven::Failed { why, hint, is_for_all, .. }) => {
                 if is_for_all {
                     self.blocked = Some(action.clone());
                 }

@@ -139,8 +139,9 @@ pub trait Source: Send + Sync {
         let _ = (partition, finished);
     }
 
-    /// Hears which partitions another host works on for now: what came later need not wait for them.
-    /// Does not wait for anything.
+    /// Hears which of its partitions are not this host's to take for now, for another one works on
+    /// them or their turn has not come: what came later need not wait for them. Does not wait for
+    /// anything.
     fn are_elsewhere(&self, partitions: &BTreeSet<PartitionId>) {
         let _ = partitions;
     }

@@ -69,7 +69,8 @@ fn settings(random: &mut ChaCha8Rng, failover: Duration) -> Settings {
         },
         read_bytes_max: random.random_range(50..2_000),
         memory_bytes_max: random.random_range(64 << 10..4 << 20),
-        partitions_per_worker: 64,
+        // As many as a host follows: the last one that lives may have all that a reshard has made.
+        partitions_per_worker: 1_024,
         retry: RetryPolicy {
             delay_max: Duration::from_secs(5),
             timeout: Duration::from_secs(20),

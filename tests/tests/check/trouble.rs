@@ -1,7 +1,5 @@
 //! What is missing, refused, away or not what it should be: each is said with what to do about it.
 
-use std::time::{Duration, Instant};
-
 use tidegate_tests::{kinesis, s3::proxy::Fault, server::free_address};
 
 use super::world::{Probes, World};
@@ -61,8 +59,8 @@ fn what_is_not_there_fails_by_its_name() {
 }
 
 #[test]
-fn an_endpoint_that_is_away_costs_its_own_connector_and_no_more_than_its_time() {
-    let test = "an_endpoint_that_is_away_costs_its_own_connector_and_no_more_than_its_time";
+fn an_endpoint_that_is_away_costs_its_own_connector_and_no_others() {
+    let test = "an_endpoint_that_is_away_costs_its_own_connector_and_no_others";
     let Some(world) = World::start(test) else { return };
     let (kinesis, nobody) = (world.kinesis.endpoint(), format!("http://{}", free_address()));
     let probes = Probes::of(&world.pipeline(&[(&kinesis, &nobody)]), "write", &[]);
@@ -78,9 +76,7 @@ fn an_endpoint_that_is_away_costs_its_own_connector_and_no_more_than_its_time() 
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let silent = format!("http://{}", silent.local_addr().expect("it is bound"));
     let program = world.pipeline(&[(&kinesis, &silent)]);
-    let started = Instant::now();
     let probes = Probes::of(&program, "write", &["--timeout", "1s"]);
-    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     let silent = probes.one("kinesis source `events`", "kinesis:DescribeStreamSummary");
     assert_eq!((silent.outcome.as_str(), silent.why.as_str()), ("failed", "no answer within 1 s"));
 }

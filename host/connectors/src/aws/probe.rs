@@ -129,7 +129,7 @@ where
         let action = named.filter(|it| it.contains(':')).unwrap_or(action);
         let hint =
             format!("allow the credentials `{action}` on it: `tidegate iam print` has the policy");
-        return Unproven::failed(why, hint);
+        return Unproven::failed(why, hint).denied();
     }
     if status == 501 {
         return Unproven::failed(why, "the server can't do it, and the pipeline needs it");
@@ -187,7 +187,7 @@ mod tests {
         headers: &[(&'static str, &'static str)],
     ) -> (String, bool) {
         match refusal(answer, headers) {
-            Unproven::Failed { why, hint, is_for_all } => {
+            Unproven::Failed { why, hint, is_for_all, .. } => {
                 assert!(why.contains(answer.1), "{why}");
                 (hint.expect("a hint"), is_for_all)
             }

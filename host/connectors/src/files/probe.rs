@@ -3,9 +3,12 @@
 
 use std::{
     fs,
+    hash::{BuildHasher, RandomState},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
+
+use tokio::sync::Mutex;
 
 use super::{Files, RealFiles};
 use crate::{
@@ -17,9 +20,14 @@ use crate::{
     },
 };
 
+static TURN: Mutex<()> = Mutex::const_new(());
+
 /// What of a directory that is written to works from here. One that is not there is created by whoever
 /// writes first, and is gone again after this.
+///
+/// One after the other: two may have to make the same directories, and take them away.
 pub async fn probe_directory(root: &Path, probing: Probing) -> Vec<Probed> {
+    let _turn = TURN.lock().await;
     let mut probes = Probes::new(probing);
     let place = root.display().to_string();
     probes.ask(Connect, "open directory", &place, open(root)).await;
@@ -77,12 +85,12 @@ impl Drop for Made {
     }
 }
 
-/// Publishes two files under one name. The directory that they are in looks like a temporary one, and
-/// has this process's name: who else uses the root leaves it alone, and runs that start do.
+/// Publishes two files under one name. The directory that they are in looks like a temporary one: who
+/// else uses the root leaves it alone. No other host's check has its name.
 fn publish(root: &Path) -> Result<(), (String, io::Error)> {
     let files = RealFiles;
     let mut made = Made::default();
-    let below = root.join(format!(".tmp-probe-{}", std::process::id()));
+    let below = root.join(format!(".tmp-probe-{:016x}", RandomState::new().hash_one("probe")));
     let missing: Vec<&Path> = below.ancestors().take_while(|it| !it.exists()).collect();
     for directory in missing.into_iter().rev() {
         let failed = |error| (format!("create the directory `{}`", directory.display()), error);
@@ -94,8 +102,8 @@ fn publish(root: &Path) -> Result<(), (String, io::Error)> {
     }
     let [first, second, name] = ["first", "second", "name"].map(|name| below.join(name));
     for file in [&first, &second] {
-        made.files.push(file.clone());
         let written = files.create_new(file).and_then(|mut created| {
+            made.files.push(file.clone());
             created.write_all(b"probe\n")?;
             created.sync()
         });

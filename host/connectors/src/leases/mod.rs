@@ -510,6 +510,10 @@ impl Shared {
             .set_number("leaseCounter", row.counter + 1)
             .set("tgWrite", write_id(write))
             .remove("checkpointOwner");
+        if self.config.expires_after.is_some() && !row.is_begun() {
+            // As long as somebody holds it.
+            change = change.remove(EXPIRES);
+        }
         if row.owner.as_ref() != Some(&owner.0) {
             let one = AttributeValue::N("1".to_owned());
             change = change.add("ownerSwitchesSinceCheckpoint", one);

@@ -21,14 +21,15 @@ pub(super) async fn probe(directory: &Path, probing: Probing) -> Vec<Probed> {
 }
 
 async fn read(directory: &Path) -> Answer<()> {
-    if !directory.join(schema::FILE).exists() {
-        return Err(Unproven::unknown("there is none: the first run creates it"));
-    }
     let directory = directory.to_owned();
-    let known =
-        off_task(true, move || Ok(StoreInspector::open(&directory).and_then(|it| it.partitions())));
+    let known = off_task(true, move || {
+        let is_there = directory.join(schema::FILE).exists();
+        Ok(is_there.then(|| StoreInspector::open(&directory).and_then(|it| it.partitions())))
+    });
     let hint = "name another data directory, or read the error's own advice";
     let known = known.await.map_err(|error| Unproven::failed(error.to_string(), hint))?;
+    let known =
+        known.ok_or_else(|| Unproven::unknown("there is none: the first run creates it"))?;
     let known = known.map_err(|error| Unproven::failed(in_full(&error), hint))?;
     let finished = known.iter().filter(|it| it.checkpoint.finished).count();
     Ok(((), format!("{} partitions are known, {finished} of them finished", known.len())))

@@ -6,7 +6,6 @@ use serde::Serialize;
 use tidegate_connectors::probe::{ProbeLevel, ProbeOutcome, Probed, Probing};
 use tidegate_core::LookupTable;
 
-use super::block_on;
 use crate::{config::Loaded, edges, output::Failed};
 
 /// One action of one connector.
@@ -29,7 +28,9 @@ pub(super) fn probe(
     tables: &[Arc<LookupTable>],
     probing: Probing,
 ) -> Result<Vec<Probe>, Failed> {
-    block_on(async {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Failed::environment)?;
+    let found = runtime.block_on(async {
         let connectors = edges::connectors(loaded, tables, probing).map_err(Failed::environment)?;
         let asked: Vec<_> =
             connectors.into_iter().map(|it| (it.name, tokio::spawn(it.probes))).collect();
@@ -39,7 +40,10 @@ pub(super) fn probe(
             found.extend(probes.map(|probed| Probe { connector: connector.clone(), probed }));
         }
         Ok(found)
-    })?
+    });
+    // A file system that does not answer is not waited for: it has had its time.
+    runtime.shutdown_background();
+    found
 }
 
 /// A line for each that the level asks for, in columns, and how many there are.

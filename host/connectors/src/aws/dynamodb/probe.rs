@@ -92,7 +92,7 @@ where
         }
         Err(error) => Err(unproven(action, MISSING, error)),
         Ok(_) => Err(Unproven::failed(
-            "it was done although its condition does not hold: leases are not safe on this server",
+            "it was done although its condition does not hold: nothing that rests on one is safe on this server",
             "use a server that knows conditions, as DynamoDB does",
         )),
     }

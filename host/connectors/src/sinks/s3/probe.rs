@@ -23,8 +23,10 @@ use crate::{
 const MISSING: &str = "create the bucket, or correct `bucket`";
 
 /// Why something is not known where an earlier probe has left its object.
-const LEFT_BEFORE: &str =
-    "an earlier check has left its object, so that none was written: delete it";
+const LEFT_BEFORE: &str = "another check has its object there, or an earlier one has left it, so that \
+                           none was written: delete it if it stays";
+
+const AT_ONCE: &str = "somebody else writes to the same name: check again";
 
 /// What has become of the probe's object.
 #[derive(Debug)]
@@ -78,14 +80,23 @@ async fn write(bucket: &Bucket, deletes: bool, probes: &mut Probes) {
                 may_be_there = false;
                 Ok((Written::WasThere, LEFT_BEFORE.to_owned()))
             }
+            Err(error) if is_refused(&error, 409) => {
+                may_be_there = false;
+                Err(Unproven::unknown(AT_ONCE))
+            }
             Err(error) => {
-                may_be_there = !matches!(error, SdkError::ServiceError(_));
+                // A server that fails may have done it.
+                may_be_there = match &error {
+                    SdkError::ServiceError(it) => it.raw().status().as_u16() >= 500,
+                    _ => true,
+                };
                 Err(unproven("s3:PutObject", MISSING, error))
             }
         }
     };
     let written = probes.ask(Write, "s3:PutObject", &place, put).await;
-    let fence = fence(bucket, &object, written.as_ref());
+    let mut second = None;
+    let fence = fence(bucket, &object, written.as_ref(), &mut second);
     probes.ask(Write, "s3:PutObject with If-None-Match", &place, fence).await;
     if !bucket.config.tags.is_empty() {
         let tagged = async { created(written.as_ref()).map(|_| ((), "with it".to_owned())) };
@@ -103,13 +114,17 @@ async fn write(bucket: &Bucket, deletes: bool, probes: &mut Probes) {
     probes.ask(Write, "s3:AbortMultipartUpload", &place, abort).await;
     // Also where something has failed, and where no answer came.
     let left = match &written {
-        Some(Written::Created(put)) => Some(put.version_id().map(str::to_owned)),
-        _ if may_be_there => Some(None),
+        Some(Written::Created(put)) => {
+            let puts = [Some(&**put), second.as_deref()].into_iter().flatten();
+            Some(puts.filter_map(|it| it.version_id().map(str::to_owned)).collect())
+        }
+        _ if may_be_there => Some(Vec::new()),
         _ => None,
     };
+    let is_known = matches!(written, Some(Written::Created(_)));
     let delete = async {
         match left {
-            Some(version) => delete(bucket, version, &place, deletes).await,
+            Some(versions) => delete(bucket, versions, is_known, &place, deletes).await,
             None => Err(Unproven::unknown(match &written {
                 Some(_) => "who has written it may still look at it, or may not delete it",
                 None => "there is none: nothing was written",
@@ -139,21 +154,27 @@ fn created(written: Option<&Written>) -> Result<&PutObjectOutput, Unproven> {
 }
 
 /// Of any number of writers one wins: that is what keeps records from being doubled.
-async fn fence(bucket: &Bucket, object: &Object, written: Option<&Written>) -> Answer<()> {
+async fn fence(
+    bucket: &Bucket,
+    object: &Object,
+    written: Option<&Written>,
+    second: &mut Option<Box<PutObjectOutput>>,
+) -> Answer<()> {
     let refused = || Ok(((), "what is there is not overwritten (412)".to_owned()));
     if matches!(given(written, "s3:PutObject")?, Written::WasThere) {
         return refused();
     }
     match put(bucket, object).await {
-        Ok(_) => Err(Unproven::failed(
-            "a second object under the same name was taken: this server overwrites, so that named \
-             objects are not safe on it",
-            "use a server that knows `If-None-Match: *`, as S3 does",
-        )),
-        Err(error) if is_refused(&error, 412) => refused(),
-        Err(error) if is_refused(&error, 409) => {
-            Err(Unproven::unknown("somebody else writes to the same name: check again"))
+        Ok(put) => {
+            *second = Some(Box::new(put));
+            Err(Unproven::failed(
+                "a second object under the same name was taken: this server overwrites, so that \
+                 named objects are not safe on it",
+                "use a server that knows `If-None-Match: *`, as S3 does",
+            ))
         }
+        Err(error) if is_refused(&error, 412) => refused(),
+        Err(error) if is_refused(&error, 409) => Err(Unproven::unknown(AT_ONCE)),
         Err(error) => Err(unproven("s3:PutObject", MISSING, error)),
     }
 }
@@ -225,20 +246,18 @@ async fn abort(bucket: &Bucket, upload: Option<String>) -> Answer<()> {
     let id = given(upload, "s3:PutObject in parts")?;
     let abort = bucket.client().await.abort_multipart_upload().bucket(&bucket.config.bucket);
     let aborted = abort.key(bucket.config.key(PROBE_NAME)).upload_id(&id).send().await;
-    aborted.map_err(|error| match unproven("s3:AbortMultipartUpload", MISSING, error) {
-        Unproven::Failed { why, hint, is_for_all } => {
-            let why = format!("{why}; the upload {id} is left, of no parts");
-            Unproven::Failed { why, hint, is_for_all }
-        }
-        other => other,
+    aborted.map_err(|error| {
+        let error = unproven("s3:AbortMultipartUpload", MISSING, error);
+        error.and(format!("the upload {id} is left, of no parts"))
     })?;
     Ok(((), "it was aborted".to_owned()))
 }
 
-/// Takes the object away, and in a bucket with versions that one for good.
+/// Takes the object away, and in a bucket with versions those that were written for good.
 async fn delete(
     bucket: &Bucket,
-    version: Option<String>,
+    versions: Vec<String>,
+    is_known: bool,
     place: &str,
     deletes: bool,
 ) -> Answer<()> {
@@ -246,32 +265,29 @@ async fn delete(
         let delete = bucket.client().await.delete_object().bucket(&bucket.config.bucket);
         delete.key(bucket.config.key(PROBE_NAME)).set_version_id(version).send().await
     };
-    let version = version.filter(|it| it != "null");
-    let deleted = delete(version.clone()).await;
-    let deleted = match (deleted, version) {
-        // Versions may be deleted by fewer than objects.
-        (Err(_), Some(version)) => {
-            let left = format!("what is left of it, hidden, is version {version}: delete it");
-            delete(None).await.map(|_| left)
-        }
-        (deleted, _) => deleted.map(|_| "nothing is left".to_owned()),
+    let mut seen = match is_known {
+        true => "nothing is left".to_owned(),
+        false => "in a bucket with versions one may be left, hidden".to_owned(),
     };
-    match deleted {
-        Ok(seen) => Ok(((), seen)),
-        Err(error) => {
-            let error = unproven("s3:DeleteObject", MISSING, error);
-            let left = format!("the empty object `{place}` is left, which readers leave alone");
-            match deletes {
-                true => Err(match error {
-                    Unproven::Failed { why, hint, is_for_all } => {
-                        Unproven::Failed { why: format!("{why}; {left}"), hint, is_for_all }
-                    }
-                    other => other,
-                }),
-                false => {
-                    Err(error.or_without(format!("{left}: delete it (the pipeline needs not)")))
-                }
-            }
+    let versions: Vec<_> = versions.into_iter().filter(|it| it != "null").collect();
+    let mut deleted = Ok(());
+    if versions.is_empty() {
+        deleted = delete(None).await.map(drop);
+    }
+    for version in versions {
+        // Versions may be deleted by fewer than objects.
+        if delete(Some(version.clone())).await.is_err() {
+            seen = format!("what is left of it, hidden, is version {version}: delete it");
+            deleted = delete(None).await.map(drop);
         }
     }
+    deleted.map_err(|error| {
+        let error = unproven("s3:DeleteObject", MISSING, error);
+        let left = format!("the empty object `{place}` is left, which readers leave alone");
+        match deletes {
+            true => error.and(left),
+            false => error.or_without(format!("{left}: delete it (the pipeline needs not)")),
+        }
+    })?;
+    Ok(((), seen))
 }

@@ -77,7 +77,7 @@ impl Held {
 
     /// Whether there is something that has not begun.
     pub(super) fn is_waited_for(&self) -> bool {
-        self.items.values().any(|it| !it.started)
+        self.items.values().any(|it| !it.has_begun())
     }
 
     /// How many there are.
@@ -393,6 +393,8 @@ mod tests {
         story.receive("p", "u", &["c"]);
         assert!(story.held.are_elsewhere(&[id("b")].into()));
         assert_eq!(story.listed(), [id("a"), id("b"), id("c")]);
+        story.held.started(&id("c"));
+        assert!(!story.held.is_waited_for(), "what ails the queue is told all the same");
         assert_eq!(story.held.extends(story.now + VISIBILITY, 10).len(), 3, "it stays hidden");
     }
 

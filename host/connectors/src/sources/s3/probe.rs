@@ -79,7 +79,8 @@ async fn list(bucket: &Bucket) -> Answer<Option<Object>> {
 
 /// Reads the first byte of an object, and gives its key, and its version where it has one.
 async fn get(bucket: &Bucket, object: Option<Object>) -> Answer<(String, Option<String>)> {
-    let unproven_by = "only an object proves it, and there is none below the prefix";
+    let unproven_by =
+        "only an object proves it, and of the first ones below the prefix none is meant";
     let object = object.ok_or_else(|| Unproven::unknown(unproven_by))?;
     let key = object.key.unwrap_or_default();
     let get = bucket.client().await.get_object().bucket(&bucket.config.bucket).key(&key);
