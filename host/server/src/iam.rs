@@ -132,7 +132,12 @@ impl Needs<'_> {
     fn payload_encryption(&mut self, encryption: &PayloadEncryption) {
         let PayloadEncryption { keys, discovery, role, .. } = encryption;
         let found = discovery.iter().flat_map(|it| {
-            it.accounts.iter().map(|account| format!("arn:{}:kms:*:{account}:key/*", it.partition))
+            let of_region = move |region| {
+                let key =
+                    move |account| format!("arn:{}:kms:{region}:{account}:key/*", it.partition);
+                it.accounts.iter().map(key)
+            };
+            it.regions.iter().flat_map(of_region)
         });
         for key in keys.iter().cloned().chain(found) {
             self.grant(role.as_ref(), "DecryptPayloads", &["kms:Decrypt"], key);
@@ -493,7 +498,7 @@ source:
     region: eu-west-1
     encryption:
       keys: ['arn:aws:kms:eu-west-1:111111111111:key/1234abcd']
-      discovery: { accounts: ['222222222222'] }
+      discovery: { accounts: ['222222222222'], regions: [eu-west-2] }
       role: { arn: 'arn:aws:iam::222222222222:role/reader' }
 sinks: [{ name: out, directory: { path: out } }]
 dead_letters: { directory: dead }
@@ -502,8 +507,8 @@ dead_letters: { directory: dead }
         let reader = policies.iter().find(|it| it.role.is_some()).expect("the role has a policy");
         let expected = json!([{
             "Sid": "DecryptPayloads", "Effect": "Allow", "Action": ["kms:Decrypt"],
-            "Resource": ["arn:aws:kms:*:222222222222:key/*",
-                         "arn:aws:kms:eu-west-1:111111111111:key/1234abcd"],
+            "Resource": ["arn:aws:kms:eu-west-1:111111111111:key/1234abcd",
+                         "arn:aws:kms:eu-west-2:222222222222:key/*"],
         }]);
         assert_eq!(reader.policy["Statement"], expected);
     }

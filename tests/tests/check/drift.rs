@@ -61,7 +61,7 @@ fn of_each_action_of_a_policy_something_is_said_though_nobody_answers() {
         format!(
             "source: {{ kinesis: {{ stream: in, consumer: fan, {AWAY}, encryption: {{ keys: \
              ['arn:aws:kms:eu-west-1:111122223333:key/1'], discovery: {{ accounts: \
-             ['444455556666'] }} }} }} }}\n"
+             ['444455556666'], regions: [eu-west-1] }} }} }} }}\n"
         ),
         format!(
             "source: {{ s3: {{ queue: 'http://127.0.0.1:1/1/in', bucket: inbox, queue_endpoint: \

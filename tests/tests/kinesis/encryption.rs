@@ -25,7 +25,7 @@ use tidegate_tests::{
 };
 
 use super::{
-    server::Kinesis,
+    server::{Kinesis, REGION},
     source::{config, read_shard},
 };
 
@@ -187,8 +187,19 @@ fn a_key_that_is_refused_stops_the_shard_behind_what_lies_before() {
     assert!(said.contains(&disabled) && said.contains("DisabledException"), "{said}");
     assert!(said.contains("on_refused_key: dead_letter"), "{said}");
     // A key that was discovered was chosen by the producer, who must not be able to stop it.
-    let discovery =
-        KeyDiscovery { partition: "aws".to_owned(), accounts: vec!["000000000000".to_owned()] };
+    let discovery = |regions: &[&str]| KeyDiscovery {
+        partition: "aws".to_owned(),
+        accounts: vec!["000000000000".to_owned()],
+        regions: regions.iter().map(|it| (*it).to_owned()).collect(),
+    };
+    // A payload may not name where KMS is.
+    let elsewhere = Some(discovery(&["eu-central-2"]));
+    let elsewhere = DecryptionConfig { keys: Vec::new(), discovery: elsewhere, ..allowed() };
+    let before = kms.proxy.calls();
+    let found = read(elsewhere, 4).expect("nothing stops");
+    assert!(found.len() == 4 && found.iter().all(|it| it.defect == Some("not-decryptable")));
+    assert_eq!(kms.proxy.calls(), before, "nobody is asked");
+    let discovery = discovery(&[REGION]);
     let discovering =
         DecryptionConfig { keys: Vec::new(), discovery: Some(discovery), ..allowed() };
     let found = read(discovering, 4).expect("nothing stops");

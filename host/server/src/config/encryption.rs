@@ -16,7 +16,7 @@ use super::{
 /// decompressed, and one that can't be is a dead letter, `not-decryptable`, with what the producer
 /// sent. Nothing is decrypted by a key that is not named here. `docs/kinesis.md` says how producers
 /// encrypt, and which error does what.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PayloadEncryption {
     /// How payloads are encrypted.
@@ -45,27 +45,11 @@ pub struct PayloadEncryption {
     pub dual_stack: bool,
 }
 
-impl Default for PayloadEncryption {
-    fn default() -> Self {
-        PayloadEncryption {
-            format: EncryptionFormat::default(),
-            keys: Vec::new(),
-            discovery: None,
-            context: BTreeMap::new(),
-            on_refused_key: OnRefusedKey::default(),
-            cache: DataKeyCache::default(),
-            endpoint: None,
-            role: None,
-            fips: false,
-            dual_stack: false,
-        }
-    }
-}
-
 impl PayloadEncryption {
     /// What decides which payloads are records.
     pub(crate) fn decisive(&self) -> serde_json::Value {
-        let discovery = self.discovery.as_ref().map(|it| (&it.partition, &it.accounts));
+        let discovery =
+            self.discovery.as_ref().map(|it| (&it.partition, &it.accounts, &it.regions));
         serde_json::json!({
             "format": self.format, "keys": self.keys, "discovery": discovery,
             "context": self.context, "on_refused_key": self.on_refused_key,
@@ -103,6 +87,9 @@ pub struct Discovery {
     pub partition: String,
     /// The accounts, by their twelve digits.
     pub accounts: Vec<String>,
+    /// The regions that their keys may lie in, such as `eu-west-1`. A payload names its key's, and no
+    /// other is asked.
+    pub regions: Vec<String>,
 }
 
 fn partition() -> String {
@@ -135,11 +122,11 @@ pub struct DataKeyCache {
 impl Default for DataKeyCache {
     fn default() -> Self {
         DataKeyCache {
-            // A few hundred producers, each with a key of its own. An entry has some hundred bytes.
-            entries: 1_000,
+            // Sixteen for each of hundreds of shards. An entry has some hundred bytes.
+            entries: 10_000,
             // What Amazon's own examples have for producers is minutes.
             age: TimeSpan::seconds(300),
-            // KMS costs 3 cents for 10,000 calls: not worth a thought from here on.
+            // A call for so many records is not worth a thought.
             records: 1_000_000,
         }
     }
@@ -150,8 +137,13 @@ fn key_arn(text: &str) -> Option<[&str; 4]> {
     let parts: Vec<&str> = text.split(':').collect();
     let ["arn", partition, "kms", region, account, resource] = parts[..] else { return None };
     let id = resource.strip_prefix("key/")?;
-    let whole = [partition, region, id].iter().all(|it| !it.is_empty()) && is_account(account);
+    let whole = [partition, region, id].into_iter().all(is_word) && is_account(account);
     whole.then_some([partition, region, account, id])
+}
+
+/// Whether it is what parts of an ARN are made of.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 fn is_account(text: &str) -> bool {
@@ -190,6 +182,16 @@ impl Rules<'_> {
                     self.find("invalid-value", &format!("{pointer}/accounts/{index}"), message);
                 }
             }
+            if discovery.regions.is_empty() {
+                let message = "a region at least: else a producer could have any address be asked";
+                self.find("empty", &step(pointer, "regions"), message);
+            }
+            for (index, region) in discovery.regions.iter().enumerate() {
+                if !is_word(region) {
+                    let message = format!("`{region}` is no region, such as `eu-west-1`");
+                    self.find("invalid-value", &format!("{pointer}/regions/{index}"), message);
+                }
+            }
             if !discovery.partition.starts_with("aws") {
                 let message = format!(
                     "`{}` is no part of AWS, such as `aws`, `aws-cn` and `aws-us-gov`",
@@ -200,12 +202,13 @@ impl Rules<'_> {
         }
         let cache = &encryption.cache;
         let pointer = &step(pointer, "cache");
-        if !(16..=1_000_000).contains(&cache.entries) {
-            let message = "16 are asked for at once: from 16 to 1000000";
+        if !(1_000..=1_000_000).contains(&cache.entries) {
+            let message = "each shard asks for 16 at once, and all need room: from 1000 to 1000000";
             self.find("out-of-range", &step(pointer, "entries"), message);
         }
-        if cache.age.0.as_secs() < 1 {
-            let message = "at least 1s: a payload is decrypted after its key has come";
+        if cache.age.0.as_secs() < 60 {
+            let message = "at least 60s: a payload is decrypted after its key, and those that are asked \
+                           for with it, have come";
             self.find("out-of-range", &step(pointer, "age"), message);
         }
         if cache.records == 0 {

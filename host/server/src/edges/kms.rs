@@ -19,6 +19,7 @@ pub(crate) fn decryption(config: &Config) -> Option<Decryption> {
         discovery: written.discovery.as_ref().map(|it| KeyDiscovery {
             partition: it.partition.clone(),
             accounts: it.accounts.clone(),
+            regions: it.regions.clone(),
         }),
         context: written.context.clone(),
         refused_key_fails: written.on_refused_key == OnRefusedKey::Fail,

@@ -166,8 +166,8 @@ impl Reader for RedriveReader {
             }
             last += 1;
         }
-        let batch = self.load(self.next..last).await?;
-        self.next = last;
+        let batch = self.load(self.next..last, limit.bytes_max).await?;
+        self.next += batch.len();
         Ok(ReadOutcome::Records(batch))
     }
 
@@ -178,8 +178,13 @@ impl Reader for RedriveReader {
 }
 
 impl RedriveReader {
-    /// Reads some letters out of the objects that they lie in.
-    async fn load(&self, places: std::ops::Range<usize>) -> Result<RecordBatch, SourceError> {
+    /// Reads some letters out of the objects that they lie in: one at least, and no more once what
+    /// was encrypted and compressed has come to `bytes_max`.
+    async fn load(
+        &self,
+        places: std::ops::Range<usize>,
+        bytes_max: usize,
+    ) -> Result<RecordBatch, SourceError> {
         let wanted = &self.part.letters[places];
         let mut objects: BTreeMap<&str, HashMap<(Position, u32), usize>> = BTreeMap::new();
         for (i, letter) in wanted.iter().enumerate() {
@@ -201,6 +206,9 @@ impl RedriveReader {
         let mut batch = RecordBatch::default();
         let mut bytes = Vec::new();
         for (letter, wanted) in found.into_iter().zip(wanted) {
+            if !batch.is_empty() && bytes.len() >= bytes_max {
+                break;
+            }
             let letter = letter.ok_or_else(|| {
                 broken(format!(
                     "the dead letter `{}:{}` is not in `{}` any more",

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aws_sdk_kinesis::{Client, types::ConsumerStatus};
-use tidegate_core::source::SourceError;
+use tidegate_core::source::{SourceError, SourceErrorKind};
 use tokio::{sync::OnceCell, time::Instant};
 
 use super::client::{Caller, failed};
@@ -31,7 +31,7 @@ pub(super) struct Found {
 
 /// Why there is no ARN.
 enum NoArn {
-    /// The consumer is being registered.
+    /// The consumer is being registered, or nobody says for now.
     NotYet,
     Failed(SourceError),
 }
@@ -59,11 +59,16 @@ impl Found {
             if unpoisoned(&self.ask_at).is_some_and(|at| Instant::now() < at) {
                 return Err(NoArn::NotYet);
             }
-            let arn = look_up(caller, stream, named).await.map_err(NoArn::Failed)?;
-            if arn.is_none() {
+            let found = look_up(caller, stream, named).await;
+            if !matches!(found, Ok(Some(_))) {
                 *unpoisoned(&self.ask_at) = Some(Instant::now() + ASK_EVERY);
             }
-            arn.ok_or(NoArn::NotYet)
+            match found {
+                Ok(arn) => arn.ok_or(NoArn::NotYet),
+                // What there is to read is read meanwhile.
+                Err(error) if error.kind == SourceErrorKind::Unavailable => Err(NoArn::NotYet),
+                Err(error) => Err(NoArn::Failed(error)),
+            }
         });
         match arn.await {
             Ok(arn) => Ok(Some(arn.clone())),
@@ -84,7 +89,7 @@ impl Consumer {
     }
 
     /// Whom to subscribe as now. Nobody, where shards are polled: also as long as the consumer is
-    /// being registered.
+    /// being registered, or can't be looked up for a failure that passes.
     pub(super) async fn arn(
         &self,
         caller: &Caller,
@@ -116,6 +121,11 @@ async fn look_up(
     named: &str,
 ) -> Result<Option<String>, SourceError> {
     if named.starts_with("arn:") {
+        // Another stream has shards of the same names.
+        if !named.starts_with(&format!("{stream}/consumer/")) {
+            let message = format!("`{named}` is no consumer of the stream `{stream}`");
+            return Err(SourceError::plain(SourceErrorKind::Broken, message));
+        }
         return Ok(Some(named.to_owned()));
     }
     let (stream, named) = (stream.to_owned(), named.to_owned());

@@ -90,6 +90,10 @@ pub(super) struct Taken {
     pub(super) wanted: Vec<Wanted>,
 }
 
+/// The code of a payload that can't be decrypted.
+#[cfg(feature = "kms")]
+pub(super) const NOT_DECRYPTABLE: &str = "not-decryptable";
+
 /// Why a payload is no record: a code and the reason.
 pub type Fault = (&'static str, String);
 
@@ -102,7 +106,7 @@ enum Filled {
     Fails(SourceError),
     /// A data key has to be asked for.
     #[cfg(feature = "kms")]
-    Wants(Wanted),
+    Wants(Box<Wanted>),
 }
 
 /// Records that were fetched and not taken yet.
@@ -143,7 +147,7 @@ impl Unread {
     /// Takes what was fetched, which lies behind a position. Whatever was fetched before has been
     /// taken.
     pub(super) fn push(&mut self, raw: RawRecords, after: Option<Position>) {
-        debug_assert!(self.is_empty(), "nothing is fetched before all is taken");
+        assert!(self.is_empty(), "nothing is fetched before all is taken");
         self.after = after;
         self.raw = raw;
     }
@@ -200,7 +204,7 @@ impl Unread {
                 Filled::Wants(wanted) => {
                     self.items.push_front(item);
                     if taken.batch.is_empty() {
-                        taken.wanted = self.wanted(wanted, rules);
+                        taken.wanted = self.wanted(*wanted, rules);
                     }
                     break;
                 }
@@ -410,7 +414,7 @@ pub(super) fn fill_decrypted(
     let fault = match decryption.open(payload) {
         Opened::Plaintext(plaintext) => fill(&plaintext, compression, bytes_max, into),
         Opened::Refused(why) => {
-            Some(("not-decryptable", format!("its payload can't be decrypted: {why}")))
+            Some((NOT_DECRYPTABLE, format!("its payload can't be decrypted: {why}")))
         }
         Opened::Pending(pending) => return Err(pending),
     };

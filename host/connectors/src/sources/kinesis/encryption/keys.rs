@@ -61,6 +61,8 @@ pub struct KeyDiscovery {
     pub partition: String,
     /// The accounts.
     pub accounts: Vec<String>,
+    /// The regions that their keys may lie in: a payload names one, and no other is ever asked.
+    pub regions: Vec<String>,
 }
 
 /// The keys that the operator allows. No other is ever asked for anything.
@@ -82,7 +84,12 @@ impl AllowedKeys {
     /// What a policy calls them.
     pub(super) fn resources(&self) -> impl Iterator<Item = String> {
         let accounts = self.discovery.iter().flat_map(|it| {
-            it.accounts.iter().map(|account| format!("arn:{}:kms:*:{account}:key/*", it.partition))
+            let of_region = move |region| {
+                let key =
+                    move |account| format!("arn:{}:kms:{region}:{account}:key/*", it.partition);
+                it.accounts.iter().map(key)
+            };
+            it.regions.iter().flat_map(of_region)
         });
         self.named.iter().map(ToString::to_string).chain(accounts)
     }
@@ -95,7 +102,8 @@ impl AllowedKeys {
         }
         let discovery = self.discovery.as_ref()?;
         let found = discovery.partition == key.partition
-            && discovery.accounts.iter().any(|it| *it == key.account);
+            && discovery.accounts.contains(&key.account)
+            && discovery.regions.contains(&key.region);
         found.then(|| AllowedKey { arn: key.clone(), is_named: false })
     }
 }
@@ -154,12 +162,18 @@ mod tests {
 
     #[test]
     fn keys_of_an_account_are_discovered_and_no_others() {
-        let discovery =
-            KeyDiscovery { partition: "aws".into(), accounts: vec!["111122223333".into()] };
+        let discovery = KeyDiscovery {
+            partition: "aws".into(),
+            accounts: vec!["111122223333".into()],
+            regions: vec!["us-east-1".into()],
+        };
         let keys = AllowedKeys { named: Vec::new(), discovery: Some(discovery) };
         let found = arn("arn:aws:kms:us-east-1:111122223333:key/any");
         assert_eq!(keys.of(&found), Some(AllowedKey { arn: found, is_named: false }));
         assert_eq!(keys.of(&arn("arn:aws:kms:us-east-1:999922223333:key/any")), None);
-        assert_eq!(keys.of(&arn("arn:aws-cn:kms:cn-north-1:111122223333:key/any")), None);
+        assert_eq!(keys.of(&arn("arn:aws-cn:kms:us-east-1:111122223333:key/any")), None);
+        assert_eq!(keys.of(&arn("arn:aws:kms:nowhere:111122223333:key/any")), None);
+        let resources: Vec<_> = keys.resources().collect();
+        assert_eq!(resources, ["arn:aws:kms:us-east-1:111122223333:key/*"]);
     }
 }

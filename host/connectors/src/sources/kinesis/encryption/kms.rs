@@ -91,7 +91,11 @@ impl Kms {
                     let message = format!("KMS has decrypted by another key than `{arn}`");
                     Err(NotDecrypted::Payload(message))
                 }
-                Ok(answer) => Ok(answer.plaintext.map(Blob::into_inner).unwrap_or_default()),
+                Ok(answer) => answer.plaintext.map(Blob::into_inner).ok_or_else(|| {
+                    let message = format!("KMS has answered for `{arn}` without a data key");
+                    let kind = SourceErrorKind::Unavailable;
+                    NotDecrypted::Source(SourceError::plain(kind, message))
+                }),
                 Err(error) => Err(failed(&arn, error)),
             }
         });

@@ -21,7 +21,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tidegate_core::source::{SourceError, SourceErrorKind};
+use tidegate_core::source::SourceError;
 use tokio::{sync::OnceCell, task::JoinSet, time::Instant};
 
 pub use self::{
@@ -37,9 +37,15 @@ use self::{
 };
 use super::{
     PayloadCompression,
-    decode::{Fault, fill_decrypted},
+    decode::{Fault, NOT_DECRYPTABLE, fill_decrypted},
 };
 use crate::aws::AwsConfig;
+
+/// What KMS takes of something that it has encrypted.
+const DATA_KEY_BYTES: std::ops::RangeInclusive<usize> = 1..=6_144;
+
+/// More than KMS takes of names and values.
+const CONTEXT_BYTES_MAX: usize = 8_192;
 
 /// By what payloads may be decrypted.
 #[derive(Clone, Debug)]
@@ -78,7 +84,7 @@ pub(super) enum Opened {
 /// Why a payload is neither decrypted nor a dead letter.
 pub(super) enum Pending {
     /// Its data key has to be asked for first.
-    Wants(Wanted),
+    Wants(Box<Wanted>),
     /// Its key is refused, and nothing behind it is to be read: why, and what to do.
     Fails(String),
 }
@@ -139,7 +145,8 @@ impl Decryption {
     }
 
     /// Appends what a payload was before its producer compressed and encrypted it, or the payload as it
-    /// is, with a code and the reason. Asks for its data key where it has to.
+    /// is, with a code and the reason: also where its key is refused. Asks for its data key where it has
+    /// to.
     pub async fn fill(
         &self,
         payload: &[u8],
@@ -150,9 +157,11 @@ impl Decryption {
         loop {
             match fill_decrypted(payload, self, compression, bytes_max, into) {
                 Ok(fault) => return Ok(fault),
-                Err(Pending::Wants(wanted)) => self.fetch(vec![wanted]).await?,
+                Err(Pending::Wants(wanted)) => self.fetch(vec![*wanted]).await?,
+                // Whoever tries one payload again is not stopped by it.
                 Err(Pending::Fails(why)) => {
-                    return Err(SourceError::plain(SourceErrorKind::Broken, why));
+                    into.extend_from_slice(payload);
+                    return Ok(Some((NOT_DECRYPTABLE, why)));
                 }
             }
         }
@@ -217,7 +226,7 @@ impl Keyring {
                 ))))
             }
             Some(Answered::Refused(why) | Answered::RefusedKey(why)) => Err(why),
-            None => Ok(Opened::Pending(Pending::Wants(wanted))),
+            None => Ok(Opened::Pending(Pending::Wants(Box::new(wanted)))),
         }
     }
 
@@ -229,6 +238,13 @@ impl Keyring {
             return Err(format!(
                 "its encryption context has not the `{name}` that the config asks for"
             ));
+        }
+        if !DATA_KEY_BYTES.contains(&encrypted.len()) {
+            return Err(format!("its data key has {} bytes, encrypted", encrypted.len()));
+        }
+        let length = |(name, value): (&String, &String)| name.len() + value.len();
+        if context.iter().map(length).sum::<usize>() > CONTEXT_BYTES_MAX {
+            return Err("its encryption context is longer than KMS takes".to_owned());
         }
         let key = KeyArn::parse(&key).ok_or("its envelope names no key of KMS by its ARN")?;
         let key = self.allowed.of(&key).ok_or_else(|| {
