@@ -359,8 +359,8 @@ fn storm(kinesis: &Kinesis, writers: &Writers, source: &str, steps: u64) -> u64 
                 1 => kinesis.split(&open[open.len() - 1]),
                 _ => kinesis.merge(&open[0], &open[1]),
             }
-            if reshard % 4 == 3 {
-                // And a reader that starts again in the middle of it.
+            if reshard % 4 == 1 {
+                // And a reader that starts again in the middle of it, with more to come.
                 drop(run.take());
                 run = Some(Run(program.start("run", &[])));
             }
