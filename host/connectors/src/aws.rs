@@ -120,6 +120,23 @@ pub(crate) fn no_retries() -> RetryConfig {
     RetryConfig::disabled()
 }
 
+/// What all services are set up with: where they are, how long a call may take, no attempt that the
+/// pipeline does not know of, and TLS. The types of AWS's libraries have no trait in common.
+macro_rules! service_config {
+    ($service:ident, $aws:expr, $call_max:expr) => {{
+        let aws: &$crate::aws::AwsConfig = $aws;
+        let mut config = $service::config::Builder::from(&aws.load().await);
+        if let Some(endpoint) = &aws.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        config
+            .timeout_config($crate::aws::timeouts($call_max))
+            .retry_config($crate::aws::no_retries())
+            .interceptor($crate::aws::TlsOnly)
+    }};
+}
+pub(crate) use service_config;
+
 /// How long a call may take.
 pub(crate) fn timeouts(call_max: Duration) -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT_MAX).operation_timeout(call_max).build()

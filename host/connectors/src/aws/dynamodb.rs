@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::{
 };
 use tidegate_core::checkpoint::{StoreError, StoreErrorKind};
 
-use super::{AwsConfig, Io, NotTls, TlsOnly, no_retries, timeouts};
+use super::{AwsConfig, Io, NotTls, service_config};
 
 /// What passes by itself, although DynamoDB answers as if the request were wrong.
 const PASSING: [&str; 10] = [
@@ -28,13 +28,7 @@ const PASSING: [&str; 10] = [
 
 /// A client whose calls take no longer than this.
 pub(crate) async fn client(aws: &AwsConfig, call_max: Duration) -> Client {
-    let mut config = aws_sdk_dynamodb::config::Builder::from(&aws.load().await);
-    if let Some(endpoint) = &aws.endpoint {
-        config = config.endpoint_url(endpoint);
-    }
-    let config =
-        config.timeout_config(timeouts(call_max)).retry_config(no_retries()).interceptor(TlsOnly);
-    Client::from_conf(config.build())
+    Client::from_conf(service_config!(aws_sdk_dynamodb, aws, call_max).build())
 }
 
 /// Does some work where I/O is done.

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_sqs::{Client, types::QueueAttributeName};
 
-use super::{AwsConfig, TlsOnly, no_retries, probe::unproven, timeouts};
+use super::{AwsConfig, probe::unproven, service_config};
 use crate::probe::Unproven;
 
 /// What passes by itself.
@@ -21,13 +21,7 @@ pub(crate) const PASSING: &[&str] = &[
 
 /// A client whose calls take no longer than this.
 pub(crate) async fn client(aws: &AwsConfig, call_max: Duration) -> Client {
-    let mut config = aws_sdk_sqs::config::Builder::from(&aws.load().await);
-    if let Some(endpoint) = &aws.endpoint {
-        config = config.endpoint_url(endpoint);
-    }
-    let config =
-        config.timeout_config(timeouts(call_max)).retry_config(no_retries()).interceptor(TlsOnly);
-    Client::from_conf(config.build())
+    Client::from_conf(service_config!(aws_sdk_sqs, aws, call_max).build())
 }
 
 /// The action that a probe asks a queue by.

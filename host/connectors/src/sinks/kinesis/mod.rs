@@ -230,15 +230,7 @@ impl Stream {
 
     async fn client(&self) -> &Client {
         let connect = async || {
-            let aws = &self.config.aws;
-            let mut config = aws_sdk_kinesis::config::Builder::from(&aws.load().await);
-            if let Some(endpoint) = &aws.endpoint {
-                config = config.endpoint_url(endpoint);
-            }
-            let config = config
-                .timeout_config(aws::timeouts(CALL_MAX))
-                .retry_config(aws::no_retries())
-                .interceptor(aws::TlsOnly);
+            let config = aws::service_config!(aws_sdk_kinesis, &self.config.aws, CALL_MAX);
             Client::from_conf(config.build())
         };
         self.client.get_or_init(connect).await

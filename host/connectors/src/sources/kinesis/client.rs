@@ -88,15 +88,7 @@ impl Caller {
 
     /// A client, which has made no call yet.
     pub(super) async fn connect(&self) -> Client {
-        let aws = &self.config.aws;
-        let mut config = aws_sdk_kinesis::config::Builder::from(&aws.load().await);
-        if let Some(endpoint) = &aws.endpoint {
-            config = config.endpoint_url(endpoint);
-        }
-        let config = config
-            .timeout_config(aws::timeouts(CALL_MAX))
-            .retry_config(aws::no_retries())
-            .interceptor(aws::TlsOnly)
+        let config = aws::service_config!(aws_sdk_kinesis, &self.config.aws, CALL_MAX)
             .interceptor(Listener(self.clock.clone()));
         Client::from_conf(config.build())
     }

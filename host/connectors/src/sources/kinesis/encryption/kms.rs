@@ -117,15 +117,7 @@ impl Kms {
 
     async fn connect(&self, region: &str) -> Client {
         let aws = AwsConfig { region: Some(region.to_owned()), ..self.aws.clone() };
-        let mut config = aws_sdk_kms::config::Builder::from(&aws.load().await);
-        if let Some(endpoint) = &aws.endpoint {
-            config = config.endpoint_url(endpoint);
-        }
-        let config = config
-            .timeout_config(aws::timeouts(CALL_MAX))
-            .retry_config(aws::no_retries())
-            .interceptor(aws::TlsOnly);
-        Client::from_conf(config.build())
+        Client::from_conf(aws::service_config!(aws_sdk_kms, &aws, CALL_MAX).build())
     }
 }
 
