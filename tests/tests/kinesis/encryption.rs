@@ -135,8 +135,12 @@ fn what_can_not_be_decrypted_is_a_dead_letter_with_what_was_sent() {
     ];
     let mut sent = producer.encrypt(&payloads);
     kms.disable(&disabled);
+    // Whole as an envelope, and another ciphertext.
     let mut tampered = sent[0].clone();
-    *tampered.last_mut().expect("it has bytes") ^= 1;
+    let member = b"\"ciphertext\": \"";
+    let at = tampered.windows(member.len()).position(|it| it == member).expect("it has one");
+    let first = &mut tampered[at + member.len()];
+    *first = if *first == b'A' { b'B' } else { b'A' };
     sent.insert(1, tampered);
     sent.insert(1, b"{\"plain\":1}".to_vec());
     put(&kinesis, &sent);

@@ -15,7 +15,7 @@
 //! | `tgStates` | S | which objects hold the states, and how many there are, as JSON |
 //! | `tgTaken` | SS | the hash ranges whose states children have taken |
 //! | `tgNote` | S | what the source has noted |
-//! | `tgExpires` | N | when DynamoDB may delete the row of a partition that is finished, or of which nothing was begun |
+//! | `tgExpires` | N | when DynamoDB may delete the row of a partition that is finished, or that nobody holds and of which nothing was begun |
 //! | `tgLast` | S | what the last committed range was intended to be: the last of all manifests |
 //! | `tgEnded` | BOOL | it was ended by one of us, and the states are of its end |
 //!
